@@ -1,0 +1,1 @@
+"""Background cells for Jupyter and IPython that you can stop, and kill."""
