@@ -91,7 +91,7 @@ def format_error(shell: Any, error: BaseException) -> list[str]:
         # about the foreground.
         formatter = copy.copy(shell.InteractiveTB)
         with _traceback_lock:
-            return list(formatter.structured_traceback(type(error), error, tb))
+            return list(formatter.structured_traceback(type(error), error, tb, tb_offset=0))
     except Exception:
         return "".join(traceback.format_exception(type(error), error, tb)).splitlines()
 
