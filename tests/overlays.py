@@ -4,7 +4,6 @@ An overlay is a folder with other versions of a few packages. Put in front of `P
 shadows what is installed, for one kernel process.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -67,5 +66,7 @@ def _ipykernel(version: str) -> Overlay:
 
 
 INSTALLED = Overlay("installed")
-OLDEST = Overlay("ipython-8.18.1", (("ipykernel", "6.29.5"), ("IPython", "8.18.1"), ("decorator", "5.2.1")))
+OLDEST = Overlay(
+    "ipython-8.18.1", (("ipykernel", "6.29.5"), ("IPython", "8.18.1"), ("decorator", "5.2.1"))
+)
 OVERLAYS = [INSTALLED, _ipykernel("7.2.0"), _ipykernel("6.30.1"), _ipykernel("6.29.5"), OLDEST]
