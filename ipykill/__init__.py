@@ -1,1 +1,47 @@
-"""Background cells for Jupyter and IPython that you can stop, and kill."""
+"""Background cells for Jupyter and IPython that you can stop, and kill.
+
+``%load_ext ipykill``, then ``%%bg`` on the first line of a cell runs it in the background,
+in the same namespace. ``%bgkill`` ends it wherever it is. From Python: `submit`.
+"""
+
+from __future__ import annotations
+
+from .exceptions import (
+    JobAborted,
+    JobError,
+    JobKilled,
+    JobStopped,
+    JobTimeout,
+    UnknownJobError,
+)
+from .job import Job, JobInfo, JobState, checkpoint, current_job, sleep, stop_requested
+from .kill import shield
+from .manager import JobManager, jobs
+from .threads import StoppableThread, ThreadWithExc, async_raise
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Job",
+    "JobAborted",
+    "JobError",
+    "JobInfo",
+    "JobKilled",
+    "JobManager",
+    "JobState",
+    "JobStopped",
+    "JobTimeout",
+    "StoppableThread",
+    "ThreadWithExc",
+    "UnknownJobError",
+    "async_raise",
+    "checkpoint",
+    "current_job",
+    "jobs",
+    "shield",
+    "sleep",
+    "stop_requested",
+    "submit",
+]
+
+submit = jobs.submit

@@ -1,0 +1,630 @@
+"""A job: code that runs in the background, what was asked of it, and how it ended.
+
+A `Job` stores facts (when it started, what was asked, how its code ended); its `JobState`
+is derived from them. The facts are written in two places only: by those who ask (`stop`,
+`kill`), and by the job's own thread when its code has ended and nothing can be raised in
+it any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import enum
+import functools
+import logging
+import threading
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from . import stack
+from .exceptions import JobAborted, JobError, JobKilled, JobStopped, JobTimeout
+from .family import Family
+from .kill import current_target
+from .log import JobLog
+from .threads import ThreadWithExc
+from .waiting import Latch
+
+__all__ = [
+    "Host",
+    "Job",
+    "JobInfo",
+    "JobState",
+    "checkpoint",
+    "current_job",
+    "sleep",
+    "stop_requested",
+]
+
+_logger = logging.getLogger("ipykill")
+
+
+class JobState(enum.Enum):
+    """What is true of a job."""
+
+    PENDING = "pending"
+    """It has not started."""
+    RUNNING = "running"
+    """Its code runs."""
+    STOPPING = "stopping"
+    """Its code runs and was asked to stop."""
+    KILLING = "killing"
+    """A thread of it lives, and it is being killed."""
+    DONE = "done"
+    """Its code ended by itself."""
+    FAILED = "failed"
+    """Its code ended with an error."""
+    STOPPED = "stopped"
+    """Its code ended because it was asked to stop."""
+    KILLED = "killed"
+    """It was killed; no thread of it lives."""
+    SKIPPED = "skipped"
+    """It never started."""
+
+    @property
+    def final(self) -> bool:
+        """Whether this is the last state of a job."""
+        return self in _FINAL
+
+
+_FINAL = {
+    JobState.DONE,
+    JobState.FAILED,
+    JobState.STOPPED,
+    JobState.KILLED,
+    JobState.SKIPPED,
+}
+
+
+@dataclass(frozen=True)
+class JobInfo:
+    """What was true of a job at one moment.
+
+    Attributes
+    ----------
+    id, name, source, cell
+        Its number, its name, its code, and the number of the cell that launched it.
+    state
+        Its `JobState`.
+    requested
+        What was asked of it: ``"stop"``, ``"kill"`` or None.
+    reason
+        Why it was asked or skipped, empty when a person did.
+    created, started, ended
+        Seconds since the epoch, None when that has not happened.
+    elapsed, cpu_time
+        Seconds since its start until now or its end, and the CPU time of all its threads.
+    asked
+        Seconds since the last of stop and kill was asked, None when nothing was.
+    place
+        Where it is now, or where it ended early: ``cell [7], line 12 (time.sleep)``.
+    error
+        The last line of its traceback, empty when there is none.
+    last_line
+        The last line that it printed.
+    threads
+        How many of its threads live.
+    """
+
+    id: int
+    name: str
+    source: str
+    cell: int | None
+    state: JobState
+    requested: Literal["stop", "kill"] | None
+    reason: str
+    created: float
+    started: float | None
+    ended: float | None
+    elapsed: float
+    cpu_time: float
+    asked: float | None
+    place: str
+    error: str
+    last_line: str
+    threads: int
+
+
+class Host(Protocol):
+    """What surrounds a job: where its output goes. See `ipykill.output`."""
+
+    def enter(self, job: Job) -> None:
+        """Prepare the calling thread, a new one of the job, before its first line."""
+
+    def finish(self, job: Job, error: BaseException | None) -> None:
+        """Deliver what is left of the job's output, and its error."""
+
+
+class _NoHost:
+    def enter(self, job: Job) -> None:
+        pass
+
+    def finish(self, job: Job, error: BaseException | None) -> None:
+        pass
+
+
+_current: contextvars.ContextVar[Job] = contextvars.ContextVar("ipykill_current_job")
+
+
+class Job:
+    """Code that runs in the background; made by `ipykill.submit` and ``%%bg``.
+
+    Attributes
+    ----------
+    id : int
+        1, 2, 3 ...; never reused.
+    name, source : str
+        What it is called, and its code.
+    cell : int or None
+        The number of the cell that launched it.
+    log : JobLog
+        What it printed.
+    thread : ThreadWithExc
+        The thread its code runs in.
+
+    Threading
+    ---------
+    Any thread may call any method. `_lock` is a C-level lock, held for the writing of
+    facts and never while code of others runs.
+    """
+
+    def __init__(
+        self,
+        id: int,
+        call: Callable[[], object],
+        *,
+        name: str,
+        source: str = "",
+        cell: int | None = None,
+        timeout: float | None = None,
+        host: Host | None = None,
+        on_end: Callable[[Job], None] = lambda job: None,
+    ) -> None:
+        self.id = id
+        self.name = name
+        self.source = source
+        self.cell = cell
+        self.timeout = timeout
+        self.log = JobLog()
+        self.thread = ThreadWithExc(target=self._body, name=f"ipykill-{id}", daemon=True)
+        self._call: Callable[[], object] | None = call
+        self._host: Host = _NoHost() if host is None else host
+        self._on_end = on_end
+        self._family = Family(self.thread, self._enter, self._finish)
+        self._context = contextvars.copy_context()
+        self._lock = threading.Lock()
+        self._created = time.time()
+        self._started: float | None = None
+        self._ended: float | None = None
+        self._clock = (0.0, 0.0)  # monotonic start and end
+        self._stop = Latch()
+        self._over = Latch()
+        self._asked: float | None = None
+        self._reason = ""
+        self._outcome: JobState | None = None
+        self._value: object = None
+        self._error: BaseException | None = None
+        self._place = ""
+        self._callbacks: list[Callable[[Job], object]] = []
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} {self.name!r}: {self.state.value}>"
+
+    # What is true
+
+    @property
+    def state(self) -> JobState:
+        """What is true of the job now."""
+        if self._outcome is not None:
+            return self._outcome
+        if self._started is None:
+            return JobState.PENDING
+        if self._family.kill_requested:
+            return JobState.KILLING
+        return JobState.STOPPING if self._stop.is_set() else JobState.RUNNING
+
+    @property
+    def requested(self) -> Literal["stop", "kill"] | None:
+        """What was asked of the job."""
+        if self._family.kill_requested:
+            return "kill"
+        return "stop" if self._stop.is_set() else None
+
+    @property
+    def reason(self) -> str:
+        """Why the job was asked to end or was skipped; empty when a person asked."""
+        return self._reason
+
+    @property
+    def started(self) -> float | None:
+        """When the job started, in seconds since the epoch."""
+        return self._started
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start of the job, or how long it ran."""
+        if self._started is None:
+            return 0.0
+        begin, end = self._clock
+        return (end if self._ended is not None else time.monotonic()) - begin
+
+    @property
+    def cpu_time(self) -> float:
+        """CPU time that all threads of the job used so far, in seconds."""
+        return self._family.cpu_time()
+
+    @property
+    def threads(self) -> list[threading.Thread]:
+        """The threads of the job that live."""
+        return [] if self._started is None else self._family.threads()
+
+    def done(self) -> bool:
+        """Whether the job is over."""
+        return self._over.is_set()
+
+    def where(self) -> list[stack.Frame]:
+        """Return the stack of the job's first thread, outermost frame first.
+
+        Only the user's frames are kept, and the innermost frame if it is a library's.
+        Empty before the start and after the end.
+        """
+        ident = self.thread.ident
+        if ident is None or self.done() or not self.thread.is_alive():
+            return []
+        return stack.trim(stack.of_thread(ident))
+
+    def info(self) -> JobInfo:
+        """Return what is true of the job now."""
+        state = self.state
+        if state.final or state is JobState.PENDING:
+            place = self._place
+        else:
+            place = str(stack.innermost(self.where()) or "")
+        tail = self.log.tail(1)
+        return JobInfo(
+            id=self.id,
+            name=self.name,
+            source=self.source,
+            cell=self.cell,
+            state=state,
+            requested=self.requested,
+            reason=self._reason,
+            created=self._created,
+            started=self._started,
+            ended=self._ended,
+            elapsed=self.elapsed,
+            cpu_time=self.cpu_time,
+            asked=None if self._asked is None else time.monotonic() - self._asked,
+            place=place,
+            error=_last_line(self._error) if state is JobState.FAILED else "",
+            last_line=tail[0] if tail else "",
+            threads=len(self.threads),
+        )
+
+    # What can be asked
+
+    def stop(self, timeout: float | None = 0, *, reason: str = "") -> bool:
+        """Ask the job to end at its next checkpoint.
+
+        A job that has not started is skipped. The code of a job that has started has to
+        ask `stop_requested` or pass a `checkpoint`; nothing is interrupted.
+
+        Parameters
+        ----------
+        timeout
+            How many seconds to wait for its end; None waits as long as it takes.
+
+        Returns
+        -------
+        bool
+            Whether the job is over.
+        """
+        with self._lock:
+            skipped = self._started is None and self._outcome is None
+            if self._outcome is None and not self._stop.is_set():
+                self._note(reason or ("stopped before it started" if skipped else ""))
+                if skipped:
+                    self._outcome = JobState.SKIPPED
+        self._stop.set()
+        if skipped:
+            self._settle()
+        return self.done() if timeout == 0 else self.wait(timeout)
+
+    def kill(self, timeout: float | None = 0, *, reason: str = "") -> bool:
+        """End the job from outside: raise `JobKilled` in every thread of it.
+
+        Its ``finally:`` blocks run. To kill a job again, or one that is over, changes
+        nothing. In the job itself this raises `JobKilled` there.
+
+        Parameters
+        ----------
+        timeout
+            How many seconds to wait for its end; None waits as long as it takes. By
+            default this returns at once.
+
+        Returns
+        -------
+        bool
+            Whether every thread of the job is dead.
+        """
+        with self._lock:
+            pending = self._started is None and self._outcome is None
+            if self._outcome is None and not self._family.kill_requested:
+                self._note(reason)
+                self._family.kill_requested = True
+                if pending:
+                    self._outcome = JobState.KILLED
+        if pending:
+            self._settle()
+        if self._started is None:
+            return True
+        self._stop.set()  # ends a sleep() at once
+        if self._family.threads():
+            self._family.kill()
+        return self._family.join(timeout)
+
+    def _note(self, reason: str) -> None:
+        self._asked = time.monotonic()
+        self._reason = reason
+
+    def skip(self, reason: str) -> None:
+        """End a job that has not started; a started one is left alone."""
+        with self._lock:
+            if self._started is not None or self._outcome is not None:
+                return
+            self._outcome = JobState.SKIPPED
+            self._reason = reason
+        self._settle()
+
+    # What it gives
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the job is over, or `timeout` seconds; return whether it is.
+
+        Raises
+        ------
+        JobError
+            In the job's own thread, which would wait for itself for ever.
+        """
+        if threading.get_ident() == self.thread.ident and not self.done():
+            msg = f"job {self.id} ({self.name}) cannot wait for itself"
+            raise JobError(msg)
+        return self._over.wait(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for the end and return what `result` would raise, None if it would not.
+
+        Raises
+        ------
+        TimeoutError
+            The job is not over after `timeout` seconds.
+        """
+        if not self.wait(timeout):
+            msg = f"job {self.id} ({self.name}) is still running after {timeout} s"
+            raise TimeoutError(msg)
+        if self._outcome is JobState.DONE:
+            return None
+        if self._outcome is JobState.FAILED:
+            return self._error
+        assert self._outcome is not None
+        kind = JobTimeout if self._reason == "timeout" else JobAborted
+        why = f": {self._reason}" if self._reason else ""
+        return kind(f"job {self.id} ({self.name}) was {self._outcome.value}{why}")
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the end and return the value of the job's code.
+
+        Raises
+        ------
+        JobAborted
+            The job was stopped, killed or skipped; `JobTimeout` if its deadline did that.
+        TimeoutError
+            The job is not over after `timeout` seconds.
+        BaseException
+            What the job's code raised.
+        """
+        error = self.exception(timeout)
+        if error is not None:
+            raise error
+        return self._value
+
+    def add_done_callback(self, fn: Callable[[Job], object]) -> None:
+        """Call ``fn(job)`` when the job is over.
+
+        Callbacks run one after another on a thread of ipykill, never on the job's; if the
+        job is over already, at once in the calling thread. Their errors are logged.
+        """
+        with self._lock:
+            if not self._over.is_set():
+                self._callbacks.append(fn)
+                return
+        self._call_back(fn)
+
+    def _call_back(self, fn: Callable[[Job], object]) -> None:
+        try:
+            fn(self)
+        except Exception:
+            _logger.exception("a done callback of job %s (%s) failed", self.id, self.name)
+
+    def take_callbacks(self) -> list[Callable[[], None]]:
+        """Hand over the calls that are due now that the job is over; for the manager."""
+        with self._lock:
+            callbacks, self._callbacks = self._callbacks, []
+        return [functools.partial(self._call_back, fn) for fn in callbacks]
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        loop = asyncio.get_running_loop()
+        over = loop.create_future()
+
+        def wake() -> None:
+            if not over.done():
+                over.set_result(None)
+
+        def notify(job: Job) -> None:
+            try:
+                loop.call_soon_threadsafe(wake)
+            except RuntimeError:  # the loop is closed, nobody waits any more
+                pass
+
+        self.add_done_callback(notify)
+        yield from over.__await__()
+        return self.result(0)
+
+    # Its life
+
+    def start(self) -> bool:
+        """Start the job, if it is still pending; for the manager."""
+        with self._lock:
+            if self._outcome is not None or self._started is not None:
+                return False
+            now = time.monotonic()
+            self._clock = now, now
+            self._started = time.time()
+        try:
+            self._family.start()
+        except RuntimeError as error:  # the system has no thread left
+            with self._lock:
+                self._outcome, self._error = JobState.FAILED, error
+            self._settle()
+        return True
+
+    def _enter(self) -> None:
+        # In each thread of the family, before its first line.
+        _current.set(self)
+        try:
+            self._host.enter(self)
+        except Exception:
+            _logger.exception("the output of job %s could not be routed", self.id)
+
+    def _body(self) -> None:
+        # The only part of the job's thread in which anything may be raised from outside.
+        assert self._call is not None
+        self._value = self._context.run(_as, self, self._call)
+
+    def _finish(self, error: BaseException | None) -> None:
+        # In the job's thread; nothing is raised in it from outside any more.
+        self._clock = self._clock[0], time.monotonic()
+        self._ended = time.time()
+        self._call = None
+        outcome = self._classify(error)
+        self._place = str(stack.innermost(_frames(error)) or "")
+        if outcome is JobState.KILLED:
+            self._family.join()
+        if outcome is JobState.FAILED:
+            self._error = error
+        else:
+            del error
+            error = None
+        try:
+            self._context.run(self._host.finish, self, error)
+        except Exception:
+            _logger.exception("the output of job %s could not be finished", self.id)
+        with self._lock:
+            self._outcome = outcome
+        self._settle()
+
+    def _classify(self, error: BaseException | None) -> JobState:
+        if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+            return JobState.DONE
+        if self._family.kill_requested and _chain_has(error, JobKilled):
+            return JobState.KILLED
+        if self._stop.is_set() and isinstance(error, JobStopped):
+            return JobState.STOPPED
+        return JobState.FAILED
+
+    def _settle(self) -> None:
+        # The outcome is set; tell those who wait.
+        with self._lock:
+            if self._ended is None:
+                self._ended = time.time()
+        self._over.set()
+        self._on_end(self)
+
+
+def _as(job: Job, call: Callable[[], object]) -> object:
+    _current.set(job)
+    return call()
+
+
+def _chain_has(error: BaseException, kind: type[BaseException]) -> bool:
+    """Whether `error` is of this kind, or was raised while one of this kind was handled."""
+    seen: set[int] = set()
+    chain: BaseException | None = error
+    while chain is not None and id(chain) not in seen:
+        if isinstance(chain, kind):
+            return True
+        seen.add(id(chain))
+        chain = chain.__cause__ or chain.__context__
+    return False
+
+
+def _frames(error: BaseException | None) -> list[stack.Frame]:
+    return [] if error is None else stack.of_traceback(error.__traceback__)
+
+
+def _last_line(error: BaseException | None) -> str:
+    if error is None:
+        return ""
+    try:
+        text = str(error).strip()
+    except Exception:
+        text = "<its message cannot be shown>"
+    name = type(error).__name__
+    return f"{name}: {text.splitlines()[0]}" if text else name
+
+
+def current_job() -> Job | None:
+    """Return the job whose code is calling, None outside any job."""
+    return _current.get(None)
+
+
+def stop_requested() -> bool:
+    """Whether the job whose code is calling was asked to stop, or is being killed."""
+    job = _current.get(None)
+    return job is not None and job.requested is not None
+
+
+def checkpoint() -> None:
+    """Let a Stop take effect here.
+
+    Does nothing outside a job, or inside `shield`.
+
+    Raises
+    ------
+    JobStopped
+        The job was asked to stop. Every later checkpoint raises it again.
+    JobKilled
+        The job is being killed.
+    """
+    job = _current.get(None)
+    if job is None or job.requested is None:
+        return
+    target = current_target()
+    if target is not None and target.depth:
+        return
+    raise JobKilled if job.requested == "kill" else JobStopped
+
+
+def sleep(seconds: float) -> None:
+    """Sleep like `time.sleep`, and end at once when the job is asked to stop.
+
+    Outside a job, and inside `shield`, it sleeps for the whole time.
+
+    Raises
+    ------
+    JobStopped, JobKilled
+        As `checkpoint` does, before and after the sleep.
+    """
+    checkpoint()
+    job = _current.get(None)
+    target = current_target()
+    if job is None or (target is not None and target.depth):
+        time.sleep(seconds)
+    else:
+        if seconds < 0:
+            msg = "sleep length must be non-negative"
+            raise ValueError(msg)
+        job._stop.wait(seconds)
+        checkpoint()

@@ -1,0 +1,79 @@
+"""What a job printed: a bounded text that behaves as a terminal does."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+__all__ = ["JobLog"]
+
+
+class JobLog:
+    r"""The last lines that a job printed.
+
+    ``\r`` returns to the start of the line, so that a progress bar that repaints itself
+    takes one line, and ``\b`` steps back. Escape sequences are kept as they are.
+
+    Parameters
+    ----------
+    max_lines
+        How many complete lines are kept.
+    max_line
+        How many characters of one line are kept.
+
+    Threading
+    ---------
+    Any thread may call any method; `_lock` is a C-level lock.
+    """
+
+    def __init__(self, max_lines: int = 10_000, max_line: int = 100_000) -> None:
+        self._lock = threading.Lock()
+        self._lines: deque[str] = deque(maxlen=max_lines)
+        self._max_line = max_line
+        self._line = ""  # the line being written,
+        self._column = 0  # and where in it
+        self._total = 0
+
+    def write(self, text: str) -> None:
+        """Append `text`."""
+        with self._lock:
+            *complete, rest = text.split("\n")
+            for part in complete:
+                self._put(part)
+                self._lines.append(self._line)
+                self._total += 1
+                self._line, self._column = "", 0
+            self._put(rest)
+
+    def _put(self, text: str) -> None:
+        first, *repaints = text.split("\r")
+        self._overwrite(first)
+        for part in repaints:
+            self._column = 0
+            self._overwrite(part)
+
+    def _overwrite(self, text: str) -> None:
+        while "\b" in text:
+            before, text = text.split("\b", 1)
+            self._overwrite(before)
+            self._column = max(self._column - 1, 0)
+        if text:
+            end = self._column + len(text)
+            self._line = (self._line[: self._column] + text + self._line[end:])[: self._max_line]
+            self._column = min(end, self._max_line)
+
+    def tail(self, lines: int | None = None) -> list[str]:
+        """Return the last `lines` lines, all that are kept by default."""
+        with self._lock:
+            kept = list(self._lines)
+            if self._line:
+                kept.append(self._line)
+        return kept if lines is None else kept[max(len(kept) - lines, 0) :]
+
+    @property
+    def dropped(self) -> int:
+        """How many lines came before the first that is kept."""
+        return self._total - len(self._lines)
+
+    def __str__(self) -> str:
+        return "\n".join(self.tail())

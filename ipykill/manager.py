@@ -1,0 +1,401 @@
+"""The one control core: every job of the process, and what may be done with them.
+
+`JobManager` is a container of jobs. The magics, the panel and the Python API all call it;
+it calls none of them. `jobs` is the manager that they share.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import heapq
+import inspect
+import itertools
+import linecache
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from . import render
+from .exceptions import JobError, UnknownJobError
+from .job import Host, Job, JobInfo, JobState
+from .waiting import Deadline
+
+__all__ = ["JobManager", "jobs"]
+
+_EXIT_STOP = 0.2  # seconds that stopped jobs have at exit before they are killed,
+_EXIT_KILL = 1.0  # and that killed jobs have for their cleanup
+
+
+class _Agent:
+    """A daemon thread that makes the calls it is given, one after another, some later.
+
+    Threading
+    ---------
+    Any thread may give it calls; that does not block. The thread starts with the first.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._calls: queue.SimpleQueue[tuple[float, Callable[[], None]]] = queue.SimpleQueue()
+        self._started = False
+
+    def call(self, fn: Callable[[], None], at: float = 0.0) -> None:
+        """Call `fn`, when `time.monotonic` reaches `at`."""
+        self._calls.put((at, fn))
+        with self._lock:
+            if self._started:
+                return
+            self._started = True
+        threading.Thread(target=self._run, name=self._name, daemon=True).start()
+
+    def _run(self) -> None:
+        waiting: list[tuple[float, int, Callable[[], None]]] = []
+        number = itertools.count()
+        while True:
+            try:
+                timeout = max(waiting[0][0] - time.monotonic(), 0) if waiting else None
+                at, fn = self._calls.get(timeout=timeout)
+                heapq.heappush(waiting, (at, next(number), fn))
+            except queue.Empty:
+                pass
+            while waiting and waiting[0][0] <= time.monotonic():
+                heapq.heappop(waiting)[2]()
+
+
+class JobManager:
+    """All jobs, in the order in which they were made.
+
+    ``len(jobs)``, iteration, ``jobs[3]``, ``jobs["train"]`` and ``3 in jobs`` work as one
+    would expect; what may stand in the brackets is said in `find`.
+
+    Attributes
+    ----------
+    host
+        Makes the `Host` of each new job from the job's name; called on the thread that
+        submits. None: the job's output goes where any thread's goes.
+    max_running : int
+        How many jobs may run at once; later ones wait. 0: no limit.
+    grace : float
+        Seconds from the Stop of a job that passed its deadline until it is killed.
+
+    Threading
+    ---------
+    Any thread may call any method. `_lock` guards the table and the queue of pending jobs;
+    it is not held while a job is started, stopped or killed.
+    """
+
+    def __init__(self) -> None:
+        self.host: Callable[[], Host] | None = None
+        self.max_running = 0
+        self.grace = 5.0
+        self._lock = threading.Lock()
+        self._jobs: dict[int, Job] = {}
+        self._pending: dict[Job, tuple[Job, ...]] = {}
+        self._next_id = 1
+        self._clock = _Agent("ipykill-manager")
+        self._callbacks = _Agent("ipykill-callbacks")
+        atexit.register(self._at_exit)
+
+    # The container
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def __iter__(self) -> Iterator[Job]:
+        with self._lock:
+            return iter(list(self._jobs.values()))
+
+    def __contains__(self, spec: object) -> bool:
+        if isinstance(spec, Job):
+            return self._jobs.get(spec.id) is spec
+        try:
+            return bool(self.find(spec))
+        except UnknownJobError:
+            return False
+
+    def __getitem__(self, spec: int | str) -> Job:
+        found = self.find(spec)
+        if len(found) > 1:
+            raise _ambiguous(str(spec), found)
+        return found[0]
+
+    def __repr__(self) -> str:
+        return render.table_text(self.snapshot())
+
+    def _repr_html_(self) -> str:
+        return render.table_html(self.snapshot())
+
+    def running(self) -> list[Job]:
+        """Return the jobs that are not over, oldest first."""
+        return [job for job in self if not job.done()]
+
+    def snapshot(self) -> list[JobInfo]:
+        """Return what is true now of every job, oldest first."""
+        return [job.info() for job in self]
+
+    def find(self, spec: object = "") -> list[Job]:
+        """Return the jobs that `spec` means, never none.
+
+        Parameters
+        ----------
+        spec
+            ``3`` or ``%3`` (an id), a name, the unique beginning of a name, ``?text``
+            (in the source), ``%+`` or nothing (the newest that is not over, else the
+            newest), ``%-`` (the one before), ``all`` (all that are not over). Where jobs
+            share a name, the one that is not over is meant, else the newest.
+
+        Raises
+        ------
+        UnknownJobError
+            No job fits, or more than one; the candidates are named.
+        """
+        everything = list(self)
+        text = str(spec).strip()
+        if text == "all":
+            if running := self.running():
+                return running
+            raise UnknownJobError("no job is running")
+        if text in ("", "+", "%", "%+", "%%", "-", "%-"):
+            back = 2 if text in ("-", "%-") else 1
+            recent = self.running() or everything
+            if len(recent) < back and back > 1:
+                recent = everything
+            if len(recent) < back:
+                raise UnknownJobError("there is no job" + (" before it" if recent else ""))
+            return [recent[-back]]
+        if (number := text.removeprefix("%")).isdecimal():
+            job = self._jobs.get(int(number))
+            if job is None:
+                raise _unknown(f"job {int(number)}", everything)
+            return [job]
+        if text.startswith("?"):
+            fitting = [job for job in everything if text[1:].strip() in job.source]
+            return [_choose(text, fitting, everything)]
+        name = text.removeprefix("%")
+        fitting = [job for job in everything if job.name == name]
+        if not fitting:
+            fitting = [job for job in everything if job.name.startswith(name)]
+        return [_choose(text, fitting, everything)]
+
+    # Launching
+
+    def submit(
+        self,
+        fn: Callable[..., object],
+        /,
+        *args: Any,
+        name: str | None = None,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> Job:
+        """Call ``fn(*args, **kwargs)`` in the background.
+
+        Parameters
+        ----------
+        name
+            What the job is called; the function's name by default.
+        timeout
+            After so many seconds the job is stopped, and killed `grace` seconds later.
+        """
+        if not callable(fn):
+            msg = f"submit() needs a function to call, not {fn!r}"
+            raise TypeError(msg)
+        title = name or getattr(fn, "__name__", None) or type(fn).__name__
+        call = functools.partial(fn, *args, **kwargs)
+        return self.launch(call, name=title, source=_source(fn), timeout=timeout)
+
+    def launch(
+        self,
+        call: Callable[[], object],
+        *,
+        name: str,
+        source: str = "",
+        cell: int | None = None,
+        timeout: float | None = None,
+        after: Sequence[Job] = (),
+    ) -> Job:
+        """Make a job of `call` and start it, when the jobs in `after` are done.
+
+        Raises
+        ------
+        ValueError
+            The timeout is not above zero.
+        """
+        if timeout is not None and not timeout > 0:
+            msg = f"a timeout is a number of seconds above 0, not {timeout!r}"
+            raise ValueError(msg)
+        host = self.host() if self.host is not None else None
+        with self._lock:
+            job = Job(
+                self._next_id,
+                call,
+                name=name,
+                source=source,
+                cell=cell,
+                timeout=timeout,
+                host=host,
+                on_end=self._ended,
+            )
+            self._next_id += 1
+            self._jobs[job.id] = job
+            self._pending[job] = tuple(after)
+        self._advance()
+        return job
+
+    def _advance(self) -> None:
+        """Start, or skip, the pending jobs whose turn it is."""
+        while True:
+            with self._lock:
+                job, failed = self._take_ready()
+            if job is None:
+                return
+            if failed is not None:
+                job.skip(f"job {failed.id} ({failed.name}) was not done but {failed.state.value}")
+            elif job.start() and job.timeout is not None:
+                expire = functools.partial(self._expire, job)
+                self._clock.call(expire, time.monotonic() + job.timeout)
+
+    def _take_ready(self) -> tuple[Job | None, Job | None]:
+        busy = sum(job not in self._pending and not job.done() for job in self._jobs.values())
+        full = 0 < self.max_running <= busy
+        for job, after in self._pending.items():
+            failed = next((it for it in after if it.done() and it.state is not JobState.DONE), None)
+            ready = not full and all(it.done() for it in after)
+            if ready or failed is not None or job.done():
+                del self._pending[job]
+                return job, failed
+        return None, None
+
+    def _expire(self, job: Job) -> None:
+        if not job.done():
+            job.stop(reason="timeout")
+            self._clock.call(functools.partial(self._overdue, job), time.monotonic() + self.grace)
+
+    def _overdue(self, job: Job) -> None:
+        if not job.done():
+            job.kill(reason="timeout")
+
+    def _ended(self, job: Job) -> None:
+        # On the job's own thread, or on the one that ended a pending job.
+        for callback in job.take_callbacks():
+            self._callbacks.call(callback)
+        if self._pending:
+            self._clock.call(self._advance)
+
+    # Ending
+
+    def stop_all(self, timeout: float | None = 0) -> bool:
+        """Stop every job; return whether all are over within `timeout` seconds."""
+        jobs = self.running()
+        for job in jobs:
+            job.stop()
+        return not self.wait(jobs, timeout)
+
+    def kill_all(self, timeout: float | None = 0, *, reason: str = "") -> bool:
+        """Kill every job; return whether all are dead within `timeout` seconds."""
+        deadline = Deadline(timeout)
+        jobs = self.running()
+        for job in jobs:
+            job.kill(reason=reason)
+        # To kill again changes nothing, and waits.
+        dead = [job.kill(deadline.left()) for job in jobs]
+        return all(dead)
+
+    def wait(
+        self, jobs: Iterable[Job], timeout: float | None = None, *, any: bool = False
+    ) -> list[Job]:
+        """Wait until all of `jobs`, or one of them, are over.
+
+        Returns
+        -------
+        list of Job
+            Those that are not over after `timeout` seconds, or when one is.
+        """
+        jobs = list(jobs)
+        deadline = Deadline(timeout)
+        over: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        if any:
+            for job in jobs:
+                job.add_done_callback(over.put)
+        while left := [job for job in jobs if not job.done()]:
+            if any and len(left) < len(jobs):
+                break
+            seconds = deadline.left()
+            if seconds == 0:
+                break
+            if not any:
+                left[0].wait(seconds)
+                continue
+            try:
+                over.get(timeout=seconds)
+            except queue.Empty:
+                break
+        return left
+
+    def clear(self, jobs: Iterable[Job] | None = None) -> list[Job]:
+        """Forget finished jobs, all by default; return those that were forgotten.
+
+        Raises
+        ------
+        JobError
+            One of `jobs` is not over; none is forgotten then.
+        """
+        chosen = [job for job in self if job.done()] if jobs is None else list(jobs)
+        for job in chosen:
+            if not job.done():
+                msg = f"job {job.id} is still running; stop it or wait for it first"
+                raise JobError(msg)
+        with self._lock:
+            for job in chosen:
+                self._jobs.pop(job.id, None)
+        return chosen
+
+    def _at_exit(self) -> None:
+        # The interpreter exits: let finally: blocks run, but do not keep it for long.
+        if self.running() and not self.stop_all(_EXIT_STOP):
+            self.kill_all(_EXIT_KILL, reason="the interpreter exits")
+
+
+def _choose(spec: str, fitting: list[Job], everything: list[Job]) -> Job:
+    if not fitting:
+        raise _unknown(f"job {spec!r}", everything)
+    live = [job for job in fitting if not job.done()]
+    candidates = live or fitting
+    if len(candidates) == 1 or (not live and len({job.name for job in candidates}) == 1):
+        return candidates[-1]
+    raise _ambiguous(spec, candidates)
+
+
+def _names(jobs: Sequence[Job]) -> str:
+    listed = ", ".join(f"{job.id} ({job.name})" for job in jobs[-8:])
+    return f"..., {listed}" if len(jobs) > 8 else listed
+
+
+def _unknown(what: str, everything: Sequence[Job]) -> UnknownJobError:
+    there = f"there are: {_names(everything)}" if everything else "there are none yet"
+    return UnknownJobError(f"no {what}; {there}")
+
+
+def _ambiguous(spec: str, candidates: Sequence[Job]) -> UnknownJobError:
+    return UnknownJobError(
+        f"{spec!r} fits {len(candidates)} jobs, say which by its number: {_names(candidates)}"
+    )
+
+
+def _source(fn: Callable[..., object]) -> str:
+    """Return the source of a function where it is known, empty otherwise."""
+    code = getattr(inspect.unwrap(fn), "__code__", None)
+    if code is None:
+        return ""
+    linecache.checkcache(code.co_filename)
+    try:
+        return inspect.getsource(code)
+    except (OSError, TypeError):
+        return ""
+
+
+jobs = JobManager()

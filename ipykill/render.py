@@ -1,0 +1,153 @@
+"""Jobs in words: durations, states, tables. Plain text and HTML, standard library only."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .job import JobInfo
+
+__all__ = ["duration", "parse_duration", "sentence", "table_html", "table_text"]
+
+_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1, "ms": 0.001}
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(d|h|ms|m|s)")
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds in a duration such as ``90``, ``30s``, ``10m`` or ``1h30m``.
+
+    Raises
+    ------
+    ValueError
+        The text is none, or not above zero.
+    """
+    text = text.strip()
+    try:
+        seconds = float(text)
+    except ValueError:
+        compact = text.replace(" ", "")
+        parts = _PART.findall(compact)
+        if not parts or "".join(number + unit for number, unit in parts) != compact:
+            seconds = float("nan")
+        else:
+            seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if not 0 < seconds < float("inf"):
+        msg = f"{text!r} is not a duration; write 90, 30s, 10m or 1h30m"
+        raise ValueError(msg)
+    return seconds
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in words: ``41.2 s``, ``3 min 05 s``, ``2 h 07 min``."""
+    if seconds < 0.0995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes:02d} min"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours:02d} h"
+
+
+def _plain(text: str, width: int) -> str:
+    """Return `text` as one line of at most `width` characters, without control characters."""
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    text = "".join(char if char.isprintable() else " " for char in text).strip()
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _status(info: JobInfo) -> str:
+    """Return what is true of the job, without its name."""
+    state = info.state.value
+    at = f" at {info.place}" if info.place else ""
+    in_ = f" in {info.place}" if info.place else ""
+    why = f" ({info.reason})" if info.reason else ""
+    took = duration(info.elapsed)
+    match state:
+        case "pending":
+            return f"waiting to start{why}"
+        case "running":
+            return f"running for {took}{in_}"
+        case "stopping":
+            return f"stop asked {duration(info.asked or 0)} ago{why}; running{in_}"
+        case "killing":
+            return f"kill pending for {duration(info.asked or 0)}{why}{in_}"
+        case "done":
+            return f"done in {took}"
+        case "failed":
+            return f"failed after {took}{at}: {_plain(info.error, 200)}"
+        case "skipped":
+            return f"skipped: {info.reason}"
+        case _ if info.started is None:
+            return f"{state} before it started{why}"
+        case _:
+            return f"{state} after {took}{at}{why}"
+
+
+def sentence(info: JobInfo) -> str:
+    """Return one line about a job: ``[3] train: killed after 41.2 s at cell [7], line 12``."""
+    return f"[{info.id}] {_plain(info.name, 60)}: {_status(info)}"
+
+
+_HEAD = ("id", "name", "state", "elapsed", "cpu", "where")
+
+
+def _row(info: JobInfo) -> tuple[str, ...]:
+    where = info.place
+    if info.state.value == "failed":
+        where = info.error
+    elif info.state.value == "skipped":
+        where = info.reason
+    return (
+        str(info.id),
+        _plain(info.name, 40),
+        info.state.value,
+        duration(info.elapsed) if info.started is not None else "",
+        duration(info.cpu_time) if info.started is not None else "",
+        _plain(where, 60),
+    )
+
+
+_EMPTY = "No background jobs. Start one with %%bg on the first line of a cell."
+
+
+def table_text(infos: Sequence[JobInfo], *, long: bool = False) -> str:
+    """Return the jobs as a table in plain text; `long` adds a line with the last output."""
+    if not infos:
+        return _EMPTY
+    rows = [_HEAD, *(_row(info) for info in infos)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    lines = []
+    for number, row in enumerate(rows):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        lines.append("  ".join(cells).rstrip())
+        if long and number:
+            info = infos[number - 1]
+            details = [
+                f"cell [{info.cell}]" if info.cell is not None else "",
+                f"{info.threads} threads" if info.threads != 1 else "1 thread",
+                _plain(info.last_line, 80),
+            ]
+            lines.append("    " + " · ".join(detail for detail in details if detail))
+    return "\n".join(lines)
+
+
+def table_html(infos: Iterable[JobInfo]) -> str:
+    """Return the jobs as an HTML table, in which everything of the user's is text."""
+    rows = [_row(info) for info in infos]
+    if not rows:
+        return f"<p>{html.escape(_EMPTY)}</p>"
+
+    def line(tag: str, cells: Iterable[str]) -> str:
+        style = "text-align:left"
+        return "".join(f'<{tag} style="{style}">{html.escape(cell)}</{tag}>' for cell in cells)
+
+    body = "".join(f"<tr>{line('td', row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{line('th', _HEAD)}</tr></thead><tbody>{body}</tbody></table>"

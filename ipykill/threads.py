@@ -1,0 +1,228 @@
+"""Threads that can be asked to stop, and threads in which an exception can be raised.
+
+Three primitives, each usable alone: `async_raise`, `StoppableThread`, `ThreadWithExc`.
+They rest on ``PyThreadState_SetAsyncExc``, which asks the interpreter to raise an
+exception in another thread. The interpreter looks at that request only between two
+bytecodes, so a thread inside a system call does not see it before the call returns.
+What it takes to do better is in `ipykill.kill`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["StoppableThread", "ThreadWithExc", "async_raise"]
+
+_set_async_exc = ctypes.pythonapi.PyThreadState_SetAsyncExc
+_set_async_exc.argtypes = [ctypes.c_ulong, ctypes.py_object]
+_set_async_exc.restype = ctypes.c_int
+
+_NULL = ctypes.py_object()
+
+
+def _checked(exctype: type[BaseException]) -> type[BaseException]:
+    """Return `exctype` if the interpreter can construct it in another thread."""
+    if not isinstance(exctype, type):
+        msg = f"Only types can be raised (not instances): {exctype!r}"
+        raise TypeError(msg)
+    if not issubclass(exctype, BaseException):
+        msg = f"Only exception types can be raised, not {exctype!r}"
+        raise TypeError(msg)
+    try:
+        exctype()
+    except Exception as error:
+        msg = (
+            f"{exctype.__name__} cannot be constructed without arguments, as an exception "
+            f"raised in another thread must be: {error}"
+        )
+        raise TypeError(msg) from None
+    return exctype
+
+
+def async_raise(tid: int, exctype: type[BaseException]) -> None:
+    """Raise `exctype` in the thread whose ident is `tid`.
+
+    The exception is raised when that thread next executes Python code. It is constructed
+    there, without arguments. An earlier one that has not been raised yet is replaced.
+
+    Any thread may call this. Nothing protects against an ident that ended and was reused
+    meanwhile; `ThreadWithExc.raise_exc` does.
+
+    Parameters
+    ----------
+    tid
+        A `threading.Thread.ident`.
+    exctype
+        An exception class that can be constructed without arguments.
+
+    Raises
+    ------
+    TypeError
+        `exctype` is not an exception class, or cannot be constructed without arguments.
+    ValueError
+        No running thread has this ident.
+    SystemError
+        More than one thread state has this ident; the request was taken back.
+    """
+    if not isinstance(tid, int):
+        msg = f"a thread id is an int, not {tid!r}"
+        raise TypeError(msg)
+    exctype = _checked(exctype)
+    # ctypes would wrap a number that does not fit round to another thread's ident.
+    fits = 0 < tid <= ctypes.c_ulong(-1).value
+    hit = _set_async_exc(tid, exctype) if fits else 0
+    if hit == 0:
+        msg = f"invalid thread id {tid!r}: no thread of this interpreter has it"
+        raise ValueError(msg)
+    if hit > 1:
+        _set_async_exc(tid, _NULL)
+        msg = f"PyThreadState_SetAsyncExc hit {hit} thread states of id {tid}; taken back"
+        raise SystemError(msg)
+
+
+class StoppableThread(threading.Thread):
+    """A thread with a flag that asks its code to end.
+
+    The code has to look: ``while not thread.stopped(): ...``. Nothing is interrupted.
+
+    Threading
+    ---------
+    Any thread may call `stop` and `stopped`; neither blocks.
+    """
+
+    # Not an Event: the flag is set once and nobody waits for it, and CPython up to 3.12
+    # has a method Thread._stop that the obvious name would shadow.
+    _stop_requested = False
+
+    def stop(self) -> None:
+        """Ask the code to end. To ask again changes nothing."""
+        self._stop_requested = True
+
+    def stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stop_requested
+
+
+class ThreadWithExc(StoppableThread):
+    """A thread in which other threads can raise an exception.
+
+    `raise_exc` reaches the code that the thread runs (its target, or the ``run`` of a
+    subclass) and nothing else: neither the interpreter's own start and end of the thread,
+    nor a thread that got the same ident later.
+
+    What it cannot do: the interpreter raises the exception when the thread next executes
+    a bytecode. While it is inside a system call or any other C code (``time.sleep``,
+    ``lock.acquire``, ``socket.recv``), it stays there until that call returns. Jobs do
+    not have this limit; see `ipykill.submit` and `ipykill.kill`.
+
+    The exception may come anywhere in the code, so the code has to expect it. A thread
+    that shall clean up catches an exception that nobody else raises::
+
+        class Cancelled(Exception):
+            pass
+
+        class Worker(ThreadWithExc):
+            def run(self):
+                try:
+                    work()
+                except Cancelled:
+                    tidy_up()
+
+        worker.raise_exc(Cancelled)
+
+    If something on the way might swallow it, raise it until the thread has ended::
+
+        while worker.is_alive():
+            worker.raise_exc(Cancelled)
+            worker.join(0.1)
+
+    The price: a later exception also lands in ``tidy_up()`` and in any ``finally:``, and
+    cuts it short; and `raise_exc` raises `threading.ThreadError` when the thread ends
+    between the two calls.
+
+    Threading
+    ---------
+    Any thread, the thread itself included, may call `raise_exc`. It does not block.
+    """
+
+    # Why an exception hits the body or nothing. `_gate` is a C-level lock.
+    #
+    # 1. raise_exc() files a request only with the gate held, and only if _open is True.
+    # 2. The thread sets _open after the interpreter's own start of the thread, and clears
+    #    it when the body has ended. CPython looks for a request at calls and backward
+    #    jumps; there is none between the end of the body and that store.
+    # 3. After the store at most two requests are left: one filed before, and one of a
+    #    caller that had passed its check in (1). There is one gate, so one such caller.
+    # 4. Both are either taken back, with the gate held and so after that caller, or raised
+    #    on the way. The first raised is caught by the inner `try`, whose handler starts
+    #    again; the second by the outer one, and then none is left (3).
+    # 5. They were sent while the thread was open, so they count as raised by the body.
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._gate = threading.Lock()
+        self._open = self._guarded = False
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._guard()
+        super().start()
+
+    def _guard(self) -> None:
+        """Let what `raise_exc` raises reach the body only. To guard again changes nothing."""
+        if self._guarded:
+            return
+        self._guarded = True
+        body: Callable[[], None] = self.run
+
+        def run() -> None:
+            self._open = True
+            late: BaseException | None = None
+            try:
+                body()
+            finally:
+                self._open = False
+                try:
+                    try:
+                        self._take_back()
+                    except BaseException as error:
+                        late = error
+                        self._take_back()
+                except BaseException as error:
+                    late = error
+                if late is not None:
+                    raise late
+
+        # On the instance, so that the run() of a subclass is guarded as well.
+        self.run = run  # type: ignore[method-assign]
+
+    def _take_back(self) -> None:
+        with self._gate:
+            _set_async_exc(threading.get_ident(), _NULL)
+
+    def raise_exc(self, exctype: type[BaseException]) -> None:
+        """Raise `exctype` in this thread, in the code that it runs.
+
+        Parameters
+        ----------
+        exctype
+            An exception class that can be constructed without arguments.
+
+        Raises
+        ------
+        threading.ThreadError
+            The thread has not been started, or its code has ended.
+        TypeError
+            `exctype` is not an exception class, or cannot be constructed without arguments.
+        """
+        exctype = _checked(exctype)
+        if self._open:
+            with self._gate:
+                if self._open and self.ident is not None:
+                    async_raise(self.ident, exctype)
+                    return
+        msg = f"no exception can be raised in thread {self.name!r}: not started yet, or ended"
+        raise threading.ThreadError(msg)

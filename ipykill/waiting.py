@@ -1,0 +1,74 @@
+"""Waiting: a deadline, and a flag to wait for that a Kill cannot break."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+
+__all__ = ["Deadline", "Latch"]
+
+
+class Latch:
+    """An event that is set once and stays set.
+
+    `threading.Event` is Python code around a lock, which an exception raised from outside
+    can leave held; then nobody can set it any more. Here each waiter has a C-level lock of
+    its own, so that a waiter that dies takes nothing with it.
+
+    Threading
+    ---------
+    Any thread may call any method. `set` does not block.
+    """
+
+    # Why no waiter is forgotten: a waiter appends its lock and looks at the flag after
+    # that; `set` sets the flag and empties the queue after that. Whichever of the two
+    # comes second sees the other. Appending and popping are atomic.
+
+    __slots__ = ("_set", "_waiters")
+
+    def __init__(self) -> None:
+        self._set = False
+        self._waiters: deque[threading.Lock] = deque()
+
+    def is_set(self) -> bool:
+        """Whether `set` was called."""
+        return self._set
+
+    def set(self) -> None:
+        """Set the flag and let all waiters go."""
+        self._set = True
+        while self._waiters:
+            try:
+                self._waiters.popleft().release()
+            except IndexError:  # another thread sets it as well
+                return
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the flag is set, or `timeout` seconds; return whether it is set."""
+        if self._set:
+            return True
+        mine = threading.Lock()
+        mine.acquire()
+        self._waiters.append(mine)
+        if not self._set:
+            # The largest timeout that a lock takes; about 292 years.
+            mine.acquire(timeout=-1 if timeout is None else min(timeout, threading.TIMEOUT_MAX))
+            try:
+                self._waiters.remove(mine)
+            except ValueError:
+                pass
+        return self._set
+
+
+class Deadline:
+    """The end of a wait of `timeout` seconds that begins now; None: it never ends."""
+
+    __slots__ = ("_end",)
+
+    def __init__(self, timeout: float | None) -> None:
+        self._end = None if timeout is None else time.monotonic() + timeout
+
+    def left(self) -> float | None:
+        """Return the seconds that are left, 0 when it has passed."""
+        return None if self._end is None else max(self._end - time.monotonic(), 0.0)
