@@ -87,16 +87,8 @@ class JupyterServer:
                 stderr=log,
                 start_new_session=True,
             )
-
-        def started() -> list[Path]:
-            assert self._process.poll() is None, f"the server ended:\n{self.log}"
-            return self._infos()
-
         try:
-            (info,) = wait_for(started, "a Jupyter server", timeout)
-            facts = json.loads(info.read_text())
-            self.url, self.token = facts["url"], facts["token"]
-            self._request("GET", "api/status")
+            wait_for(self._answers, "a Jupyter server that answers", timeout)
         except BaseException:
             self.close()
             raise
@@ -120,7 +112,19 @@ class JupyterServer:
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGTERM)
             self._process.wait(HANG_GUARD)
-        wait_for(lambda: not self._infos(), "the end of the server")
+            wait_for(lambda: not self._infos(), "the end of the server")
+
+    def _answers(self) -> bool:
+        """Learn the address; the file that tells it comes a moment before the server listens."""
+        assert self._process.poll() is None, f"the server ended:\n{self.log}"
+        try:
+            (info,) = self._infos()
+            facts = json.loads(info.read_text())
+            self.url, self.token = facts["url"], facts["token"]
+            self._request("GET", "api/status")
+        except (OSError, ValueError):
+            return False
+        return True
 
     def _infos(self) -> list[Path]:
         """The file in which a running server tells its address; it is removed at the end."""
