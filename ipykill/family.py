@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from .exceptions import JobKilled
 from .kill import Target, contain, current_target, pursue
-from .threads import ThreadWithExc
+from .threads import ServiceThread, ThreadWithExc
 from .waiting import Deadline
 
 _thread_start: Callable[[threading.Thread], None] = threading.Thread.start
@@ -150,7 +150,11 @@ _ADOPTED = "_ipykill_adopted"
 
 def _start(thread: threading.Thread) -> None:
     target = current_target()
-    if target is not None and _ADOPTED not in vars(thread):
+    if (
+        target is not None
+        and _ADOPTED not in vars(thread)
+        and not isinstance(thread, ServiceThread)
+    ):
         family = target.group
         assert isinstance(family, Family)
         family._adopt(thread)  # a ThreadWithExc has guarded its body by now
