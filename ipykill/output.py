@@ -42,6 +42,7 @@ __all__ = ["format_error", "install", "uninstall"]
 # above 1000 messages or 1 MB a second (`_limit_rate`), and a page needs a second for about
 # 100 kB of text. All jobs of the kernel share this.
 _TICK = 0.1  # seconds between two messages of one job
+_PAUSE = 0.02  # seconds before the first, so that a line that is being written is whole
 _MESSAGES = (200.0, 100.0)  # at once, and per second
 _CHARACTERS = (400_000.0, 100_000.0)
 _KEEP = 50_000  # characters of a job that wait to be sent; beyond, the oldest are left out
@@ -208,7 +209,7 @@ class _KernelOutput(JobOutput):
             self._last_cut = time.monotonic()
         if not self._scheduled:
             self._scheduled = True
-            _agent.call(self._tick, self._next)
+            _agent.call(self._tick, max(self._next, time.monotonic() + _PAUSE))
 
     def _tick(self) -> None:
         self._send(bounded=True)
