@@ -16,7 +16,7 @@ from typing import Any
 
 from .exceptions import JobKilled
 from .kill import GROUP_ATTRIBUTE, Target, contain, current_target, get_ready, pursue
-from .threads import ThreadWithExc
+from .threads import ServiceThread, ThreadWithExc
 from .waiting import Deadline
 
 _thread_start: Callable[[threading.Thread], None] = threading.Thread.start
@@ -171,7 +171,7 @@ _ADOPTED = "_ipykill_adopted"
 
 def _start(thread: threading.Thread) -> None:
     target = current_target()
-    if target is None or _ADOPTED in vars(thread):
+    if target is None or _ADOPTED in vars(thread) or isinstance(thread, ServiceThread):
         _thread_start(thread)
         return
     family = target.group

@@ -8,62 +8,28 @@ from __future__ import annotations
 
 import atexit
 import functools
-import heapq
 import inspect
-import itertools
 import linecache
+import logging
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from . import render
+from .agent import Agent
 from .exceptions import JobError, UnknownJobError
 from .job import Host, Job, JobInfo, JobState
 from .waiting import Deadline
 
 __all__ = ["JobManager", "jobs"]
 
+_logger = logging.getLogger("ipykill")
+
 _EXIT_STOP = 0.2  # seconds that stopped jobs have at exit before they are killed,
 _EXIT_KILL = 1.0  # and that killed jobs have for their cleanup
-
-
-class _Agent:
-    """A daemon thread that makes the calls it is given, one after another, some later.
-
-    Threading
-    ---------
-    Any thread may give it calls; that does not block. The thread starts with the first.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._lock = threading.Lock()
-        self._calls: queue.SimpleQueue[tuple[float, Callable[[], None]]] = queue.SimpleQueue()
-        self._started = False
-
-    def call(self, fn: Callable[[], None], at: float = 0.0) -> None:
-        """Call `fn`, when `time.monotonic` reaches `at`."""
-        self._calls.put((at, fn))
-        with self._lock:
-            if self._started:
-                return
-            self._started = True
-        threading.Thread(target=self._run, name=self._name, daemon=True).start()
-
-    def _run(self) -> None:
-        waiting: list[tuple[float, int, Callable[[], None]]] = []
-        number = itertools.count()
-        while True:
-            try:
-                timeout = max(waiting[0][0] - time.monotonic(), 0) if waiting else None
-                at, fn = self._calls.get(timeout=timeout)
-                heapq.heappush(waiting, (at, next(number), fn))
-            except queue.Empty:
-                pass
-            while waiting and waiting[0][0] <= time.monotonic():
-                heapq.heappop(waiting)[2]()
 
 
 class JobManager:
@@ -75,8 +41,8 @@ class JobManager:
     Attributes
     ----------
     host
-        Makes the `Host` of each new job from the job's name; called on the thread that
-        submits. None: the job's output goes where any thread's goes.
+        Gives each new job its `Host`; called on the thread that submits. None: the job's
+        output goes where any thread's goes.
     max_running : int
         How many jobs may run at once; later ones wait. 0: no limit.
     grace : float
@@ -89,15 +55,15 @@ class JobManager:
     """
 
     def __init__(self) -> None:
-        self.host: Callable[[], Host] | None = None
+        self.host: Callable[[Job], Host] | None = None
         self.max_running = 0
         self.grace = 5.0
         self._lock = threading.Lock()
         self._jobs: dict[int, Job] = {}
         self._pending: dict[Job, tuple[Job, ...]] = {}
         self._next_id = 1
-        self._clock = _Agent("ipykill-manager")
-        self._callbacks = _Agent("ipykill-callbacks")
+        self._clock = Agent("manager")
+        self._callbacks = Agent("callbacks")
         atexit.register(self._at_exit)
 
     # The container
@@ -215,20 +181,31 @@ class JobManager:
         name: str,
         source: str = "",
         cell: int | None = None,
+        origin: str = "",
         timeout: float | None = None,
         after: Sequence[Job] = (),
+        log: str | Path | None = None,
+        report: bool = True,
     ) -> Job:
         """Make a job of `call` and start it, when the jobs in `after` are done.
+
+        Parameters
+        ----------
+        name, source, cell, origin, timeout, report
+            See `Job`.
+        log
+            A file that gets all that the job prints.
 
         Raises
         ------
         ValueError
             The timeout is not above zero.
+        OSError
+            The file cannot be written.
         """
         if timeout is not None and not timeout > 0:
             msg = f"a timeout is a number of seconds above 0, not {timeout!r}"
             raise ValueError(msg)
-        host = self.host() if self.host is not None else None
         with self._lock:
             job = Job(
                 self._next_id,
@@ -236,11 +213,20 @@ class JobManager:
                 name=name,
                 source=source,
                 cell=cell,
+                origin=origin,
                 timeout=timeout,
-                host=host,
+                report=report,
                 on_end=self._ended,
             )
+            if log is not None:
+                job.log.copy_to(log)
             self._next_id += 1
+        if self.host is not None:
+            try:
+                job.host = self.host(job)
+            except Exception:
+                _logger.exception("the output of job %s cannot be routed", job.id)
+        with self._lock:
             self._jobs[job.id] = job
             self._pending[job] = tuple(after)
         self._advance()

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["StoppableThread", "ThreadWithExc", "async_raise"]
+__all__ = ["ServiceThread", "StoppableThread", "ThreadWithExc", "async_raise"]
 
 _set_async_exc = ctypes.pythonapi.PyThreadState_SetAsyncExc
 _set_async_exc.argtypes = [ctypes.c_ulong, ctypes.py_object]
@@ -230,3 +230,13 @@ class ThreadWithExc(StoppableThread):
                     return
         msg = f"no exception can be raised in thread {self.name!r}: not started yet, or ended"
         raise threading.ThreadError(msg)
+
+
+class ServiceThread(threading.Thread):
+    """A daemon thread of ipykill's own.
+
+    It belongs to no job, even when a job's thread happens to start it.
+    """
+
+    def __init__(self, target: Callable[[], None], name: str) -> None:
+        super().__init__(target=target, name=f"ipykill-{name}", daemon=True)

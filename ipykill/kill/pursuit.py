@@ -23,6 +23,7 @@ import sys
 import threading
 import time
 
+from ..threads import ServiceThread
 from . import running, wake
 from .target import Group, Target
 
@@ -57,7 +58,7 @@ _hunted: dict[Group, float] = {}  # since when
 _chases: dict[Target, _Chase] = {}
 _engine: running.Engine | None = None
 _bell: queue.SimpleQueue[None] = queue.SimpleQueue()
-_reaper: threading.Thread | None = None
+_reaper: ServiceThread | None = None
 _usual_interval: float | None = None
 
 
@@ -67,7 +68,7 @@ def get_ready() -> None:
     wake.install()
     with _lock:
         if _reaper is None:
-            _reaper = threading.Thread(target=_reap, name="ipykill-reaper", daemon=True)
+            _reaper = ServiceThread(_reap, "reaper")
             _reaper.start()
 
 

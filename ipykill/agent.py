@@ -1,0 +1,58 @@
+"""A thread that does small things for others, now or later."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+from .threads import ServiceThread
+
+__all__ = ["Agent"]
+
+_logger = logging.getLogger("ipykill")
+
+
+class Agent:
+    """A daemon thread that makes the calls it is given, one after another, some later.
+
+    Threading
+    ---------
+    Any thread may give it calls; that does not block. The thread starts with the first.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._calls: queue.SimpleQueue[tuple[float, Callable[[], None]]] = queue.SimpleQueue()
+        self._started = False
+
+    def call(self, fn: Callable[[], None], at: float = 0.0) -> None:
+        """Call `fn`, when `time.monotonic` reaches `at`."""
+        self._calls.put((at, fn))
+        with self._lock:
+            if self._started:
+                return
+            self._started = True
+        ServiceThread(self._run, self._name).start()
+
+    def _run(self) -> None:
+        waiting: list[tuple[float, int, Callable[[], None]]] = []
+        number = itertools.count()
+        while True:
+            try:
+                timeout = max(waiting[0][0] - time.monotonic(), 0) if waiting else None
+                at, fn = self._calls.get(timeout=timeout)
+                heapq.heappush(waiting, (at, next(number), fn))
+            except queue.Empty:
+                pass
+            while waiting and waiting[0][0] <= time.monotonic():
+                fn = heapq.heappop(waiting)[2]
+                try:
+                    fn()
+                except Exception:
+                    _logger.exception("a call of the thread %r failed", self._name)
