@@ -58,7 +58,7 @@ class _Bucket:
 
     Threading
     ---------
-    Used with `JobOutput._sending` held by the caller and its own lock inside.
+    Any thread may take; `_lock` is a C-level lock.
     """
 
     def __init__(self, size: float, rate: float) -> None:
@@ -160,6 +160,90 @@ class JobOutput:
         """Say how the job ended, where that is worth a line."""
 
 
+class _Backlog:
+    """Text on its way to a cell, of which only so much may wait.
+
+    Of a flood the beginning, as far as the budget goes, and the end get through; what is
+    between is left out and counted. Its lock is that of the `JobOutput`.
+    """
+
+    def __init__(self, job_id: int) -> None:
+        self._job_id = job_id
+        self._due: list[tuple[str, str]] = []  # paid for, to be sent next
+        self._waiting: deque[tuple[str, str]] = deque()
+        self._size = 0  # of what waits, in characters
+        self._left_out = 0
+        self._last_cut = 0.0
+
+    def __bool__(self) -> bool:
+        return bool(self._due or self._waiting)
+
+    def put(self, name: str, text: str) -> None:
+        """Append text of the stream `name`."""
+        if _repaints(text) and self._waiting:
+            # A progress bar paints over itself; only the last state of it matters.
+            stream, last = self._waiting[-1]
+            if stream == name and _repaints(last):
+                self._waiting.pop()
+                self._size -= len(last)
+        self._waiting.append((name, text))
+        self._size += len(text)
+        excess = self._size - _KEEP
+        if excess > 0 and not self._left_out:
+            paid = _characters.take(excess)
+            self._due += self._shift(paid)
+            excess -= paid
+        if excess > 0:
+            self._shift(excess)
+            self._left_out += excess
+            self._last_cut = time.monotonic()
+
+    def take(self, *, bounded: bool) -> list[tuple[str, str]]:
+        """Take all that waits, or `bounded`, as much as the budget allows now."""
+        if bounded and not _messages.take(1):
+            return []
+        parts, self._due = _joined(self._due), []
+        most = self._size
+        if bounded:
+            # Within a flood nothing more is shown until it ebbs, so that what is left out
+            # is one piece, told in one line.
+            flood = self._left_out and time.monotonic() - self._last_cut < _EBB
+            most = 0 if flood else _characters.take(most)
+        if self._left_out and most:
+            parts.append(("stderr", self._notice()))
+        return parts + _joined(self._shift(most))
+
+    def _shift(self, most: int) -> list[tuple[str, str]]:
+        """Take up to `most` characters from the front."""
+        taken: list[tuple[str, str]] = []
+        while most > 0 and self._waiting:
+            name, text = self._waiting.popleft()
+            if len(text) > most:
+                self._waiting.appendleft((name, text[most:]))
+                text = text[:most]
+            most -= len(text)
+            self._size -= len(text)
+            taken.append((name, text))
+        return taken
+
+    def _notice(self) -> str:
+        """Say what was left out, and let what comes after it begin with a whole line."""
+        part = 0
+        for _, text in self._waiting:
+            if "\n" in text:
+                part += text.index("\n") + 1
+                self._shift(part)
+                self._left_out += part
+                break
+            part += len(text)
+        count, self._left_out = self._left_out, 0
+        return (
+            f"\n... {count:,} characters left out here: this is more than a notebook bears. "
+            f"%bglog {self._job_id} shows the last lines, and %%bg --log FILE keeps "
+            "everything.\n"
+        )
+
+
 class _KernelOutput(JobOutput):
     """Output as messages of a Jupyter kernel."""
 
@@ -172,10 +256,7 @@ class _KernelOutput(JobOutput):
         else:
             self.parent = dict(publisher.parent_header)
         self._sending = threading.RLock()
-        self._waiting: deque[tuple[str, str]] = deque()
-        self._size = 0
-        self._left_out = 0
-        self._last_cut = 0.0
+        self._backlog = _Backlog(job.id)
         self._scheduled = False
         self._next = 0.0
 
@@ -190,23 +271,7 @@ class _KernelOutput(JobOutput):
         return message
 
     def deliver(self, name: str, text: str) -> None:
-        if _repaints(text) and self._waiting:
-            # A progress bar paints over itself; only the last state of it matters.
-            stream, last = self._waiting[-1]
-            if stream == name and _repaints(last):
-                self._waiting.pop()
-                self._size -= len(last)
-        self._waiting.append((name, text))
-        self._size += len(text)
-        while self._size > _KEEP and self._waiting:
-            stream, oldest = self._waiting.popleft()
-            self._size -= len(oldest)
-            cut = len(oldest) - max(_KEEP - self._size, 0)
-            if cut < len(oldest):
-                self._waiting.appendleft((stream, oldest[cut:]))
-                self._size += len(oldest) - cut
-            self._left_out += cut
-            self._last_cut = time.monotonic()
+        self._backlog.put(name, text)
         if not self._scheduled:
             self._scheduled = True
             _agent.call(self._tick, max(self._next, time.monotonic() + _PAUSE))
@@ -221,58 +286,15 @@ class _KernelOutput(JobOutput):
         """Send what waits; `bounded`: as much of it as the budget allows, the rest later."""
         with self._sending:
             with self._lock:
-                now = time.monotonic()
-                most = self._size
-                if bounded:
-                    # Within a flood nothing more is shown until it ebbs, so that what is
-                    # left out is one piece, told in one line.
-                    flood = self._left_out and now - self._last_cut < _EBB
-                    most = 0 if flood or not _messages.take(1) else _characters.take(most)
-                parts = self._take(most)
-                self._next = now + _TICK
-                self._scheduled = bool(self._waiting)
+                parts = self._backlog.take(bounded=bounded)
+                self._next = time.monotonic() + _TICK
+                self._scheduled = bool(self._backlog)
                 if self._scheduled:
                     _agent.call(self._tick, self._next)
             for name, text in parts:
                 # A lone surrogate cannot be sent.
                 clean = text.encode("utf-8", "backslashreplace").decode()
                 self._publish("stream", {"name": name, "text": clean}, f"stream.{name}")
-
-    def _take(self, most: int) -> list[tuple[str, str]]:
-        """Take up to `most` characters of what waits, in as few parts as possible."""
-        parts: list[tuple[str, str]] = []
-        if self._left_out and most:
-            self._drop_part_of_line()
-            notice = (
-                f"\n... {self._left_out:,} characters left out here: this is more than a "
-                f"notebook bears. %bglog {self.job.id} shows the last lines, and "
-                "%%bg --log FILE keeps everything.\n"
-            )
-            parts.append(("stderr", notice))
-            self._left_out = 0
-        texts: list[tuple[str, str]] = []
-        while most > 0 and self._waiting:
-            stream, text = self._waiting.popleft()
-            if len(text) > most:
-                self._waiting.appendleft((stream, text[most:]))
-                text = text[:most]
-            most -= len(text)
-            self._size -= len(text)
-            texts.append((stream, text))
-        return parts + _joined(texts)
-
-    def _drop_part_of_line(self) -> None:
-        """Let what waits begin with a whole line, if there is one."""
-        if not any("\n" in text for _, text in self._waiting):
-            return
-        newline = ""
-        while not newline:
-            stream, text = self._waiting.popleft()
-            part, newline, rest = text.partition("\n")
-            self._size -= len(part + newline)
-            self._left_out += len(part + newline)
-        if rest:
-            self._waiting.appendleft((stream, rest))
 
     def show_error(self, kind: str, message: str, lines: list[str]) -> None:
         self.flush()
