@@ -18,13 +18,15 @@ from __future__ import annotations
 import copy
 import functools
 import io
+import itertools
+import operator
 import os
 import sys
 import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from . import figures, render, stack
@@ -40,6 +42,7 @@ __all__ = ["format_error", "install", "uninstall"]
 # above 1000 messages or 1 MB a second (`_limit_rate`), and a page needs a second for about
 # 100 kB of text. All jobs of the kernel share this.
 _TICK = 0.1  # seconds between two messages of one job
+_PAUSE = 0.02  # seconds before the first, so that a line that is being written is whole
 _MESSAGES = (200.0, 100.0)  # at once, and per second
 _CHARACTERS = (400_000.0, 100_000.0)
 _KEEP = 50_000  # characters of a job that wait to be sent; beyond, the oldest are left out
@@ -206,7 +209,7 @@ class _KernelOutput(JobOutput):
             self._last_cut = time.monotonic()
         if not self._scheduled:
             self._scheduled = True
-            _agent.call(self._tick, self._next)
+            _agent.call(self._tick, max(self._next, time.monotonic() + _PAUSE))
 
     def _tick(self) -> None:
         self._send(bounded=True)
@@ -247,7 +250,7 @@ class _KernelOutput(JobOutput):
             )
             parts.append(("stderr", notice))
             self._left_out = 0
-        name, texts = "", list[str]()
+        texts: list[tuple[str, str]] = []
         while most > 0 and self._waiting:
             stream, text = self._waiting.popleft()
             if len(text) > most:
@@ -255,14 +258,8 @@ class _KernelOutput(JobOutput):
                 text = text[:most]
             most -= len(text)
             self._size -= len(text)
-            if stream != name:
-                if texts:
-                    parts.append((name, "".join(texts)))
-                name, texts = stream, []
-            texts.append(text)
-        if texts:
-            parts.append((name, "".join(texts)))
-        return parts
+            texts.append((stream, text))
+        return parts + _joined(texts)
 
     def _drop_part_of_line(self) -> None:
         """Let what waits begin with a whole line, if there is one."""
@@ -292,15 +289,102 @@ class _KernelOutput(JobOutput):
         )
 
 
+def _joined(parts: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Join the texts that follow each other on the same stream."""
+    groups = itertools.groupby(parts, key=operator.itemgetter(0))
+    return [(name, "".join(text for _, text in group)) for name, group in groups]
+
+
 def _repaints(text: str) -> bool:
     return text.startswith("\r") and "\n" not in text
+
+
+class _Terminal:
+    """Writes to the terminal from outside the prompt, above it while it waits.
+
+    prompt_toolkit's own stand-in for the streams (`StdoutProxy`) loses what reaches it
+    when the prompt is just ending. Here text leaves the queue only when it is written, and
+    writing is tried again until then.
+
+    Threading
+    ---------
+    Any thread may call `put` and `flush`. `_lock` is held while text is written.
+    """
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+        self._lock = threading.Lock()
+        self._waiting: deque[tuple[str, str]] = deque()
+
+    def put(self, name: str, text: str) -> None:
+        """Write `text` to the stream `name` soon."""
+        self._waiting.append((name, text))
+        _agent.call(self.flush)
+
+    def flush(self) -> None:
+        """Write the whole lines that wait, and later the rest, as far as can be."""
+        app = self._prompt()
+        if app is None:
+            self._write(whole_lines=True)
+            if self._waiting:  # a progress bar, or a line of which the end is on its way
+                _agent.call(self._flush_rest, time.monotonic() + _TICK)
+            return
+        try:
+            app.loop.call_soon_threadsafe(self._write_above, app)
+        except RuntimeError:  # the prompt has ended meanwhile
+            pass
+        if self._has_line():
+            _agent.call(self.flush, time.monotonic() + _TICK)
+
+    def _flush_rest(self) -> None:
+        # Nothing unfinished is written where a prompt waits: it would be painted over.
+        self._write(whole_lines=self._prompt() is not None)
+
+    def _write_above(self, app: Any) -> None:
+        from prompt_toolkit.application import run_in_terminal
+
+        if app.is_running and self._has_line():
+            run_in_terminal(functools.partial(self._write, whole_lines=True))
+
+    def _prompt(self) -> Any:
+        """Return prompt_toolkit's application while it waits for input."""
+        app = getattr(getattr(self._shell, "pt_app", None), "app", None)
+        return app if app is not None and app.is_running and app.loop is not None else None
+
+    def _has_line(self) -> bool:
+        return any("\n" in text for _, text in list(self._waiting))
+
+    def _write(self, *, whole_lines: bool) -> None:
+        with self._lock:
+            parts = _joined(self._waiting.popleft() for _ in range(len(self._waiting)))
+            kept: list[tuple[str, str]] = []
+            while whole_lines and parts:
+                name, last = parts.pop()
+                finished, newline, rest = last.rpartition("\n")
+                if rest:
+                    kept.append((name, rest))
+                if newline:
+                    parts.append((name, finished + newline))
+                    break
+            self._waiting.extendleft(kept)
+            for name, text in parts:
+                stream = getattr(sys, f"__{name}__")
+                stream.write(text)
+                stream.flush()
 
 
 class _TerminalOutput(JobOutput):
     """Output in a terminal: above the prompt."""
 
+    def __init__(self, shell: Any, terminal: _Terminal, job: Job) -> None:
+        super().__init__(shell, job)
+        self._terminal = terminal
+
     def deliver(self, name: str, text: str) -> None:
-        _write_terminal(name, text)
+        self._terminal.put(name, text)
+
+    def flush(self) -> None:
+        self._terminal.flush()
 
     def last_words(self) -> None:
         self.line(render.sentence(self.job.info()))
@@ -393,18 +477,6 @@ def _untap(name: str) -> None:
             setattr(sys, name, stream.stream)
 
 
-def _write_terminal(name: str, text: str) -> None:
-    # While the prompt waits, sys.stdout and sys.stderr are prompt_toolkit's StdoutProxy,
-    # which writes above it.
-    stream = getattr(sys, name)
-    if hasattr(stream, "_ipykill_write"):
-        stream._ipykill_write(text)
-    elif isinstance(stream, _Stream):
-        stream.stream.write(text)
-    else:
-        getattr(sys, f"__{name}__").write(text)
-
-
 def _tap_prompt() -> None:
     """Let prompt_toolkit's stand-in for the streams lead into the job's output as well."""
     try:
@@ -412,7 +484,7 @@ def _tap_prompt() -> None:
     except ImportError:
         return
     proxy: Any = StdoutProxy
-    if hasattr(proxy, "_ipykill_write"):
+    if hasattr(proxy.write, "__wrapped__"):
         return
     original = proxy.write
 
@@ -424,7 +496,6 @@ def _tap_prompt() -> None:
         written: int = original(self, text)
         return written
 
-    proxy._ipykill_write = original
     proxy.write = write
 
 
@@ -437,7 +508,7 @@ def install(shell: Any, manager: JobManager) -> None:
         manager.host = functools.partial(_KernelOutput, shell, publisher)
     else:
         _tap_prompt()
-        manager.host = functools.partial(_TerminalOutput, shell)
+        manager.host = functools.partial(_TerminalOutput, shell, _Terminal(shell))
     figures.install()
 
 
