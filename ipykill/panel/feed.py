@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import stack
-from ..job import Job, JobInfo, JobState
+from ..job import Job, JobInfo, JobState, message
 from ..manager import JobManager
 
 Row = dict[str, Any]
@@ -206,11 +206,7 @@ def _error(job: Job) -> dict[str, Any] | None:
         return None
     error = job.exception(0)
     assert error is not None
-    try:
-        message = str(error)
-    except Exception:
-        message = "<its message cannot be shown>"
-    lines = [plain(line, _LINE) for line in message.splitlines()[:_LOG]]
+    lines = [plain(line, _LINE) for line in message(error).splitlines()[:_LOG]]
     return {
         "type": type(error).__name__,
         "message": "\n".join(lines),

@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..exceptions import UnknownJobError
@@ -41,6 +42,11 @@ class Service:
     `_INTERVAL` at most, fewer when there is much to say. When all views are closed, or
     were not heard of for `_LEASE` seconds, the thread ends.
 
+    Attributes
+    ----------
+    when_quiet
+        Called, on the refresh thread, when the last job has ended while a view is open.
+
     Threading
     ---------
     Any thread may call any method: requests come on the kernel's control thread, the main
@@ -58,6 +64,7 @@ class Service:
         self._pages: dict[str, tuple[float, set[int]]] = {}
         self._thread: ServiceThread | None = None
         self._live = False
+        self.when_quiet: Callable[[], None] = lambda: None
 
     def connect(self, channel: Channel) -> None:
         """Use this way to the views from now on."""
@@ -166,10 +173,12 @@ class Service:
         was_live, self._live = self._live, self._feed.live
         if self._channel is None:
             return 0
-        if was_live and not self._live and changes and len(self._feed) <= _WHOLE and not details:
-            # So that what a front end saves with the notebook is the end, not the beginning.
-            self._channel.send_whole()
-            return 0
+        if was_live and not self._live:
+            # What a front end saves with the notebook is the end, not the beginning.
+            self.when_quiet()
+            if changes and not details and len(self._feed) <= _WHOLE:
+                self._channel.send_whole()
+                return 0
         message = (changes or {}) | ({"details": details} if details else {})
         if not message:
             return 0
