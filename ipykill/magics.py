@@ -18,7 +18,7 @@ from IPython.core.magic_arguments import argument, magic_arguments
 from traitlets import Bool, Float, Int, observe
 
 from . import cell as cells
-from . import output, render
+from . import output, panel, render
 from .exceptions import JobError
 from .job import Job
 from .manager import JobManager
@@ -298,6 +298,13 @@ class BackgroundMagics(Magics):
             print(f"({hidden} earlier finished jobs: %bgjobs -a)")
 
     @magic_arguments()
+    @line_magic
+    def bgpanel(self, line: str) -> None:
+        """Show all jobs, live, with buttons that work while a cell runs."""
+        self._parse(self.bgpanel, line)
+        panel.show(self.shell, self._manager)
+
+    @magic_arguments()
     @_spec
     @argument(
         "-n", "--lines", type=_lines, default=_LOG_LINES, help="how many lines; 100 if not said"
@@ -364,7 +371,7 @@ class BackgroundMagics(Magics):
             options = [index for index, it in enumerate(words) if it.startswith("-")]
             if not options or words[options[-1]] != "--after":
                 raise TryNext
-        elif command.endswith("bgjobs"):
+        elif command.endswith(("bgjobs", "bgpanel")):
             return []
         over = command.endswith(("bglog", "bgclear"))
         found = [job for job in self._manager if over or not job.done()]

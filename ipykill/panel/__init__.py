@@ -1,6 +1,6 @@
 """The panel and the cards: live views of the jobs, with buttons that end them.
 
-The heavy imports, ipywidgets and anywidget, happen when the first view is shown.
+`ipykill.panel.widget` imports ipywidgets and anywidget, and is imported in a kernel only.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ def install(shell: Any, manager: JobManager) -> None:
     kernel = getattr(shell, "kernel", None)
     if kernel is None:
         return
+
+    from . import widget as widget  # now, so that the first card is there before its output
 
     def show_job(job: Job) -> None:
         if job not in manager:

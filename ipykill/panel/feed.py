@@ -131,7 +131,7 @@ class Feed:
 
 def _difference(old: Row, new: Row) -> Row:
     changed: Row = {key: value for key, value in new.items() if old.get(key) != value}
-    return changed | {key: None for key in old.keys() - new.keys()}
+    return changed | dict.fromkeys(old.keys() - new.keys())
 
 
 @dataclass

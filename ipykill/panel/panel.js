@@ -381,11 +381,10 @@ const OVERDUE = 3; // seconds after which a Stop that has no effect is overdue
 const PENDING_KILL = 1; // seconds after which a Kill that has no effect is explained
 
 class JobView {
-  constructor(jobs, id, tag, { onResize = () => undefined } = {}) {
+  constructor(jobs, id, tag) {
     this.jobs = jobs;
     this.id = id;
-    this.onResize = onResize;
-    this.tab = null;
+    this.tab = null; // of the details, null while they are closed
 
     this.icon = make("span", "ipykill-icon");
     this.name = make("span", "ipykill-name");
@@ -476,7 +475,9 @@ class JobView {
   }
 
   lastText(job) {
-    return job.state === "failed" && job.last === job.error ? "" : (job.last ?? "");
+    // The whole output stands below a card, and ends in the error or in how the job ended.
+    const below = this.el.matches(".ipykill-card *") || job.state !== "done";
+    return isOver(job) && below ? "" : (job.last ?? "");
   }
 
   drawProgress(job) {
@@ -591,7 +592,6 @@ class JobView {
       this.openDetails(this.job.state === "failed" ? "Error" : "Log");
     }
     setAttribute(this.log, "aria-expanded", this.tab !== null);
-    this.onResize();
   }
 
   openDetails(tab) {
@@ -650,7 +650,6 @@ class JobView {
     draw[this.tab](this.pane, details, job);
     if (this.tab === "Log" && (atEnd || turned)) this.pane.scrollTop = this.pane.scrollHeight;
     else if (turned) this.pane.scrollTop = 0;
-    this.onResize();
   }
 
   makeTab(name) {
@@ -717,14 +716,15 @@ function drawError(pane, { error }) {
 const LINGER = 20; // seconds for which a job that has just ended keeps its place
 const HEIGHT = 46; // px of a row until it was measured
 const MARGIN = 300; // px above and below the visible part that are drawn as well
-const FOLD = "fold"; // the key of the line that hides the finished jobs
+const FOLD = "fold"; // the key of the line that hides the finished jobs,
+const FOLD_HEIGHT = 34; // and its height
 
 class Panel {
   constructor(jobs, root) {
     this.jobs = jobs;
     this.root = root;
     this.views = new Map(); // what is drawn: id -> JobView
-    this.heights = new Map();
+    this.heights = new Map([[FOLD, FOLD_HEIGHT]]);
     this.states = new Set(); // the states that are filtered for
     this.unfolded = null; // null: the finished jobs show when no other is there
     this.ended = new Map(); // id -> when this page saw it end

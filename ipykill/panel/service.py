@@ -190,6 +190,8 @@ class Service:
         self._details.keep(shown)
         found = {}
         for number in shown:
-            if number in self._manager and (changes := self._details.refresh(self._manager[number])):
+            if number not in self._manager:
+                continue
+            if changes := self._details.refresh(self._manager[number]):
                 found[number] = changes
         return found

@@ -24,7 +24,7 @@ _CARDS = 200  # cards that stay live; those of earlier finished jobs become text
 _VIEW = "application/vnd.jupyter.widget-view+json"
 
 
-class _Widget(anywidget.AnyWidget):
+class _Widget(anywidget.AnyWidget):  # type: ignore[misc]
     # The layout of ipywidgets would be a model, and a message, of its own for each widget.
     layout = traitlets.Any(None)
 
@@ -44,9 +44,7 @@ class JobsModel(_Widget):
     _css = (_HERE / "panel.css").read_text(encoding="utf-8")
 
     model = traitlets.Unicode().tag(sync=True)
-    jobs = traitlets.Dict().tag(
-        sync=True, to_json=lambda value, widget: widget.service.whole()
-    )
+    jobs = traitlets.Dict().tag(sync=True, to_json=lambda value, widget: widget.service.whole())
 
     def __init__(self, service: Service) -> None:
         self.service = service
