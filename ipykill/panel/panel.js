@@ -388,7 +388,8 @@ class JobView {
 
     this.icon = make("span", "ipykill-icon");
     this.name = make("span", "ipykill-name");
-    this.meta = make("span", "ipykill-meta");
+    this.number = make("span");
+    this.cell = make("span", "ipykill-cell");
     this.state = make("span", "ipykill-state");
     this.time = make("span", "ipykill-time");
     this.cpu = make("span", "ipykill-cpu");
@@ -407,11 +408,11 @@ class JobView {
       "ipykill-job",
       {},
       this.icon,
-      make("div", "ipykill-title", {}, this.name, this.meta),
+      make("div", "ipykill-title", {}, this.name, make("span", "ipykill-meta", {}, this.number, this.cell)),
       this.state,
-      make("div", "ipykill-times", {}, this.time, this.cpu),
+      this.time,
       make("div", "ipykill-actions", {}, this.log, this.stop, this.kill),
-      make("div", "ipykill-now", {}, this.place, this.last),
+      make("div", "ipykill-now", {}, this.place, this.last, this.cpu),
       this.progress,
       this.note,
     );
@@ -447,7 +448,8 @@ class JobView {
     const title = titleOf(job);
     setAttribute(this.el, "aria-label", title);
     setText(this.name, job.name);
-    setText(this.meta, `job ${job.id}${job.cell ? ` · cell [${job.cell}]` : ""}`);
+    setText(this.number, `job ${job.id}`);
+    setText(this.cell, job.cell ? ` · cell [${job.cell}]` : "");
     setText(this.state, state);
     setText(this.place, this.whereText(job));
     setText(this.last, this.lastText(job));
@@ -547,9 +549,10 @@ class JobView {
       return `Stop asked ${duration(asked)} ago; the code has not looked yet. Kill does not ask.`;
     }
     if (job.state === "killing" && asked >= PENDING_KILL) {
-      const where = job.place ? ` in ${job.place}` : "";
-      const cure = job.hint ?? "it dies when that call returns to Python";
-      return `Kill pending for ${duration(asked)}${where}: ${cure}.`;
+      return (
+        `Kill pending for ${duration(asked)}: that call has not returned to Python, or the code ` +
+        "catches the Kill. If it never ends, only a restart of the kernel helps."
+      );
     }
     return "";
   }
