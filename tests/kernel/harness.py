@@ -58,6 +58,11 @@ class Cell:
         return results[0]["data"]["text/plain"] if results else None
 
     @property
+    def number(self) -> int:
+        """The number in its prompt."""
+        return self.contents("execute_input")[0]["execution_count"]
+
+    @property
     def errors(self) -> list[dict]:
         """`ename`, `evalue` and `traceback` of each error shown in the cell."""
         return self.contents("error")
