@@ -147,6 +147,7 @@ class BackgroundMagics(Magics):
         origin = self._origin() if whole else ""
         self._make_room(args, origin)
         wait = args.wait or self.wait
+        card = whole and not args.quiet
         try:
             job = self._manager.launch(
                 call,
@@ -158,6 +159,7 @@ class BackgroundMagics(Magics):
                 after=after,
                 log=args.log,
                 report=not wait,
+                present=self._present if card else None,
             )
         except OSError as error:
             raise UsageError(f"--log: {error}") from None
@@ -211,6 +213,9 @@ class BackgroundMagics(Magics):
                 print(f"job {job.id} ({job.name}) still runs; --replace ends it first")
             elif not job.kill(_REPLACE_WAIT, reason="replaced"):
                 raise UsageError(f"not started: {render.sentence(job.info())}")
+
+    def _present(self, job: Job) -> None:
+        panel.present(self.shell, self._manager, job)
 
     def _await_result(self, job: Job) -> None:
         """Wait for `job` in its own cell, and fail as it failed."""

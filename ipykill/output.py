@@ -174,7 +174,7 @@ class _KernelOutput(JobOutput):
         self._left_out = 0
         self._last_cut = 0.0
         self._scheduled = False
-        self._next = time.monotonic() + _TICK  # the job's card comes first
+        self._next = 0.0
 
     def enter(self, job: Job) -> None:
         # The publisher's hooks are thread-local.

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from .. import render
@@ -14,11 +15,14 @@ from ..manager import JobManager
 if TYPE_CHECKING:
     from .widget import Panel
 
-__all__ = ["install", "show", "uninstall"]
+__all__ = ["install", "present", "show", "uninstall"]
 
 _REQUEST = "ipykill_request"
 
+_logger = logging.getLogger("ipykill")
+
 _panels: dict[JobManager, Panel] = {}
+_presented: tuple[Job, int] | None = None  # the last one, and in which cell
 
 
 def install(shell: Any, manager: JobManager) -> None:
@@ -30,12 +34,13 @@ def install(shell: Any, manager: JobManager) -> None:
     if kernel is None:
         return
 
-    from . import widget as widget  # now, so that the first card is there before its output
+    from . import widget as widget  # now: the first card is not to wait for it
 
     def show_job(job: Job) -> None:
         if job not in manager:
             raise NotImplementedError  # IPython then shows its text
-        _panel(manager).show_job(job)
+        if _presented != (job, shell.execution_count):
+            _panel(manager).show_job(job)
 
     def handle(stream: Any, ident: Any, parent: dict[str, Any]) -> None:
         content = _answer(manager, parent["content"])
@@ -61,6 +66,22 @@ def show(shell: Any, manager: JobManager) -> None:
         print(render.table_text(manager.snapshot()))
     else:
         _panel(manager).show()
+
+
+def present(shell: Any, manager: JobManager, job: Job) -> None:
+    """Show a job that the cell is about to start, above its output.
+
+    As the value of that cell it is not shown again. Outside a kernel, does nothing.
+    """
+    global _presented
+    if getattr(shell, "kernel", None) is None:
+        return
+    try:
+        _panel(manager).show_job(job)
+    except Exception:
+        _logger.exception("job %s has no card", job.id)
+    else:
+        _presented = job, shell.execution_count
 
 
 def _panel(manager: JobManager) -> Panel:

@@ -49,14 +49,14 @@ def row(info: JobInfo, now: float) -> Row:
         "reason": plain(info.reason, _TEXT),
         "started": None if info.started is None else round(info.started, 2),
         "elapsed": round(info.elapsed, 3) if info.state.final and info.started else None,
-        "cpu": round(cpu, 1) if cpu < 60 else round(cpu),
+        "cpu": (round(cpu, 1) if cpu < 60 else round(cpu)) or None,
         "asked": None if info.asked is None else round(now - info.asked, 1),
         "place": plain(info.place, _TEXT),
         "error": plain(info.error, _TEXT),
         "last": plain(info.last_line, _TEXT),
         "threads": info.threads if info.threads > 1 else None,
     }
-    return {key: value for key, value in facts.items() if value or key == "id"}
+    return {key: value for key, value in facts.items() if value is not None and value != ""}
 
 
 class Feed:
@@ -78,6 +78,11 @@ class Feed:
     def live(self) -> bool:
         """Whether a row may still change by itself."""
         return len(self._settled) < len(self._rows)
+
+    @property
+    def states(self) -> dict[int, str]:
+        """The state of each job, by its number."""
+        return {number: row["state"] for number, row in self._rows.items()}
 
     def __len__(self) -> int:
         return len(self._rows)

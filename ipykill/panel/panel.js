@@ -18,6 +18,7 @@ const STATES = {
   stopped: ["M4.5 4.5h7v7h-7z", true],
   killed: ["M4.2 4.2l7.6 7.6M11.8 4.2l-7.6 7.6", true],
   skipped: ["M3.4 3.8l4 4.2-4 4.2M8.6 3.8l4 4.2-4 4.2", true],
+  gone: ["M4 8h8", true], // not the kernel's word: it was restarted
 };
 
 const isOver = (job) => STATES[job.state]?.[1] ?? false;
@@ -117,8 +118,13 @@ class Jobs {
   }
 
   setLink(link) {
-    // After a restart, the jobs are gone for good.
     if (this.link === link || this.link === "restarted") return;
+    if (link === "restarted") {
+      for (const [id, job] of this.rows) {
+        if (isOver(job)) continue;
+        this.rows.set(id, { ...job, state: "gone", elapsed: this.elapsed(job) });
+      }
+    }
     this.link = link;
     this.notify(null);
   }
@@ -381,9 +387,10 @@ const OVERDUE = 3; // seconds after which a Stop that has no effect is overdue
 const PENDING_KILL = 1; // seconds after which a Kill that has no effect is explained
 
 class JobView {
-  constructor(jobs, id, tag) {
+  constructor(jobs, id, { inCard = false } = {}) {
     this.jobs = jobs;
     this.id = id;
+    this.inCard = inCard;
     this.tab = null; // of the details, null while they are closed
 
     this.icon = make("span", "ipykill-icon");
@@ -404,9 +411,9 @@ class JobView {
     this.barText = make("span", "ipykill-bar-text");
     this.progress = make("div", "ipykill-progress", {}, this.bar, this.barText);
     this.el = make(
-      tag,
+      inCard ? "div" : "li",
       "ipykill-job",
-      {},
+      inCard ? { role: "group" } : {},
       this.icon,
       make("div", "ipykill-title", {}, this.name, make("span", "ipykill-meta", {}, this.number, this.cell)),
       this.state,
@@ -429,7 +436,7 @@ class JobView {
   }
 
   get over() {
-    return !this.job || isOver(this.job) || ["restarted", "saved"].includes(this.jobs.link);
+    return isOver(this.job) || this.jobs.link === "saved";
   }
 
   draw() {
@@ -438,11 +445,9 @@ class JobView {
       this.drawMissing();
       return;
     }
-    const gone = this.jobs.link === "restarted" && !isOver(job);
-    const state = gone ? "gone" : job.state;
-    if (this.el.dataset.state !== state) {
-      this.el.dataset.state = state;
-      this.icon.replaceChildren(icon(STATES[gone ? "skipped" : job.state]?.[0] ?? ""));
+    if (this.el.dataset.state !== job.state) {
+      this.el.dataset.state = job.state;
+      this.icon.replaceChildren(icon(STATES[job.state]?.[0] ?? ""));
       if (isOver(job)) this.disarm();
     }
     const title = titleOf(job);
@@ -450,7 +455,7 @@ class JobView {
     setText(this.name, job.name);
     setText(this.number, `job ${job.id}`);
     setText(this.cell, job.cell ? ` · cell [${job.cell}]` : "");
-    setText(this.state, state);
+    setText(this.state, job.state);
     setText(this.place, this.whereText(job));
     setText(this.last, this.lastText(job));
     this.drawProgress(job);
@@ -478,8 +483,7 @@ class JobView {
 
   lastText(job) {
     // The whole output stands below a card, and ends in the error or in how the job ended.
-    const below = this.el.matches(".ipykill-card *") || job.state !== "done";
-    return isOver(job) && below ? "" : (job.last ?? "");
+    return isOver(job) && (this.inCard || job.state !== "done") ? "" : (job.last ?? "");
   }
 
   drawProgress(job) {
@@ -539,9 +543,10 @@ class JobView {
 
   noteText(job) {
     const { link, problem } = this.jobs;
-    if (link === "restarted") return "The kernel was restarted; this job ended with it.";
+    if (job.state === "gone") return "The kernel was restarted; this job ended with it.";
+    if (isOver(job)) return problem.get(job.id) ?? "";
     const moment = new Date(this.jobs.asOf * 1000).toLocaleString();
-    if (link === "saved") return isOver(job) ? "" : `No kernel; this was true on ${moment}.`;
+    if (link === "saved") return `No kernel; this was true on ${moment}.`;
     if (link === "lost") return `No answer from the kernel since ${moment}.`;
     if (problem.has(job.id)) return problem.get(job.id);
     const asked = this.jobs.now() - (job.asked ?? Infinity);
@@ -878,7 +883,7 @@ class Panel {
   row(id) {
     let view = this.views.get(id);
     if (!view) {
-      view = new JobView(this.jobs, id, "li");
+      view = new JobView(this.jobs, id);
       view.el.dataset.job = id;
       this.views.set(id, view);
       this.sizes.observe(view.el);
@@ -925,7 +930,7 @@ class Panel {
     const words = {
       live: "",
       lost: `No answer from the kernel since ${moment}.`,
-      restarted: "The kernel was restarted; these jobs ended with it. Run %bgpanel again.",
+      restarted: "The kernel was restarted; its jobs ended with it. Run %bgpanel again for new ones.",
       saved: `No kernel; this was true on ${moment}.`,
     }[link];
     setText(this.banner, words);
@@ -1043,8 +1048,7 @@ class Panel {
 class Card {
   constructor(jobs, id, root) {
     this.id = id;
-    this.view = new JobView(jobs, id, "div");
-    this.view.el.setAttribute("role", "group");
+    this.view = new JobView(jobs, id, { inCard: true });
     root.append(this.view.el);
   }
 

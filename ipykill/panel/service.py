@@ -20,6 +20,7 @@ _LOAD = 0.1  # the part of the time that looking at the jobs may take
 _RATE = 200_000  # bytes a second, a fifth of what the server lets pass
 _PATIENCE = 0.05  # seconds to wait for the effect of a Stop or Kill before it is answered
 _LEASE = 45.0  # seconds for which a page is believed to be open after it said so
+_TEXT_INTERVAL = 10.0  # seconds between two renewals of the text that is saved
 _WHOLE = 200  # rows; up to so many are sent whole when the last job has ended
 
 _logger = logging.getLogger("ipykill")
@@ -44,8 +45,9 @@ class Service:
 
     Attributes
     ----------
-    when_quiet
-        Called, on the refresh thread, when the last job has ended while a view is open.
+    tell
+        Called on the refresh thread to renew the text that is saved with the notebook:
+        when the state of a job has changed, and not often.
 
     Threading
     ---------
@@ -64,7 +66,9 @@ class Service:
         self._pages: dict[str, tuple[float, set[int]]] = {}
         self._thread: ServiceThread | None = None
         self._live = False
-        self.when_quiet: Callable[[], None] = lambda: None
+        self.tell: Callable[[], None] = lambda: None
+        self._next_tell = 0.0
+        self._states: dict[int, str] = {}
 
     def connect(self, channel: Channel) -> None:
         """Use this way to the views from now on."""
@@ -173,17 +177,22 @@ class Service:
         was_live, self._live = self._live, self._feed.live
         if self._channel is None:
             return 0
-        if was_live and not self._live:
+        self._renew_text()
+        if was_live and not self._live and changes and not details and len(self._feed) <= _WHOLE:
             # What a front end saves with the notebook is the end, not the beginning.
-            self.when_quiet()
-            if changes and not details and len(self._feed) <= _WHOLE:
-                self._channel.send_whole()
-                return 0
+            self._channel.send_whole()
+            return 0
         message = (changes or {}) | ({"details": details} if details else {})
         if not message:
             return 0
         self._channel.send(message)
         return len(json.dumps(message))
+
+    def _renew_text(self) -> None:
+        if time.monotonic() >= self._next_tell and self._feed.states != self._states:
+            self._states = self._feed.states
+            self._next_tell = time.monotonic() + _TEXT_INTERVAL
+            self.tell()
 
     def _changed_details(self) -> dict[int, Any]:
         shown = set().union(*(ids for _, ids in self._pages.values()))

@@ -21,7 +21,7 @@ from ..job import JobInfo
 _STYLE = """<style>
 .jp-OutputArea-child:has(.ipykill-static):has(+ .jp-OutputArea-child .ipykill) { display: none }
 .jp-OutputArea-child:has(.ipykill-static) + .jp-OutputArea-child
-> [data-mime-type="application/vnd.jupyter.widget-view+json"]:not(:has(*)) { display: none }
+> .jp-OutputArea-output:not(:has(*)) { display: none }
 </style>"""
 
 _SHOWN = 100  # jobs in the text of the panel
@@ -31,10 +31,8 @@ def sentence(info: JobInfo) -> str:
     """Return what stays true of a job when nobody updates it any more."""
     if info.state.final:
         return render.sentence(info)
-    since = info.created if info.started is None else info.started
-    done = "waiting" if info.started is None else "started"
-    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(since))
-    return f"[{info.id}] {render.one_line(info.name, 60)}: {done} {moment}"
+    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(info.created))
+    return f"[{info.id}] {render.one_line(info.name, 60)}: launched {moment}"
 
 
 def job(info: JobInfo) -> dict[str, Any]:

@@ -107,7 +107,7 @@ class Panel:
     def show(self) -> None:
         """Show all jobs below the cell that runs."""
         update = self._show_static(static.panel(self._manager.snapshot()))
-        self.service.when_quiet = lambda: update(static.panel(self._manager.snapshot()))
+        self.service.tell = lambda: update(static.panel(self._manager.snapshot()))
         self._model.show()
 
     def show_job(self, job: Job) -> None:
