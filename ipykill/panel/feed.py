@@ -163,7 +163,8 @@ class Details:
         sent.line = max(job.log.end - _LOG, 0)
         sent.tail = []
         sent.threads = []
-        return {"source": job.source, "error": _error(job)} | (self.refresh(job) or {})
+        source = job.source.encode("utf-8", "backslashreplace").decode()
+        return {"source": source, "error": _error(job)} | (self.refresh(job) or {})
 
     def refresh(self, job: Job) -> dict[str, Any] | None:
         """Return what changed since this was last asked, None if nothing did."""

@@ -80,6 +80,12 @@ class Service:
         with self._lock:
             return bool(self._open_pages())
 
+    @property
+    def refreshing(self) -> bool:
+        """Whether the refresh thread runs."""
+        with self._lock:
+            return self._thread is not None
+
     def whole(self) -> dict[str, Any]:
         """Return what is true now of all jobs."""
         with self._lock:
