@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import deque
 from pathlib import Path
@@ -96,10 +97,27 @@ class JobLog:
     def tail(self, lines: int | None = None) -> list[str]:
         """Return the last `lines` lines, all that are kept by default."""
         with self._lock:
-            kept = list(self._lines)
-            if self._line:
+            wanted = len(self._lines) if lines is None else max(lines - bool(self._line), 0)
+            kept = list(itertools.islice(reversed(self._lines), wanted))[::-1]
+            if self._line and lines != 0:
                 kept.append(self._line)
-        return kept if lines is None else kept[max(len(kept) - lines, 0) :]
+        return kept
+
+    def read(self, start: int) -> tuple[int, list[str]]:
+        """Return the lines from number `start` on, and the number of the first of them.
+
+        Lines count from 0 and keep their number when earlier ones are dropped. A line that
+        is being written is the last, and has the number `end`.
+        """
+        with self._lock:
+            start = max(start, self.dropped)
+            complete = itertools.islice(reversed(self._lines), max(self._total - start, 0))
+            return start, [*list(complete)[::-1], *([self._line] if self._line else [])]
+
+    @property
+    def end(self) -> int:
+        """How many lines are complete."""
+        return self._total
 
     @property
     def dropped(self) -> int:

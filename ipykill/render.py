@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .job import JobInfo
 
-__all__ = ["duration", "parse_duration", "sentence", "table_html", "table_text"]
+__all__ = ["duration", "one_line", "parse_duration", "sentence", "table_html", "table_text"]
 
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1, "ms": 0.001}
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(d|h|ms|m|s)")
@@ -56,7 +56,7 @@ def duration(seconds: float) -> str:
     return f"{days} d {hours:02d} h"
 
 
-def _plain(text: str, width: int) -> str:
+def one_line(text: str, width: int) -> str:
     """Return `text` as one line of at most `width` characters, without control characters."""
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     text = "".join(char if char.isprintable() else " " for char in text).strip()
@@ -82,7 +82,7 @@ def _status(info: JobInfo) -> str:
         case "done":
             return f"done in {took}"
         case "failed":
-            return f"failed after {took}{at}: {_plain(info.error, 200)}"
+            return f"failed after {took}{at}: {one_line(info.error, 200)}"
         case "skipped":
             return f"skipped: {info.reason}"
         case _ if info.started is None:
@@ -93,7 +93,7 @@ def _status(info: JobInfo) -> str:
 
 def sentence(info: JobInfo) -> str:
     """Return one line about a job: ``[3] train: killed after 41.2 s at cell [7], line 12``."""
-    return f"[{info.id}] {_plain(info.name, 60)}: {_status(info)}"
+    return f"[{info.id}] {one_line(info.name, 60)}: {_status(info)}"
 
 
 _HEAD = ("id", "name", "state", "elapsed", "cpu", "where")
@@ -107,11 +107,11 @@ def _row(info: JobInfo) -> tuple[str, ...]:
         where = info.reason
     return (
         str(info.id),
-        _plain(info.name, 40),
+        one_line(info.name, 40),
         info.state.value,
         duration(info.elapsed) if info.started is not None else "",
         duration(info.cpu_time) if info.started is not None else "",
-        _plain(where, 60),
+        one_line(where, 60),
     )
 
 
@@ -133,7 +133,7 @@ def table_text(infos: Sequence[JobInfo], *, long: bool = False) -> str:
             details = [
                 f"cell [{info.cell}]" if info.cell is not None else "",
                 f"{info.threads} threads" if info.threads != 1 else "1 thread",
-                _plain(info.last_line, 80),
+                one_line(info.last_line, 80),
             ]
             lines.append("    " + " · ".join(detail for detail in details if detail))
     return "\n".join(lines)
