@@ -8,15 +8,19 @@ wrapper only looks up the caller.
 
 from __future__ import annotations
 
+import functools
+import subprocess
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from .exceptions import JobKilled
-from .kill import Target, contain, current_target, pursue
+from .kill import GROUP_ATTRIBUTE, Target, contain, current_target, get_ready, pursue
 from .threads import ServiceThread, ThreadWithExc
 from .waiting import Deadline
 
 _thread_start: Callable[[threading.Thread], None] = threading.Thread.start
+_popen_init: Callable[..., None] = subprocess.Popen.__init__
 
 
 class Family:
@@ -63,6 +67,7 @@ class Family:
             The system can start no more threads; the family is empty then.
         """
         _install()
+        get_ready()
         try:
             self._first.start()
         except RuntimeError:
@@ -81,8 +86,8 @@ class Family:
         self.kill_requested = True
         pursue(self)
         target = current_target()
-        if target is not None and target.group is self and not target.depth:
-            raise JobKilled
+        if target is not None and target.group is self and target.wanted:
+            raise target.strike()
 
     def targets(self) -> list[Target]:
         """Return the threads that have begun and not ended."""
@@ -96,6 +101,23 @@ class Family:
                 thread for thread in self._threads if thread.ident is None or thread.is_alive()
             ]
             return list(self._threads)
+
+    def first_lives(self) -> bool:
+        """Whether the thread that the family began with lives."""
+        return self._first.is_alive()
+
+    def let_go(self, target: Target) -> None:
+        """Forget a thread that turned out to serve others as well."""
+        with self._lock:
+            self._leave(target)
+            self._threads.remove(target.thread)
+        target.release()
+
+    def _leave(self, target: Target) -> None:
+        # With the lock held.
+        if target in self._targets:
+            self._targets.remove(target)
+            self._past_cpu_time += target.cpu_time()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until every thread has ended.
@@ -136,8 +158,7 @@ class Family:
                     raise error
             finally:
                 with self._lock:
-                    self._targets.remove(target)
-                    self._past_cpu_time += target.cpu_time()
+                    self._leave(target)
 
         thread.run = run  # type: ignore[method-assign]
         vars(thread)[_ADOPTED] = True
@@ -150,18 +171,30 @@ _ADOPTED = "_ipykill_adopted"
 
 def _start(thread: threading.Thread) -> None:
     target = current_target()
-    if (
-        target is not None
-        and _ADOPTED not in vars(thread)
-        and not isinstance(thread, ServiceThread)
-    ):
-        family = target.group
-        assert isinstance(family, Family)
-        family._adopt(thread)  # a ThreadWithExc has guarded its body by now
-    _thread_start(thread)
+    if target is None or _ADOPTED in vars(thread) or isinstance(thread, ServiceThread):
+        _thread_start(thread)
+        return
+    family = target.group
+    assert isinstance(family, Family)
+    family._adopt(thread)  # a ThreadWithExc has guarded its body by now
+    try:
+        _thread_start(thread)
+    except RuntimeError:
+        with family._lock:
+            family._threads.remove(thread)
+        raise
+
+
+@functools.wraps(_popen_init)
+def _init_popen(process: subprocess.Popen[Any], *args: Any, **kwargs: Any) -> None:
+    target = current_target()
+    if target is not None:
+        setattr(process, GROUP_ATTRIBUTE, target.group)
+    _popen_init(process, *args, **kwargs)
 
 
 def _install() -> None:
-    """Wrap `threading.Thread.start`, once."""
+    """Wrap `threading.Thread.start` and `subprocess.Popen`, once."""
     if threading.Thread.start is _thread_start:
         threading.Thread.start = _start  # type: ignore[method-assign, assignment]
+        subprocess.Popen.__init__ = _init_popen  # type: ignore[method-assign, assignment]

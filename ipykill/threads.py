@@ -164,7 +164,7 @@ class ThreadWithExc(StoppableThread):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._gate = threading.Lock()
-        self._open = self._guarded = False
+        self._open = self._guarded = self._asked = False
 
     def start(self) -> None:
         """Start the thread."""
@@ -201,7 +201,10 @@ class ThreadWithExc(StoppableThread):
 
     def _take_back(self) -> None:
         with self._gate:
-            _set_async_exc(threading.get_ident(), _NULL)
+            # Not without need: up to CPython 3.12 this leaves a flag behind that makes the
+            # interpreter look for an exception at every jump, in all threads.
+            if self._asked:
+                _set_async_exc(threading.get_ident(), _NULL)
 
     def raise_exc(self, exctype: type[BaseException]) -> None:
         """Raise `exctype` in this thread, in the code that it runs.
@@ -222,6 +225,7 @@ class ThreadWithExc(StoppableThread):
         if self._open:
             with self._gate:
                 if self._open and self.ident is not None:
+                    self._asked = True
                     async_raise(self.ident, exctype)
                     return
         msg = f"no exception can be raised in thread {self.name!r}: not started yet, or ended"
