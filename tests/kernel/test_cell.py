@@ -15,17 +15,18 @@ def loaded(request: pytest.FixtureRequest) -> None:
 
 def test_it_shares_the_namespace_and_shows_its_last_value(any_kernel: Kernel) -> None:
     any_kernel.run("x = 20\ngo = threading.Event()")
-    cell = any_kernel.run("%%bg -q -n double\ngo.wait()\ny = x + 1\ny * 2")
+    cell = any_kernel.run("%%bg -n double\ngo.wait()\ny = x + 1\ny * 2")
+    assert "[1] double: launched" in cell.displays[0]["data"]["text/plain"]
     assert any_kernel.run("len(ipykill.jobs), ipykill.jobs[1].done()").result == "(1, False)"
     any_kernel.run("go.set()")
     assert wait_job(any_kernel) == "done"
     assert any_kernel.run("y, ipykill.jobs[1].result()").result == "(21, 42)"
-    cell.wait_output(lambda cell: [d["data"]["text/plain"] for d in cell.displays] == ["42"])
+    cell.wait_output(lambda cell: printed(cell) == "42\n")
+    assert "[1] double: done in" in cell.displays[0]["data"]["text/plain"]
 
 
-def test_the_cell_shows_its_job_which_is_its_value(kernel: Kernel) -> None:
-    cell = kernel.run("%%bg -n double\n1")
-    assert "double" in str(cell.displays[0]["data"])
+def test_the_job_is_the_cells_value(kernel: Kernel) -> None:
+    kernel.run("%%bg -n double\n1")
     assert kernel.run("_ is ipykill.jobs[1], list(Out.values())").result == (
         "(True, [<Job 1 'double': done>])"
     )
@@ -47,7 +48,7 @@ def test_the_cell_shows_its_job_which_is_its_value(kernel: Kernel) -> None:
 def test_the_last_expression_is_shown_unless_a_semicolon_ends_it(
     kernel: Kernel, code: str, shown: str
 ) -> None:
-    cell = kernel.run(f"%%bg -q\n{code}")
+    cell = kernel.run(f"%%bg\n{code}")
     assert wait_job(kernel) == "done"
     assert printed(cell) == shown
 
