@@ -221,7 +221,10 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     target.depth += 1  # nothing is raised in what this calls
     try:
         on_answer(target, frame)
-        leaves = leaves and waits.leave(target, frame)
+        if leaves:
+            leaves = waits.leave(target, frame)
+        elif inside:
+            waits.hasten(target, frame)
     finally:
         target.depth -= 1
     if leaves:
