@@ -16,7 +16,6 @@ import sys
 import tempfile
 import threading
 import warnings
-from abc import ABC, abstractmethod
 from pathlib import Path
 
 from tests.waiting import wait_for
@@ -36,19 +35,19 @@ def children() -> list[str]:
     return found
 
 
-class Scenario(ABC):
+class Scenario:
     """One scenario, made anew for each kill, in the main thread."""
 
     def setup(self) -> None:
         """Prepare what `body` uses."""
 
-    @abstractmethod
     def body(self) -> None:
         """Do once what is repeated for ever."""
+        raise NotImplementedError
 
-    @abstractmethod
     def check(self) -> None:
         """Assert that nothing is broken; the job is dead."""
+        raise NotImplementedError
 
     def meanwhile(self) -> None:
         """Use the same things in another thread, while the job runs; again and again."""
@@ -192,7 +191,8 @@ class Finally(Scenario):
 
     def check(self) -> None:
         # The beginning itself may be the last thing that is done.
-        assert self.inner == self.outer and self.outer % 3 == 0
+        assert self.inner == self.outer
+        assert self.outer % 3 == 0
         assert self.began * 3 - self.inner in (0, 3)
 
 
@@ -387,7 +387,7 @@ class Imports(Scenario):
             try:
                 import colorsys
 
-                colorsys.rgb_to_hsv  # noqa: B018
+                colorsys.rgb_to_hsv
             except ImportError:
                 pass
 
@@ -396,7 +396,9 @@ class Imports(Scenario):
 
         assert not _imp.lock_held()
         locks = sys.modules["_frozen_importlib"]._module_locks
-        held = [name for name, ref in list(locks.items()) if (l := ref()) is not None and l.owner]
+        held = [
+            name for name, ref in list(locks.items()) if (lock := ref()) is not None and lock.owner
+        ]
         assert not held, f"import locks are held: {held}"
         for name in self.names:
             module = sys.modules.get(name)
