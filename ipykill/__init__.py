@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import kill as _kill
 from .exceptions import (
     JobAborted,
     JobError,
@@ -38,6 +39,7 @@ __all__ = [
     "StoppableThread",
     "ThreadWithExc",
     "UnknownJobError",
+    "about",
     "async_raise",
     "checkpoint",
     "current_job",
@@ -50,6 +52,11 @@ __all__ = [
 ]
 
 submit = jobs.submit
+
+
+def about() -> _kill.About:
+    """Return what a Kill can do in this process: versions, what is on, and why not."""
+    return _kill.about(__version__)
 
 
 def load_ipython_extension(shell: Any) -> None:
