@@ -111,8 +111,9 @@ def show(job: Job) -> None:
         import matplotlib
         from IPython.display import display
 
+        # Other backends show a figure when it is made, and it stays open.
         if "inline" in str(matplotlib.get_backend()).lower():
             for manager in list(figures.values()):
                 display(manager.canvas.figure)
-        helpers.Gcf.destroy_all()
+            helpers.Gcf.destroy_all()
     helpers.Gcf.figs.of_jobs.pop(job, None)

@@ -168,6 +168,8 @@ class Job:
     report : bool
         Whether the error it fails with is shown in its cell; not so where somebody waits
         there and raises it.
+    has_card : bool
+        Whether a card in its cell shows how it ends, which is not told in words then.
     log : JobLog
         What it printed.
     thread : ThreadWithExc
@@ -200,6 +202,7 @@ class Job:
         self.cell = cell
         self.origin = origin
         self.report = report
+        self.has_card = False
         self.timeout = timeout
         self.host: Host = _NoHost()
         self.log = JobLog()

@@ -67,7 +67,9 @@ class JobLog:
         with self._lock:
             if self.path is not None:
                 if self._file is None:
-                    self._file = self.path.open("a", encoding="utf-8", errors="backslashreplace")
+                    self._file = self.path.open(
+                        "a", buffering=1, encoding="utf-8", errors="backslashreplace"
+                    )
                 self._file.write(text)
             *complete, rest = text.split("\n")
             for part in complete:

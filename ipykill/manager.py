@@ -257,8 +257,10 @@ class JobManager:
                 self._clock.call(expire, time.monotonic() + job.timeout)
 
     def _take_ready(self) -> tuple[Job | None, Job | None]:
-        busy = sum(job not in self._pending and not job.done() for job in self._jobs.values())
-        full = 0 < self.max_running <= busy
+        full = False
+        if self.max_running:
+            started = (job for job in self._jobs.values() if job not in self._pending)
+            full = sum(not job.done() for job in started) >= self.max_running
         for job, after in self._pending.items():
             failed = next((it for it in after if it.done() and it.state is not JobState.DONE), None)
             ready = not full and all(it.done() for it in after)

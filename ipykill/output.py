@@ -302,7 +302,8 @@ class _KernelOutput(JobOutput):
         self._publish("error", {"ename": kind, "evalue": message, "traceback": lines}, "error")
 
     def last_words(self) -> None:
-        if self.job.state not in (JobState.DONE, JobState.FAILED):
+        told = self.job.has_card or self.job.state in (JobState.DONE, JobState.FAILED)
+        if not told:
             self.line(render.sentence(self.job.info()))
 
     def _publish(self, kind: str, content: dict[str, Any], topic: str) -> None:

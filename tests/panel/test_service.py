@@ -108,15 +108,12 @@ def test_all_jobs_are_stopped_killed_and_cleared(
     service: Service,
     channel: FakeChannel,
     start: Start,
-    may_end: threading.Event,
 ) -> None:
     jobs = [start() for _ in range(3)]
     assert service.answer({"do": "stop_all"}) == {}
     assert {job.requested for job in jobs} == {"stop"}
     assert service.answer({"do": "kill_all"}) == {}
     assert {job.requested for job in jobs} == {"kill"}
-    assert service.answer({"do": "clear"}) == {}
-    may_end.set()
     assert manager.wait(jobs, 30) == []
     assert all(job.done() for job in jobs)
     assert service.answer({"do": "clear"}) == {}
