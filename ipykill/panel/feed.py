@@ -115,7 +115,7 @@ class Feed:
             if not settled and mark == self._marks.get(job.id):
                 continue
             self._marks[job.id] = mark
-            new = row(job.info(), now)
+            new = row(job.info(frames), now)
             if old is not None and "asked" in old and old.get("requested") == new.get("requested"):
                 new["asked"] = old["asked"]  # not the jitter between two clocks
             if settled:

@@ -83,7 +83,7 @@ def test_finished_jobs_are_not_looked_at_again(manager: JobManager, monkeypatch)
     job.wait(30)
     feed = Feed(manager)
     feed.refresh()
-    monkeypatch.setattr(type(job), "info", lambda job: 1 / 0)
+    monkeypatch.setattr(type(job), "info", lambda job, frames: 1 / 0)
     assert feed.refresh() is None
 
 
@@ -158,7 +158,7 @@ def test_a_job_that_waits_costs_no_walk_through_its_stack(
     feed.refresh()
     looks = []
     info = type(job).info
-    monkeypatch.setattr(type(job), "info", lambda job: (looks.append(job), info(job))[1])
+    monkeypatch.setattr(type(job), "info", lambda job, frames: (looks.append(job), info(job))[1])
     assert feed.refresh() is None
     assert looks == []
     job.log.write("news")
