@@ -13,10 +13,12 @@ import contextvars
 import enum
 import functools
 import logging
+import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any, Literal, Protocol
 
 from . import stack
@@ -341,13 +343,21 @@ class Job:
             return []
         return stack.trim(stack.of_thread(ident))
 
-    def info(self) -> JobInfo:
-        """Return what is true of the job now."""
+    def info(self, frames: Mapping[int, FrameType] | None = None) -> JobInfo:
+        """Return what is true of the job now.
+
+        Parameters
+        ----------
+        frames
+            What `sys._current_frames` has just returned; for who asks many jobs, since
+            the price of that is all threads.
+        """
         state = self.state
         if state.final or state is JobState.PENDING:
             place = self._place
         else:
-            place = str(stack.innermost(self.where()) or "")
+            frames = sys._current_frames() if frames is None else frames
+            place = str(stack.here(frames.get(self.thread.ident or 0)) or "")
         tail = self.log.tail(1)
         return JobInfo(
             id=self.id,

@@ -12,6 +12,7 @@ import inspect
 import linecache
 import logging
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -101,7 +102,8 @@ class JobManager:
 
     def snapshot(self) -> list[JobInfo]:
         """Return what is true now of every job, oldest first."""
-        return [job.info() for job in self]
+        frames = sys._current_frames()
+        return [job.info(frames) for job in self]
 
     def find(self, spec: object = "") -> list[Job]:
         """Return the jobs that `spec` means, never none.

@@ -3,7 +3,7 @@
 import threading
 import time
 
-from ipykill import JobManager, JobState
+from ipykill import JobManager
 from ipykill.panel import service as module
 from ipykill.panel.service import Service
 from tests.panel.conftest import FakeChannel, Start
@@ -115,7 +115,7 @@ def test_all_jobs_are_stopped_killed_and_cleared(
     assert service.answer({"do": "kill_all"}) == {}
     assert {job.requested for job in jobs} == {"kill"}
     assert manager.wait(jobs, 30) == []
-    assert all(job.state is JobState.KILLED for job in jobs)
+    assert all(job.done() for job in jobs)
     assert service.answer({"do": "clear"}) == {}
     assert len(manager) == 0
 
