@@ -1,9 +1,9 @@
 """Which threads belong to a job.
 
-A job is more than the thread its code starts in: whatever thread that code starts, and
-whatever thread those start, is a member of its `Family`. `threading.Thread.start` is
-wrapped once, at the first launch of a job, and for a thread that is no member's child the
-wrapper only looks up the caller.
+A job is more than the thread its code starts in: whatever `threading.Thread` that code
+starts, and whatever those start, is a member of its `Family`. `Thread.start` is wrapped
+once, at the first launch of a job, and for a thread that is no member's child the wrapper
+only looks up the caller.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from .exceptions import JobKilled
+from .exceptions import JobKilled, JobStopped
 from .kill import Target, contain, current_target, pursue
-from .threads import ThreadWithExc
-from .waiting import Deadline
-
-_thread_start: Callable[[threading.Thread], None] = threading.Thread.start
+from .threads import ServiceThread, ThreadWithExc
+from .waiting import Deadline, Latch
 
 
 class Family:
@@ -35,7 +33,7 @@ class Family:
     Threading
     ---------
     Any thread may call any method. `_lock` guards the lists; it is never held while code
-    of others runs.
+    of others runs, but for a signal handler, which may take it again.
     """
 
     def __init__(
@@ -45,8 +43,10 @@ class Family:
         finish: Callable[[BaseException | None], None],
     ) -> None:
         self._enter = enter
-        self._lock = threading.Lock()
-        self._threads: list[threading.Thread] = []
+        self._lock = threading.RLock()
+        # Each with the fact that its code was reached. Only then is a thread that is not
+        # alive a dead one: Thread.ident is set a moment before is_alive() says True.
+        self._threads: dict[threading.Thread, Latch] = {}
         self._targets: list[Target] = []
         self._past_cpu_time = 0.0
         self.kill_requested = False
@@ -66,8 +66,7 @@ class Family:
         try:
             self._first.start()
         except RuntimeError:
-            with self._lock:
-                self._threads.clear()
+            self._disown(self._first)
             raise
 
     def kill(self) -> None:
@@ -90,11 +89,11 @@ class Family:
             return list(self._targets)
 
     def threads(self) -> list[threading.Thread]:
-        """Return the threads that live, in the order in which they were started."""
+        """Return the threads that live or are starting, in the order of their start."""
         with self._lock:
-            self._threads[:] = [
-                thread for thread in self._threads if thread.ident is None or thread.is_alive()
-            ]
+            for thread, begun in list(self._threads.items()):
+                if begun.is_set() and not thread.is_alive():
+                    del self._threads[thread]
             return list(self._threads)
 
     def join(self, timeout: float | None = None) -> bool:
@@ -105,10 +104,12 @@ class Family:
         deadline = Deadline(timeout)
         me = threading.current_thread()
         while others := [thread for thread in self.threads() if thread is not me]:
-            left = deadline.left()
-            if left == 0:
+            if deadline.left() == 0:
                 return False
-            others[0].join(left)
+            begun = self._threads.get(others[0])
+            # join() refuses a thread that is only about to start.
+            if begun is None or begun.wait(deadline.left()):
+                others[0].join(deadline.left())
         return True
 
     def cpu_time(self) -> float:
@@ -122,8 +123,10 @@ class Family:
         finish: Callable[[BaseException | None], None] | None = None,
     ) -> None:
         body = thread.run
+        begun = Latch()
 
         def run() -> None:
+            begun.set()
             target = Target(self, thread)
             with self._lock:
                 self._targets.append(target)
@@ -132,7 +135,7 @@ class Family:
                 error = contain(target, body)
                 if finish is not None:
                     finish(error)
-                elif error is not None and not isinstance(error, JobKilled):
+                elif error is not None and not isinstance(error, JobKilled | JobStopped):
                     raise error
             finally:
                 with self._lock:
@@ -142,22 +145,43 @@ class Family:
         thread.run = run  # type: ignore[method-assign]
         vars(thread)[_ADOPTED] = True
         with self._lock:
-            self._threads.append(thread)
+            self._threads[thread] = begun
+
+    def _disown(self, thread: threading.Thread) -> None:
+        """Forget a thread that did not start."""
+        with self._lock:
+            begun = self._threads.pop(thread)
+        begun.set()
 
 
 _ADOPTED = "_ipykill_adopted"
+_thread_start: Callable[[threading.Thread], None] | None = None  # what _start wraps
 
 
 def _start(thread: threading.Thread) -> None:
+    assert _thread_start is not None
     target = current_target()
-    if target is not None and _ADOPTED not in vars(thread):
-        family = target.group
-        assert isinstance(family, Family)
-        family._adopt(thread)  # a ThreadWithExc has guarded its body by now
-    _thread_start(thread)
+    adopted = vars(thread)
+    if target is None or _ADOPTED in adopted or isinstance(thread, ServiceThread):
+        _thread_start(thread)
+        return
+    family = target.group
+    assert isinstance(family, Family)
+    own_run = adopted.get("run")
+    family._adopt(thread)  # a ThreadWithExc has guarded its body by now
+    try:
+        _thread_start(thread)
+    except RuntimeError:  # it had been started before, or the system has no thread left
+        family._disown(thread)
+        del adopted["run"], adopted[_ADOPTED]
+        if own_run is not None:
+            adopted["run"] = own_run
+        raise
 
 
 def _install() -> None:
     """Wrap `threading.Thread.start`, once."""
-    if threading.Thread.start is _thread_start:
+    global _thread_start
+    if _thread_start is None:
+        _thread_start = threading.Thread.start
         threading.Thread.start = _start  # type: ignore[method-assign, assignment]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 __all__ = ["StoppableThread", "ThreadWithExc", "async_raise"]
 
@@ -32,13 +32,16 @@ def _checked(exctype: type[BaseException]) -> type[BaseException]:
         msg = f"Only exception types can be raised, not {exctype!r}"
         raise TypeError(msg)
     try:
-        exctype()
+        made = exctype()
     except Exception as error:
         msg = (
             f"{exctype.__name__} cannot be constructed without arguments, as an exception "
             f"raised in another thread must be: {error}"
         )
         raise TypeError(msg) from None
+    if not isinstance(made, BaseException):
+        msg = f"{exctype.__name__}() makes no exception but {made!r}"
+        raise TypeError(msg)
     return exctype
 
 
@@ -81,6 +84,17 @@ def async_raise(tid: int, exctype: type[BaseException]) -> None:
         _set_async_exc(tid, _NULL)
         msg = f"PyThreadState_SetAsyncExc hit {hit} thread states of id {tid}; taken back"
         raise SystemError(msg)
+
+
+class ServiceThread(threading.Thread):
+    """A daemon thread of ipykill itself.
+
+    No job adopts it, not even the one whose code happens to start it first, and would
+    take it along when it is killed.
+    """
+
+    def __init__(self, target: Callable[[], None], name: str) -> None:
+        super().__init__(target=target, name=name, daemon=True)
 
 
 class StoppableThread(threading.Thread):
@@ -136,12 +150,12 @@ class ThreadWithExc(StoppableThread):
     If something on the way might swallow it, raise it until the thread has ended::
 
         while worker.is_alive():
-            worker.raise_exc(Cancelled)
+            with contextlib.suppress(threading.ThreadError):  # its code ended just now
+                worker.raise_exc(Cancelled)
             worker.join(0.1)
 
     The price: a later exception also lands in ``tidy_up()`` and in any ``finally:``, and
-    cuts it short; and `raise_exc` raises `threading.ThreadError` when the thread ends
-    between the two calls.
+    cuts it short.
 
     Threading
     ---------
@@ -150,10 +164,12 @@ class ThreadWithExc(StoppableThread):
 
     # Why an exception hits the body or nothing. `_gate` is a C-level lock.
     #
-    # 1. raise_exc() files a request only with the gate held, and only if _open is True.
-    # 2. The thread sets _open after the interpreter's own start of the thread, and clears
-    #    it when the body has ended. CPython looks for a request at calls and backward
-    #    jumps; there is none between the end of the body and that store.
+    # 1. raise_exc() files a request only with the gate held, and only if _phase is "open".
+    #    Before that, when start() has returned, it leaves the exception in _early, and the
+    #    thread raises that itself.
+    # 2. The thread opens after the interpreter's own start of the thread, and is over when
+    #    the body has ended. CPython looks for a request at calls and backward jumps; there
+    #    is none between the end of the body and that store.
     # 3. After the store at most two requests are left: one filed before, and one of a
     #    caller that had passed its check in (1). There is one gate, so one such caller.
     # 4. Both are either taken back, with the gate held and so after that caller, or raised
@@ -164,7 +180,9 @@ class ThreadWithExc(StoppableThread):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._gate = threading.Lock()
-        self._open = self._guarded = False
+        self._phase: Literal["new", "open", "over"] = "new"
+        self._early: type[BaseException] | None = None
+        self._guarded = False
 
     def start(self) -> None:
         """Start the thread."""
@@ -179,12 +197,16 @@ class ThreadWithExc(StoppableThread):
         body: Callable[[], None] = self.run
 
         def run() -> None:
-            self._open = True
             late: BaseException | None = None
             try:
+                with self._gate:
+                    self._phase = "open"
+                    early = self._early
+                if early is not None:
+                    raise early
                 body()
             finally:
-                self._open = False
+                self._phase = "over"
                 try:
                     try:
                         self._take_back()
@@ -200,8 +222,14 @@ class ThreadWithExc(StoppableThread):
         self.run = run  # type: ignore[method-assign]
 
     def _take_back(self) -> None:
-        with self._gate:
+        # Not `with`: from Python 3.14 on a request may be raised between the acquiring and
+        # the block (gh-148874), and the gate would stay shut. Inside `try`, because only a
+        # request can raise here, and acquire() sees it when it has the gate.
+        try:
+            self._gate.acquire()
             _set_async_exc(threading.get_ident(), _NULL)
+        finally:
+            self._gate.release()
 
     def raise_exc(self, exctype: type[BaseException]) -> None:
         """Raise `exctype` in this thread, in the code that it runs.
@@ -219,10 +247,15 @@ class ThreadWithExc(StoppableThread):
             `exctype` is not an exception class, or cannot be constructed without arguments.
         """
         exctype = _checked(exctype)
-        if self._open:
+        # In the child of a fork the thread is not alive, and somebody may hold the gate.
+        if self.is_alive():
             with self._gate:
-                if self._open and self.ident is not None:
+                if self._phase == "open":
+                    assert self.ident is not None
                     async_raise(self.ident, exctype)
+                    return
+                if self._phase == "new":
+                    self._early = exctype
                     return
         msg = f"no exception can be raised in thread {self.name!r}: not started yet, or ended"
         raise threading.ThreadError(msg)
