@@ -6,6 +6,8 @@ in the same namespace. ``%bgkill`` ends it wherever it is. From Python: `submit`
 
 from __future__ import annotations
 
+from typing import Any
+
 from .exceptions import (
     JobAborted,
     JobError,
@@ -45,3 +47,20 @@ __all__ = [
 ]
 
 submit = jobs.submit
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Load the magics; called by ``%load_ext ipykill``."""
+    if shell is None:
+        msg = "the magics of ipykill need IPython; in plain Python use ipykill.submit()"
+        raise JobError(msg)
+    from . import extension
+
+    extension.load(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Take the magics away; called by ``%unload_ext ipykill``. Jobs that run go on."""
+    from . import extension
+
+    extension.unload(shell)

@@ -134,7 +134,11 @@ class Host(Protocol):
         """Prepare the calling thread, a new one of the job, before its first line."""
 
     def finish(self, job: Job, error: BaseException | None) -> None:
-        """Deliver what is left of the job's output, and its error."""
+        """Deliver what is left of the job's output, and the error it failed with, if any.
+
+        Called when the job's state is final, in its first thread, or in whatever thread
+        ended a job that never started. `Job.wait` returns after it.
+        """
 
 
 class _NoHost:
@@ -159,10 +163,17 @@ class Job:
         What it is called, and its code.
     cell : int or None
         The number of the cell that launched it.
+    origin : str
+        Identifies that cell across its runs, empty where the front end tells no such thing.
+    report : bool
+        Whether the error it fails with is shown in its cell; not so where somebody waits
+        there and raises it.
     log : JobLog
         What it printed.
     thread : ThreadWithExc
         The thread its code runs in.
+    host : Host
+        Where its output goes.
     over : Latch
         Set when the job is over.
 
@@ -181,19 +192,22 @@ class Job:
         name: str,
         source: str = "",
         cell: int | None = None,
+        origin: str = "",
         timeout: float | None = None,
-        host: Host | None = None,
+        report: bool = True,
         on_end: Callable[[Job], None] = lambda job: None,
     ) -> None:
         self.id = id
         self.name = name
         self.source = source
         self.cell = cell
+        self.origin = origin
+        self.report = report
         self.timeout = timeout
+        self.host: Host = _NoHost()
         self.log = JobLog()
         self.thread = ThreadWithExc(target=self._body, name=f"ipykill-{id}", daemon=True)
         self._call: Callable[[], object] | None = call
-        self._host: Host = _NoHost() if host is None else host
         self._on_end = on_end
         self._family = Family(self.thread, self._enter, self._finish)
         self._context = contextvars.copy_context()
@@ -498,14 +512,14 @@ class Job:
             with self._lock:
                 self._error, self._error_line = error, _last_line(error)
                 self._end_now(JobState.FAILED)
-            self._settle()
+            self._settle(error)
         return True
 
     def _enter(self) -> None:
         # In each thread of the family, before its first line.
         _current.set(self)
         try:
-            self._host.enter(self)
+            self.host.enter(self)
         except BaseException:
             _logger.exception("the output of job %s could not be routed", self.id)
 
@@ -528,15 +542,14 @@ class Job:
             if outcome is not JobState.FAILED:
                 error = None  # with all that its traceback holds
             line = _last_line(error)
-            self._context.run(self._host.finish, self, error)
-        except BaseException:
-            _logger.exception("the output of job %s could not be finished", self.id)
+        except Exception:
+            _logger.exception("the end of job %s could not be described", self.id)
         with self._lock:
             self._end, self._ended = end, ended
             self._place = place
             self._error, self._error_line = error, line
             self._outcome = outcome
-        self._settle()
+        self._settle(error)
 
     def _classify(self, error: BaseException | None) -> JobState:
         if error is None or (
@@ -556,12 +569,18 @@ class Job:
         self._end, self._ended = time.monotonic(), time.time()
         self._outcome = outcome
 
-    def _settle(self) -> None:
-        # The outcome is set; tell those who wait.
-        self.over.set()
-        self._on_end(self)
+    def _settle(self, error: BaseException | None = None) -> None:
+        # The outcome is set, and whoever set it, once, comes here.
+        try:
+            self._context.run(self.host.finish, self, error)
+        except Exception:
+            _logger.exception("the output of job %s could not be finished", self.id)
+        finally:
+            self.over.set()
+            self._on_end(self)
 
 
+@stack.machinery
 def _as(job: Job, call: Callable[[], object]) -> object:
     _current.set(job)
     return call()
@@ -590,12 +609,17 @@ def _frames(error: BaseException | None) -> list[stack.Frame]:
 def _last_line(error: BaseException | None) -> str:
     if error is None:
         return ""
-    try:
-        text = str(error).strip()
-    except Exception:
-        text = "<its message cannot be shown>"
+    text = message(error).strip()
     name = type(error).__name__
     return f"{name}: {text.splitlines()[0]}" if text else name
+
+
+def message(error: BaseException) -> str:
+    """Return ``str(error)``, whatever the class makes of that."""
+    try:
+        return str(error)
+    except Exception:
+        return "<its message cannot be shown>"
 
 
 def current_job() -> Job | None:

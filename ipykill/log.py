@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import deque
+from pathlib import Path
+from typing import TextIO
 
 __all__ = ["JobLog"]
 
@@ -23,6 +25,11 @@ class JobLog:
         How many characters of one line are kept.
     max_chars
         How many characters of complete lines are kept.
+
+    Attributes
+    ----------
+    path : pathlib.Path or None
+        A file that gets all that is written, as it is written; set by `copy_to`.
 
     Threading
     ---------
@@ -43,10 +50,36 @@ class JobLog:
         self._line = ""  # the line being written,
         self._column = 0  # and where in it
         self._total = 0
+        self.path: Path | None = None
+        self._file: TextIO | None = None
+
+    def copy_to(self, path: str | Path) -> None:
+        """Copy all that is written from now on to a new file at `path`.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written.
+        """
+        self.path = Path(path).expanduser().resolve()
+        self.path.write_text("")
+
+    def close(self) -> None:
+        """Close the file; what is written later opens it again."""
+        with self._lock:
+            file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
     def write(self, text: str) -> None:
         """Append `text`."""
         with self._lock:
+            if self.path is not None:
+                if self._file is None:
+                    self._file = self.path.open(
+                        "a", buffering=1, encoding="utf-8", errors="backslashreplace"
+                    )
+                self._file.write(text)
             *complete, rest = text.split("\n")
             for part in complete:
                 self._put(part)

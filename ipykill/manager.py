@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import atexit
 import functools
-import heapq
 import inspect
-import itertools
 import linecache
 import logging
 import numbers
 import os
-import queue
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from . import render
+from .agent import Agent
 from .exceptions import JobError, UnknownJobError
 from .job import Host, Job, JobInfo, JobState, current_job
-from .threads import ServiceThread
 from .waiting import Deadline, wait_any
 
 __all__ = ["JobManager", "jobs"]
@@ -34,53 +32,6 @@ _logger = logging.getLogger("ipykill")
 
 _EXIT_STOP = 0.2  # seconds that stopped jobs have at exit before they are killed,
 _EXIT_KILL = 1.0  # and that killed jobs have for their cleanup
-_LONGEST = 3600.0  # seconds of one wait; a lock refuses some that a person may write
-
-
-class _Agent:
-    """A daemon thread that makes the calls it is given, one after another, some later.
-
-    Threading
-    ---------
-    Any thread may give it calls; that does not block. The thread starts with the first.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._lock = threading.Lock()
-        self._calls: queue.SimpleQueue[tuple[float, Callable[[], None]]] = queue.SimpleQueue()
-        self._started = False
-
-    def call(self, fn: Callable[[], None], at: float = 0.0) -> None:
-        """Call `fn`, when `time.monotonic` reaches `at`."""
-        self._calls.put((at, fn))
-        with self._lock:
-            if self._started:
-                return
-            self._started = True
-        try:
-            ServiceThread(self._run, self._name).start()
-        except RuntimeError:  # the system has no thread left: the next call tries again
-            self._started = False
-            _logger.exception("%s could not start; its calls have to wait", self._name)
-
-    def _run(self) -> None:
-        waiting: list[tuple[float, int, Callable[[], None]]] = []
-        number = itertools.count()
-        while True:
-            left = min(waiting[0][0] - time.monotonic(), _LONGEST) if waiting else _LONGEST
-            # Nothing here may hold on to a call that has been made.
-            try:
-                at, fn = self._calls.get(timeout=max(left, 0))
-                heapq.heappush(waiting, (at, next(number), fn))
-                del fn
-            except queue.Empty:
-                pass
-            while waiting and waiting[0][0] <= time.monotonic():
-                try:
-                    heapq.heappop(waiting)[2]()
-                except BaseException:
-                    _logger.exception("a call of %s failed", self._name)
 
 
 class JobManager:
@@ -92,8 +43,8 @@ class JobManager:
     Attributes
     ----------
     host
-        Makes the `Host` of each new job; called on the thread that submits. None: the
-        job's output goes where any thread's goes.
+        Gives each new job its `Host`; called on the thread that submits. None: the job's
+        output goes where any thread's goes.
     grace : float
         Seconds from the Stop of a job that passed its deadline until it is killed.
 
@@ -106,7 +57,7 @@ class JobManager:
     """
 
     def __init__(self) -> None:
-        self.host: Callable[[], Host] | None = None
+        self.host: Callable[[Job], Host] | None = None
         self.grace = 5.0
         self._max_running = 0
         self._next_id = 1
@@ -119,8 +70,8 @@ class JobManager:
         self._lock = threading.RLock()
         self._jobs: dict[int, Job] = {}
         self._pending: dict[Job, tuple[Job, ...]] = {}
-        self._clock = _Agent("ipykill-manager")
-        self._callbacks = _Agent("ipykill-callbacks")
+        self._clock = Agent("manager")
+        self._callbacks = Agent("callbacks")
 
     @property
     def max_running(self) -> int:
@@ -139,7 +90,7 @@ class JobManager:
 
     def __iter__(self) -> Iterator[Job]:
         with self._lock:
-            return iter(list(self._jobs.values()))
+            return iter(sorted(self._jobs.values(), key=lambda job: job.id))
 
     def __contains__(self, spec: object) -> bool:
         if isinstance(spec, Job):
@@ -246,10 +197,20 @@ class JobManager:
         name: str,
         source: str = "",
         cell: int | None = None,
+        origin: str = "",
         timeout: float | None = None,
         after: Sequence[Job] = (),
+        log: str | Path | None = None,
+        report: bool = True,
     ) -> Job:
         """Make a job of `call` and start it, when the jobs in `after` are done.
+
+        Parameters
+        ----------
+        name, source, cell, origin, timeout, report
+            See `Job`.
+        log
+            A file that gets all that the job prints.
 
         Raises
         ------
@@ -257,6 +218,8 @@ class JobManager:
             The name is not a string.
         ValueError
             The timeout is not a number of seconds above zero.
+        OSError
+            The file cannot be written.
         """
         if not isinstance(name, str):
             msg = f"the name of a job is a string, not {name!r}"
@@ -264,7 +227,6 @@ class JobManager:
         if timeout is not None and not (isinstance(timeout, numbers.Real) and timeout > 0):
             msg = f"a timeout is a number of seconds above 0, not {timeout!r}"
             raise ValueError(msg)
-        host = self.host() if self.host is not None else None
         with self._lock:
             job = Job(
                 self._next_id,
@@ -272,11 +234,20 @@ class JobManager:
                 name=render.plain(name),
                 source=source,
                 cell=cell,
+                origin=origin,
                 timeout=timeout,
-                host=host,
+                report=report,
                 on_end=self._ended,
             )
+            if log is not None:
+                job.log.copy_to(log)
             self._next_id += 1
+        if self.host is not None:
+            try:
+                job.host = self.host(job)
+            except Exception:
+                _logger.exception("the output of job %s cannot be routed", job.id)
+        with self._lock:
             self._jobs[job.id] = job
             self._pending[job] = tuple(after)
         self._advance()

@@ -18,6 +18,10 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import CodeType, FrameType, TracebackType
+from typing import ParamSpec, TypeVar
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 _LIBRARY = tuple(
     os.path.join(sysconfig.get_path(key), "") for key in ("stdlib", "platstdlib", "purelib")
@@ -69,6 +73,25 @@ def is_user(filename: str) -> bool:
         or "site-packages" in filename
         or "dist-packages" in filename
     )
+
+
+_machinery: set[CodeType] = set()
+
+
+def machinery(fn: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Mark a function that only leads to the user's code, as not to be shown above it."""
+    _machinery.add(fn.__code__)
+    return fn
+
+
+def without_machinery(tb: TracebackType | None) -> TracebackType | None:
+    """Return the part of a traceback that begins below the last function of ours."""
+    found = tb
+    while tb is not None:
+        if tb.tb_frame.f_code in _machinery:
+            found = tb.tb_next
+        tb = tb.tb_next
+    return found
 
 
 def of_frame(frame: FrameType | None) -> list[Frame]:

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Literal
 
-__all__ = ["StoppableThread", "ThreadWithExc", "async_raise"]
+__all__ = ["ServiceThread", "StoppableThread", "ThreadWithExc", "async_raise"]
 
 _set_async_exc = ctypes.pythonapi.PyThreadState_SetAsyncExc
 _set_async_exc.argtypes = [ctypes.c_ulong, ctypes.py_object]
@@ -84,17 +84,6 @@ def async_raise(tid: int, exctype: type[BaseException]) -> None:
         _set_async_exc(tid, _NULL)
         msg = f"PyThreadState_SetAsyncExc hit {hit} thread states of id {tid}; taken back"
         raise SystemError(msg)
-
-
-class ServiceThread(threading.Thread):
-    """A daemon thread of ipykill itself.
-
-    No job adopts it, not even the one whose code happens to start it first, and would
-    take it along when it is killed.
-    """
-
-    def __init__(self, target: Callable[[], None], name: str) -> None:
-        super().__init__(target=target, name=name, daemon=True)
 
 
 class StoppableThread(threading.Thread):
@@ -259,3 +248,14 @@ class ThreadWithExc(StoppableThread):
                     return
         msg = f"no exception can be raised in thread {self.name!r}: not started yet, or ended"
         raise threading.ThreadError(msg)
+
+
+class ServiceThread(threading.Thread):
+    """A daemon thread of ipykill's own.
+
+    It belongs to no job, even when a job's thread happens to start it: a Kill of that job
+    would take it along.
+    """
+
+    def __init__(self, target: Callable[[], None], name: str) -> None:
+        super().__init__(target=target, name=f"ipykill-{name}", daemon=True)

@@ -123,3 +123,24 @@ def test_a_finalizer_that_prints_in_the_middle_of_a_write_does_not_hang():
     thread.join(30)
     assert not thread.is_alive()
     assert log.tail() == ["from a finalizer", "text"]
+
+
+def test_a_file_gets_all_that_is_written_as_it_is_written(tmp_path):
+    path = tmp_path / "job.log"
+    path.write_text("of another job")
+    log = JobLog(max_lines=1)
+    log.copy_to(path)
+    log.write("1\n2\n")
+    log.write("3\r\ud800\n")
+    assert path.read_bytes() == b"1\n2\n3\r\\ud800\n"
+    log.close()
+    log.close()
+    log.write("late\n")
+    assert path.read_text().endswith("late\n")
+    log.close()
+    assert log.path == path
+
+
+def test_a_file_that_cannot_be_written_is_refused_at_once(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        JobLog().copy_to(tmp_path / "missing" / "job.log")

@@ -54,11 +54,10 @@ def test_a_duration_is_read(text, seconds):
     assert parse_duration(text) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", " ", "0", "0s", "-5", "-5s", "inf", "nan", "1e999", "soon", "5 parsecs", "s", "m", "5x"]
-    + ["30m1h", "1m1m", "1 0s", "1h-30m", "1,5h", "5s!", "1..5s", "None", "\x00", "9" * 400],
-)
+BAD = """0 0s -5 -5s inf nan 1e999 soon 5_parsecs s m 5x 30m1h 1m1m 1h-30m 1,5h 5s! 1..5s None"""
+
+
+@pytest.mark.parametrize("text", ["", " ", "1 0s", "\x00", "9" * 400, *BAD.split()])
 def test_what_is_no_duration_is_refused_with_the_remedy(text):
     with pytest.raises(ValueError, match=r"is not a duration; write 90, 30s, 10m or 1h30m"):
         parse_duration(text)
@@ -128,7 +127,9 @@ def test_a_sentence_says_what_is_true(job, text):
 
 # Hostile text
 
-HOSTILE = "<img src=x onerror=alert(1)>&\"'\x1b[31m\x1b]8;;http://evil\x07\r\n\t\x00\x08\u202e\x9b2Jx"
+HOSTILE = (
+    "<img src=x onerror=alert(1)>&\"'\x1b[31m\x1b]8;;http://evil\x07\r\n\t\x00\x08\u202e\x9b2Jx"
+)
 
 
 @pytest.mark.parametrize(

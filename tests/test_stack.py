@@ -116,10 +116,9 @@ def test_a_source_that_has_changed_since_does_no_harm():
     code = compile("\n\n\nboom(1,\n2)", "<test of stack, changed>", "exec")
     for lines in ([], ["x\n"], ["\n"] * 3 + ["b"], ["\n"] * 5):
         linecache.cache["<test of stack, changed>"] = 1, None, lines, "<test of stack, changed>"
-        try:
+        with pytest.raises(ZeroDivisionError) as caught:
             exec(code, {"boom": lambda *args: 1 / 0})
-        except ZeroDivisionError as error:
-            assert of_traceback(error.__traceback__)[1].call == ""
+        assert of_traceback(caught.value.__traceback__)[1].call == ""
 
 
 # Where a thread is

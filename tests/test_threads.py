@@ -74,8 +74,6 @@ def test_async_raise_raises_in_the_thread():
 def test_async_raise_reaches_the_calling_thread_too():
     with pytest.raises(Cancelled):
         async_raise(threading.get_ident(), Cancelled)
-        for _ in range(1000):
-            pass
 
 
 def test_an_instance_is_refused():
@@ -106,7 +104,7 @@ def test_a_type_that_needs_arguments_is_refused_in_the_caller(exctype):
 
 
 def test_a_type_that_makes_no_exception_is_refused_in_the_caller():
-    with pytest.raises(TypeError, match="MakesNoException.* makes no exception but 3"):
+    with pytest.raises(TypeError, match=r"MakesNoException.* makes no exception but 3"):
         async_raise(threading.get_ident(), MakesNoException)
 
 
@@ -255,7 +253,7 @@ def test_nothing_is_raised_after_the_end():
     thread = ThreadWithExc(target=lambda: None, name="short")
     thread.start()
     thread.join()
-    with pytest.raises(threading.ThreadError, match="'short'.*ended"):
+    with pytest.raises(threading.ThreadError, match=r"'short'.*ended"):
         thread.raise_exc(Cancelled)
 
 
@@ -327,9 +325,7 @@ def test_a_thread_can_be_started_once():
     assert ended(thread)
 
 
-def test_a_request_filed_while_the_thread_ends_is_raised_there_or_taken_back(
-    monkeypatch, printed
-):
+def test_a_request_filed_while_the_thread_ends_is_raised_there_or_taken_back(monkeypatch, printed):
     # The worst case, made certain: one request is filed before the body ends, and one by a
     # caller that has passed its check when the thread begins to take it back.
     taking_back = threading.Event()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import time
 
+from ..threads import ServiceThread
 from .target import Group
 
 _INTERVAL = 0.1  # seconds between two attempts on the same group
 _lock = threading.Lock()
 _hunted: list[Group] = []
-_reaper: threading.Thread | None = None
+_reaper: ServiceThread | None = None
 
 
 def pursue(group: Group) -> None:
@@ -22,7 +23,7 @@ def pursue(group: Group) -> None:
         if group not in _hunted:
             _hunted.append(group)
         if _reaper is None:
-            _reaper = threading.Thread(target=_reap, name="ipykill-reaper", daemon=True)
+            _reaper = ServiceThread(_reap, "reaper")
             _reaper.start()
 
 

@@ -1,0 +1,186 @@
+"""A cell's text -> a call that runs it in the user's namespace, on any thread.
+
+IPython's own ``run_cell`` is no choice for a job: it writes ``_``, ``Out``, ``In`` and the
+execution counter and fires events, all of which belong to the foreground. What it does
+before that (transformations of the text and the tree, the cache that gives tracebacks
+their lines) is done here in the same steps, on the main thread, so that a syntax error
+appears at once; what runs in the job is compiled code and nothing else.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any
+
+from . import stack
+from .exceptions import JobError
+
+__all__ = ["Cell", "CellSyntaxError", "compile_cell", "title"]
+
+
+class CellSyntaxError(JobError):
+    """The cell cannot be compiled. IPython shows it as it shows any syntax error."""
+
+    def __init__(self, error: Exception, lines: list[str]) -> None:
+        super().__init__(str(error))
+        self._lines = lines
+
+    def _render_traceback_(self) -> list[str]:
+        return self._lines
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A compiled cell; calling it runs it and returns the value of its last expression."""
+
+    namespace: dict[str, Any]
+    local_namespace: dict[str, Any]
+    parts: tuple[tuple[CodeType, bool], ...]  # code, and whether its value is displayed
+    display: Callable[[object], object]
+    variable: str | None = None  # gets the value
+
+    @stack.machinery
+    def __call__(self) -> object:
+        """Run the cell."""
+        if any(code.co_flags & inspect.CO_COROUTINE for code, _ in self.parts):
+            return asyncio.run(self._run_async())
+        value = None
+        for code, shown in self.parts:
+            value = eval(code, self.namespace, self.local_namespace)
+            self._take(value, shown)
+        return self._keep(value)
+
+    @stack.machinery
+    async def _run_async(self) -> object:
+        value = None
+        for code, shown in self.parts:
+            value = eval(code, self.namespace, self.local_namespace)
+            if code.co_flags & inspect.CO_COROUTINE:
+                value = await value
+            self._take(value, shown)
+        return self._keep(value)
+
+    def _take(self, value: object, shown: bool) -> None:
+        if shown and value is not None:
+            self.display(value)
+
+    def _keep(self, value: object) -> object:
+        if self.variable is not None:
+            self.local_namespace[self.variable] = value
+        return value
+
+
+def title(source: str) -> str:
+    """Return the first line of code, which names a job that has no name."""
+    for line in source.splitlines():
+        text = line.strip()
+        if text and not text.startswith("#"):
+            return text if len(text) <= 40 else text[:39] + "…"
+    return ""
+
+
+def compile_cell(
+    shell: Any, source: str, *, whole: bool = True, variable: str | None = None
+) -> Cell:
+    """Compile `source`, a part of the cell that the shell is running.
+
+    Main thread only: the shell's transformers are not thread-safe.
+
+    Parameters
+    ----------
+    whole
+        Whether `source` is the whole cell but for the line of its cell magic.
+    variable
+        The name of a variable that shall get the cell's value.
+
+    Raises
+    ------
+    CellSyntaxError
+        The text is not valid.
+    """
+    from IPython.display import display
+
+    # As many empty lines come first as stand above `source` in the cell, so that line
+    # numbers are those that the user sees; and the kernel's debugger knows the cell by its
+    # whole text.
+    raw, above = source, int(whole)
+    entered = shell.history_manager.input_hist_raw[-1].rstrip("\n")
+    if whole and entered.endswith(source.rstrip("\n")):
+        raw = entered
+        above = entered.removesuffix(source.rstrip("\n")).count("\n")
+    try:
+        text = "\n" * above + shell.transform_cell(source)
+        name = shell.compile.cache(text, cell_number(shell), raw_code=raw)
+        tree = shell.transform_ast(shell.compile.ast_parse(text, filename=name))
+        parts = tuple(_parts(shell, tree, text, name))
+    except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
+        formatted = shell.SyntaxTB.structured_traceback(type(error), error, [])
+        raise CellSyntaxError(error, formatted) from None
+    return Cell(shell.user_global_ns, shell.user_ns, parts, display, variable)
+
+
+def cell_number(shell: Any) -> int:
+    """Return the number of the cell that is running, the one in its prompt.
+
+    Its text is already in the history, in every version of IPython; the execution count
+    is raised before the run in IPython 9 and after it in 8.18.
+    """
+    return len(shell.history_manager.input_hist_parsed) - 1
+
+
+def _parts(shell: Any, tree: ast.Module, text: str, name: str) -> list[tuple[CodeType, bool]]:
+    """Compile the statements, each expression whose value is shown by itself."""
+    mode = shell.ast_node_interactivity
+    body = tree.body
+    if not body:
+        return []
+    if mode == "last_expr_or_assign" and (target := _assigned(body[-1])):
+        value = ast.Expr(ast.Name(target, ast.Load()))
+        body = [*body, ast.fix_missing_locations(ast.copy_location(value, body[-1]))]
+    silent = mode == "none" or shell.displayhook.semicolon_at_end_of_expression(text)
+    flags = shell.compile.flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+
+    def code(node: ast.Module | ast.Expression, kind: str) -> CodeType:
+        compiled: CodeType = compile(node, name, kind, flags, dont_inherit=True)
+        return compiled
+
+    parts: list[tuple[CodeType, bool]] = []
+    statements: list[ast.stmt] = []
+    for number, node in enumerate(body):
+        last = number == len(body) - 1
+        if isinstance(node, ast.Expr) and (last or mode == "all"):
+            if statements:
+                parts.append((code(ast.Module(statements, []), "exec"), False))
+                statements = []
+            shown = not (silent and (last or mode == "none"))
+            parts.append((code(ast.Expression(node.value), "eval"), shown))
+        else:
+            statements.append(node)
+    if statements:
+        parts.append((code(ast.Module(statements, []), "exec"), False))
+    return parts
+
+
+def _assigned(node: ast.stmt) -> str | None:
+    """Return the name that a statement assigns, if it assigns a single one."""
+    match node:
+        case ast.Assign(targets=[ast.Name(id=name)]):
+            return name
+        case ast.AugAssign(target=ast.Name(id=name)) | ast.AnnAssign(target=ast.Name(id=name)):
+            return name
+    return None
+
+
+def name_places(shell: Any) -> None:
+    """Let places in cells be named as the user knows them: ``cell [7]``."""
+
+    def label(filename: str) -> str | None:
+        named = shell.compile.format_code_name(filename)
+        return None if named is None else f"cell {named[1].removeprefix('In')}"
+
+    stack.cell_label = label

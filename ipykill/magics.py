@@ -1,0 +1,422 @@
+"""The magics: parse, call the manager, print.
+
+Each message is one plain line. What the user got wrong ends in a `UsageError`, which
+IPython shows as one line, and nothing has happened then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import shlex
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from IPython.core.error import TryNext, UsageError
+from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
+from IPython.core.magic_arguments import argument, magic_arguments
+from traitlets import Bool, Float, Int, observe
+
+from . import cell as cells
+from . import output, render
+from .exceptions import JobError
+from .job import Job
+from .manager import JobManager
+
+__all__ = ["BackgroundMagics"]
+
+_Error = TypeVar("_Error", bound=BaseException)
+
+_STOP_WAIT = 0.3  # seconds that %bgstop waits, to tell of a job that stops at once
+_REPLACE_WAIT = 10.0  # seconds that --replace gives the earlier job to end
+_RECENT = 10  # finished jobs that %bgjobs shows without -a
+_LOG_LINES = 100
+
+
+def _duration(text: str) -> float:
+    try:
+        return render.parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _seconds(text: str) -> float:
+    return 0.0 if text.strip() in ("0", "0s") else _duration(text)
+
+
+def _variable(text: str) -> str:
+    if not text.isidentifier():
+        msg = f"{text!r} is not the name of a variable"
+        raise argparse.ArgumentTypeError(msg)
+    return text
+
+
+def _lines(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        msg = f"{text!r} is not a number of lines"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
+_specs = argument(
+    "specs",
+    nargs="*",
+    metavar="SPEC",
+    help="a job: 3 or %%3, a name or the beginning of one, ?text in its source, %%+ the "
+    "newest that runs, %%- the one before, all; without any, the newest that runs",
+)
+_spec = argument("specs", nargs="?", metavar="SPEC", default="", help="a job, as for %%bgkill")
+
+
+@magics_class
+class BackgroundMagics(Magics):
+    """Cells that run in the background, and what to do with them."""
+
+    wait = Bool(
+        False,
+        help="Let every %%bg wait for its job, as --wait does: for runs without a person, "
+        "such as nbconvert and papermill.",
+    ).tag(config=True)
+    max_running = Int(
+        0, min=0, help="How many jobs may run at once; later ones wait. 0: any number."
+    ).tag(config=True)
+    grace = Float(
+        5.0, min=0, help="Seconds from the Stop of a job that is past its deadline to its Kill."
+    ).tag(config=True)
+
+    def __init__(self, shell: Any, manager: JobManager) -> None:
+        super().__init__(shell)
+        self._manager = manager
+        self._configure()
+
+    @observe("max_running", "grace")
+    def _configure(self, change: object = None) -> None:
+        if hasattr(self, "_manager"):
+            self._manager.max_running = self.max_running
+            self._manager.grace = self.grace
+
+    # Starting
+
+    @no_var_expand
+    @magic_arguments()
+    @argument("-n", "--name", help="what the job is called; its first line by default")
+    @argument(
+        "-t",
+        "--timeout",
+        type=_duration,
+        metavar="DURATION",
+        help="stop the job after 90, 30s, 10m, 1h30m, and kill it if it does not end",
+    )
+    @argument(
+        "--after",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="SPEC",
+        help="start when these jobs are done; skip if one of them fails (%%bg: one SPEC each)",
+    )
+    @argument("--replace", action="store_true", help="end the job that this cell started before")
+    @argument("-o", "--out", type=_variable, metavar="VAR", help="a variable for the cell's value")
+    @argument("--wait", action="store_true", help="wait here for the end; an error fails the cell")
+    @argument("--log", metavar="FILE", help="write all that the job prints to a file as well")
+    @argument("-q", "--quiet", action="store_true", help="do not return the job")
+    @line_cell_magic
+    def bg(self, line: str, cell: str | None = None) -> Job | None:
+        """Run the cell (%%bg) or the statement (%bg) in the background.
+
+        It shares the namespace with the other cells. What it prints appears below this
+        cell, errors too; later cells run meanwhile. Ends by itself, with %bgstop or with
+        %bgkill.
+
+            %%bg -n train -t 2h
+            model.fit(data)
+        """
+        if cell is None:
+            args, source = self._split(line)
+            how = "%bg needs a statement: %bg train(model)"
+        else:
+            args, source = self._parse(self.bg, line, "%%bg"), cell
+            how = "the cell is empty; write its code below the line with %%bg"
+        if not source.strip():
+            raise UsageError(how)
+        if args.name is not None and not args.name.strip():
+            raise UsageError("%%bg: a name may not be empty")
+        after = [job for spec in args.after for job in self._find(spec)]
+        whole = cell is not None
+        call = cells.compile_cell(self.shell, source, whole=whole, variable=args.out)
+        origin = self._origin() if whole else ""
+        self._make_room(args, origin)
+        wait = args.wait or self.wait
+        try:
+            job = self._manager.launch(
+                call,
+                name=args.name or cells.title(source) or "cell",
+                source=source,
+                cell=cells.cell_number(self.shell),
+                origin=origin,
+                timeout=args.timeout,
+                after=after,
+                log=args.log,
+                report=not wait,
+            )
+        except OSError as error:
+            raise UsageError(f"--log: {error}") from None
+        if wait:
+            self._await_result(job)
+        return None if args.quiet else job
+
+    def _split(self, line: str) -> tuple[argparse.Namespace, str]:
+        """Split the line of %bg into its options and the statement, which is left as it is."""
+        parser = self.bg.parser
+        takes_value = {
+            option
+            for action in parser._actions
+            for option in action.option_strings
+            if action.nargs != 0
+        }
+        stream = io.StringIO(line)
+        words = shlex.shlex(stream, posix=True)
+        words.whitespace_split = True
+        words.commenters = ""
+        options: list[str] = []
+        start = 0
+        try:
+            while line[start:].lstrip().startswith("-"):
+                word = words.get_token() or ""
+                start = stream.tell()
+                if word == "--":
+                    break
+                options.append(word)
+                if word in takes_value and (value := words.get_token()) is not None:
+                    options.append(value)
+                    start = stream.tell()
+        except ValueError as error:
+            raise UsageError(f"%bg: {error}") from None
+        return self._arguments(self.bg, options, "%bg"), line[start:].strip()
+
+    def _origin(self) -> str:
+        """Return what the front end says of the identity of the cell that is running."""
+        try:
+            metadata = self.shell.get_parent().get("metadata", {})
+        except AttributeError:  # not in a kernel
+            return ""
+        return str(metadata.get("cellId", ""))
+
+    def _make_room(self, args: argparse.Namespace, origin: str) -> None:
+        """Deal with a job that this cell, or a cell with this name, started before."""
+        for job in self._manager.running():
+            if not ((origin and job.origin == origin) or (args.name and job.name == args.name)):
+                continue
+            if not args.replace:
+                print(f"job {job.id} ({job.name}) still runs; --replace ends it first")
+            elif not job.kill(_REPLACE_WAIT, reason="replaced"):
+                raise UsageError(f"not started: {render.sentence(job.info())}")
+
+    def _await_result(self, job: Job) -> None:
+        """Wait for `job` in its own cell, and fail as it failed."""
+        try:
+            error = job.exception()
+        except KeyboardInterrupt as interrupt:
+            raise self._interrupted(interrupt, [job]) from None
+        if error is not None:
+            raise _shown_as(error, output.format_error(self.shell, error))
+
+    # Ending
+
+    @magic_arguments()
+    @_specs
+    @argument("--all", action="store_true", help="all jobs that are not over")
+    @line_magic
+    def bgstop(self, line: str) -> None:
+        """Ask jobs to stop. Their code has to look: ipykill.checkpoint(), stop_requested()."""
+        args = self._parse(self.bgstop, line)
+        jobs = self._chosen(args)
+        for job in jobs:
+            job.stop()
+        self._manager.wait(jobs, _STOP_WAIT)
+        self._tell(jobs)
+
+    @magic_arguments()
+    @_specs
+    @argument("--all", action="store_true", help="all jobs that are not over")
+    @argument(
+        "-w",
+        "--wait",
+        type=_seconds,
+        default=2.0,
+        metavar="SECONDS",
+        help="how long to wait for the end; 2 by default, the Kill goes on after that",
+    )
+    @line_magic
+    def bgkill(self, line: str) -> None:
+        """Kill jobs: end their code wherever it is. Their finally: blocks run."""
+        args = self._parse(self.bgkill, line)
+        jobs = self._chosen(args)
+        for job in jobs:
+            job.kill()
+        try:
+            self._manager.wait(jobs, args.wait)
+        except KeyboardInterrupt as interrupt:
+            raise self._interrupted(interrupt, jobs) from None
+        self._tell(jobs)
+
+    @magic_arguments()
+    @_specs
+    @argument("-t", "--timeout", type=_duration, metavar="DURATION", help="wait no longer")
+    @argument("--any", action="store_true", help="wait until one of them is over")
+    @line_magic
+    def bgwait(self, line: str) -> None:
+        """Wait for jobs. A kernel interrupt ends the waiting, not the jobs."""
+        args = self._parse(self.bgwait, line)
+        jobs = self._chosen(args) if args.specs else self._manager.running()
+        if not jobs:
+            print("no job is running")
+            return
+        try:
+            self._manager.wait(jobs, args.timeout, any=args.any)
+        except KeyboardInterrupt as interrupt:
+            raise self._interrupted(interrupt, jobs) from None
+        self._tell(jobs)
+
+    # Looking
+
+    @magic_arguments()
+    @argument("-a", "--all", action="store_true", help="all finished jobs too, not the last ten")
+    @argument("-l", "--long", action="store_true", help="cell, threads and last output of each")
+    @line_magic
+    def bgjobs(self, line: str) -> None:
+        """List the jobs."""
+        args = self._parse(self.bgjobs, line)
+        infos = self._manager.snapshot()
+        over = [info for info in infos if info.state.final]
+        hidden = 0 if args.all else max(len(over) - _RECENT, 0)
+        left_out = {info.id for info in over[:hidden]}
+        print(
+            render.table_text([info for info in infos if info.id not in left_out], long=args.long)
+        )
+        if hidden:
+            print(f"({hidden} earlier finished jobs: %bgjobs -a)")
+
+    @magic_arguments()
+    @_spec
+    @argument(
+        "-n", "--lines", type=_lines, default=_LOG_LINES, help="how many lines; 100 if not said"
+    )
+    @line_magic
+    def bglog(self, line: str) -> None:
+        """Print the end of what a job printed."""
+        args = self._parse(self.bglog, line)
+        for job in self._find(args.specs):
+            lines = job.log.tail()
+            earlier = job.log.dropped + len(lines) - args.lines
+            if earlier > 0:
+                print(f"({earlier} earlier lines)")
+            print("\n".join(lines[-args.lines :]) or f"{_name(job)} has printed nothing")
+
+    @magic_arguments()
+    @_specs
+    @line_magic
+    def bgwhere(self, line: str) -> None:
+        """Show where jobs are now: the stack of each, as far as it is the user's code."""
+        args = self._parse(self.bgwhere, line)
+        for job in self._chosen(args) if args.specs else self._find("all"):
+            print(render.sentence(job.info()))
+            for frame in job.where():
+                print(f"  {frame.place}, in {frame.function}")
+                if frame.source:
+                    print(f"    {frame.source}")
+
+    @magic_arguments()
+    @_specs
+    @line_magic
+    def bgclear(self, line: str) -> None:
+        """Forget finished jobs, all or those that are named."""
+        args = self._parse(self.bgclear, line)
+        jobs = self._chosen(args) if args.specs else None
+        try:
+            cleared = self._manager.clear(jobs)
+        except JobError as error:
+            raise UsageError(str(error)) from None
+        print(f"{len(cleared)} finished job{'' if len(cleared) == 1 else 's'} forgotten")
+
+    # Completion
+
+    def commands(self) -> list[str]:
+        """Return the magics as they are typed, ``%%bg`` and the others."""
+        cell = [f"%%{name}" for name in self.magics["cell"]]
+        return cell + [f"%{name}" for name in self.magics["line"]]
+
+    def complete(self, command: str, line: str, word: str) -> list[str]:
+        """Return what `word`, the last of `line`, may become: options and SPECs."""
+        method = getattr(self, command.lstrip("%"))
+        if word.startswith("-"):
+            return [
+                option
+                for action in method.parser._actions
+                for option in action.option_strings
+                if option.startswith(word)
+            ]
+        words = line.split()
+        if word:
+            words.pop()
+        if command.endswith("bg"):
+            # Code follows the options of %bg; of the options only --after takes SPECs.
+            options = [index for index, it in enumerate(words) if it.startswith("-")]
+            if not options or words[options[-1]] != "--after":
+                raise TryNext
+        elif command.endswith("bgjobs"):
+            return []
+        over = command.endswith(("bglog", "bgclear"))
+        found = [job for job in self._manager if over or not job.done()]
+        # A name that has to be quoted is no help to type; its number is.
+        names = [job.name for job in found if job.name == shlex.quote(job.name)]
+        return [*dict.fromkeys(names), *(str(job.id) for job in found), "all"]
+
+    # Shared
+
+    def _parse(self, magic: Any, line: str, name: str = "") -> argparse.Namespace:
+        name = name or f"%{magic.__name__}"
+        try:
+            words = shlex.split(line)
+        except ValueError as error:
+            raise UsageError(f"{name}: {error}: {line.strip()}") from None
+        return self._arguments(magic, words, name)
+
+    def _arguments(self, magic: Any, words: list[str], name: str) -> argparse.Namespace:
+        try:
+            args: argparse.Namespace = magic.parser.parse_args(words)
+        except UsageError as error:
+            raise UsageError(f"{name}: {error}; see {name}?") from None
+        return args
+
+    def _find(self, spec: str) -> list[Job]:
+        try:
+            return self._manager.find(spec)
+        except JobError as error:
+            raise UsageError(str(error)) from None
+
+    def _chosen(self, args: argparse.Namespace) -> list[Job]:
+        """Return the jobs that the SPECs mean, each once."""
+        specs = args.specs
+        if getattr(args, "all", False):
+            specs = ["all"]
+        return list(dict.fromkeys(job for spec in specs or [""] for job in self._find(spec)))
+
+    def _tell(self, jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            print(render.sentence(job.info()))
+
+    def _interrupted(self, error: KeyboardInterrupt, jobs: Iterable[Job]) -> KeyboardInterrupt:
+        lines = [render.sentence(job.info()) for job in jobs if not job.done()]
+        lines.append("KeyboardInterrupt: the waiting was interrupted, the jobs were not")
+        return _shown_as(error, lines)
+
+
+def _name(job: Job) -> str:
+    return f"job {job.id} ({job.name})"
+
+
+def _shown_as(error: _Error, lines: list[str]) -> _Error:
+    """Let IPython show `lines` for `error`, instead of a traceback through ipykill."""
+    error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]
+    return error

@@ -1,0 +1,74 @@
+"""Fixtures for a real JupyterLab in a real browser; one server and one browser for all tests."""
+
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
+
+from tests.browser.harness import CHROMIUM_FLAGS, LAB, JupyterServer, Lab, find_chromium
+from tests.overlays import INSTALLED, OVERLAYS, ROOT, Overlay
+
+
+# Not the whole session: while Playwright runs, this thread has an event loop, and tests elsewhere
+# want their own.
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Browser]:
+    executable = find_chromium()
+    if executable is None:
+        pytest.skip("needs Chromium (Debian: apt-get install chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="package")
+def browser_context(chromium: Browser) -> BrowserContext:
+    """Shared, so that JupyterLab's 20 MB of JavaScript are loaded once."""
+    return chromium.new_context(viewport={"width": 1280, "height": 900})
+
+
+@pytest.fixture(scope="package")
+def jupyter_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    folder = tmp_path_factory.mktemp("jupyter")
+    work = folder / "work"
+    work.mkdir()
+    server = JupyterServer(LAB, folder, work, {"PYTHONPATH": str(ROOT)})
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def lab(
+    browser_context: BrowserContext, jupyter_server: JupyterServer, tmp_path: Path
+) -> Iterator[Lab]:
+    """A new page; its kernels end with the test."""
+    page = browser_context.new_page()
+    yield Lab(page, jupyter_server, tmp_path)
+    page.close()
+    jupyter_server.shutdown_kernels()
+
+
+@pytest.fixture(params=OVERLAYS, ids=lambda overlay: overlay.name)
+def any_overlay(
+    request: pytest.FixtureRequest, jupyter_server: JupyterServer, overlay_cache: Path
+) -> Overlay:
+    """Each supported kernel version, for `lab.open(..., kernel=any_overlay)`."""
+    overlay = request.param
+    if overlay != INSTALLED:
+        jupyter_server.offer(overlay, overlay_cache)
+    return overlay
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the browser showed when a test fails."""
+    report = yield
+    lab = getattr(item, "funcargs", {}).get("lab")
+    if lab and call.when == "call" and report.failed:
+        report.sections.append(("Screenshot", str(lab.screenshot("failure"))))
+        report.sections.append(("Browser console", "\n".join(lab.console_errors)))
+    return report

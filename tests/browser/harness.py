@@ -1,0 +1,240 @@
+"""JupyterLab and Notebook as a person uses them: a server, and a page in Chromium."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import nbformat
+from playwright.sync_api import ConsoleMessage, Locator, Page, expect
+
+from tests.overlays import INSTALLED, Overlay
+from tests.waiting import HANG_GUARD, wait_for
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+LAB = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1"]
+
+SERVER_CONFIG = {
+    "ServerApp": {"allow_root": True},
+    "LabApp": {"expose_app_in_browser": True},
+    "JupyterNotebookApp": {"expose_app_in_browser": True},
+}
+NO_NEWS = {"fetchNews": "false"}
+"""JupyterLab then asks neither the person nor the network for news."""
+
+
+def find_chromium() -> str | None:
+    return next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+
+
+class JupyterServer:
+    """A Jupyter server whose settings and state live in a folder of their own."""
+
+    def __init__(
+        self,
+        command: list[str],
+        folder: Path,
+        work: Path,
+        environment: dict[str, str],
+        timeout: float = HANG_GUARD,
+    ) -> None:
+        """Run `command` in `work`; return once it has a server that answers."""
+        self.work = work
+        self._data = folder / "data"
+        self._log = folder / "server.log"
+        self._runtime = folder / "runtime"
+        _write_json(folder / "config/jupyter_server_config.json", SERVER_CONFIG)
+        _write_json(
+            folder / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings",
+            NO_NEWS,
+        )
+        own = {
+            "JUPYTER_CONFIG_DIR": folder / "config",
+            "JUPYTER_DATA_DIR": self._data,
+            "JUPYTER_RUNTIME_DIR": self._runtime,
+            "JUPYTERLAB_SETTINGS_DIR": folder / "settings",
+            "JUPYTERLAB_WORKSPACES_DIR": folder / "workspaces",
+            "IPYTHONDIR": folder / "ipython",
+        }
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                command,
+                cwd=work,
+                env=os.environ | {name: str(path) for name, path in own.items()} | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+        def started() -> list[Path]:
+            assert self._process.poll() is None, f"the server ended:\n{self.log}"
+            return self._infos()
+
+        try:
+            (info,) = wait_for(started, "a Jupyter server", timeout)
+            facts = json.loads(info.read_text())
+            self.url, self.token = facts["url"], facts["token"]
+            self._request("GET", "api/status")
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def offer(self, overlay: Overlay, cache: Path) -> None:
+        """Let notebooks ask for a kernel of `overlay` by its name."""
+        _write_json(
+            self._data / "kernels" / overlay.name / "kernel.json", overlay.kernelspec(cache)
+        )
+
+    def shutdown_kernels(self) -> None:
+        for session in self._request("GET", "api/sessions"):
+            self._request("DELETE", f"api/sessions/{session['id']}")
+
+    def close(self) -> None:
+        """End the server and its kernels, as Ctrl-C twice does."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGTERM)
+            self._process.wait(HANG_GUARD)
+        wait_for(lambda: not self._infos(), "the end of the server")
+
+    def _infos(self) -> list[Path]:
+        """The file in which a running server tells its address; it is removed at the end."""
+        return list(self._runtime.glob("jpserver-*.json"))
+
+    def _request(self, method: str, path: str) -> list[dict]:
+        headers = {"Authorization": f"token {self.token}"}
+        request = urllib.request.Request(self.url + path, headers=headers, method=method)
+        with urllib.request.urlopen(request, timeout=HANG_GUARD) as answer:
+            return json.loads(answer.read() or "[]")
+
+
+class Lab:
+    """A page with one notebook in it. Cells are counted from 0, markdown cells left out."""
+
+    def __init__(self, page: Page, server: JupyterServer, artifacts: Path) -> None:
+        self.page = page
+        self.console_errors: list[str] = []
+        """What the page reported as errors: `console.error` calls and uncaught exceptions."""
+        self._server = server
+        self._artifacts = artifacts
+        page.set_default_timeout(HANG_GUARD * 1000)
+        page.on("console", self._on_console)
+        page.on("pageerror", lambda error: self.console_errors.append(str(error)))
+        page.on("dialog", lambda dialog: dialog.accept())
+
+    def open(self, *cells: str, app: str = "lab/tree", kernel: Overlay = INSTALLED) -> None:
+        """Make a notebook of code cells and open it in JupyterLab, or `app="notebooks"`."""
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+        name = "python3" if kernel == INSTALLED else kernel.name
+        notebook.metadata["kernelspec"] = {"name": name, "display_name": name}
+        count = len(list(self._server.work.glob("*.ipynb")))
+        file = self._server.work / f"notebook-{count}.ipynb"
+        nbformat.write(notebook, file)
+        self.goto(f"{self._server.url}{app}/{file.name}?token={self._server.token}&reset")
+
+    def goto(self, url: str) -> None:
+        """Open the page of a notebook and wait until its kernel can be used."""
+        self.page.goto(url)
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Until the notebook is shown and has its kernel, which may be busy."""
+        self.page.wait_for_function(
+            "window.jupyterapp?.shell.currentWidget?.sessionContext?.isReady"
+        )
+        expect(self.cell(0)).to_be_visible(timeout=HANG_GUARD * 1000)
+
+    def cell(self, index: int) -> Locator:
+        """The whole code cell; look inside it for buttons, text, widgets."""
+        return self.page.locator(".jp-Notebook .jp-CodeCell").nth(index)
+
+    def prompt(self, index: int) -> str:
+        """`[3]:` for a cell that has ended, `[*]:` for one that waits or runs."""
+        return self.cell(index).locator(".jp-InputPrompt").text_content() or ""
+
+    def output(self, index: int) -> str:
+        """The text of all outputs of a cell, a line break between any two."""
+        outputs = self.cell(index).locator(".jp-OutputArea-output")
+        return "\n".join(outputs.all_text_contents())
+
+    def wait_output(self, index: int, text: str, timeout: float = HANG_GUARD) -> None:
+        wait_for(lambda: text in self.output(index), f"{text!r} below cell {index}", timeout)
+
+    def start(self, index: int) -> None:
+        """Press Ctrl-Enter in a cell; wait for nothing."""
+        self.cell(index).locator(".jp-InputPrompt").click()
+        self.page.keyboard.press("Control+Enter")
+
+    def run(self, index: int, timeout: float = HANG_GUARD) -> None:
+        """Run a cell and wait until it has ended."""
+        before = self.prompt(index)
+        self.start(index)
+        wait_for(
+            lambda: self._ended(index) and self.prompt(index) != before,
+            f"the end of cell {index}",
+            timeout,
+        )
+
+    def run_all(self, timeout: float = HANG_GUARD) -> None:
+        """Choose Run All Cells and wait until every cell that has not run yet has ended."""
+        self.command("notebook:run-all-cells")
+        self.wait_all(timeout)
+
+    def wait_all(self, timeout: float = HANG_GUARD) -> None:
+        count = self.page.locator(".jp-Notebook .jp-CodeCell").count()
+        wait_for(lambda: all(map(self._ended, range(count))), "the end of all cells", timeout)
+
+    def command(self, name: str) -> None:
+        """Run a command of the front end, as its menu item would."""
+        self.page.evaluate("name => { window.jupyterapp.commands.execute(name) }", name)
+
+    def restart_kernel(self) -> None:
+        self._session("context => context.restartKernel()")
+
+    def interrupt_kernel(self) -> None:
+        self._session("context => context.session.kernel.interrupt()")
+
+    def reload(self) -> None:
+        """Save and load the page again; the kernel lives on."""
+        self.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+        self.page.reload()
+        self.wait_ready()
+
+    def screenshot(self, name: str) -> Path:
+        file = self._artifacts / f"{name}.png"
+        self.page.screenshot(path=file)
+        return file
+
+    def _ended(self, index: int) -> bool:
+        return bool(re.search(r"\[\d+\]:", self.prompt(index)))
+
+    def _session(self, function: str) -> None:
+        context = "window.jupyterapp.shell.currentWidget.sessionContext"
+        self.page.evaluate(f"async () => {{ await ({function})({context}) }}")
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.console_errors.append(f"{message.text} ({message.location['url']})")
+
+
+def _write_json(file: Path, content: object) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content))

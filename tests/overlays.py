@@ -1,0 +1,72 @@
+"""Several versions of ipykernel and IPython in one environment.
+
+An overlay is a folder with other versions of a few packages. Put in front of `PYTHONPATH`, it
+shadows what is installed, for one kernel process.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """The packages that shadow the installed ones; none: the environment as it is."""
+
+    name: str
+    packages: tuple[tuple[str, str], ...] = ()
+
+    def path(self, cache: Path) -> str:
+        """The `PYTHONPATH` of a kernel: the overlay, then this checkout. Installs it once."""
+        if not self.packages:
+            return str(ROOT)
+        folder = cache / self.name
+        if not folder.exists():
+            self._install(folder)
+        return os.pathsep.join([str(folder), str(ROOT)])
+
+    def kernelspec(self, cache: Path) -> dict:
+        """What a `kernel.json` needs to offer this overlay in JupyterLab."""
+        return {
+            "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+            "display_name": self.name,
+            "language": "python",
+            "env": {"PYTHONPATH": self.path(cache)},
+        }
+
+    def _install(self, folder: Path) -> None:
+        """Install beside `folder`, then rename: two test runs may want it at once."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+            target = Path(scratch, "packages")
+            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+            wanted = [f"{package}=={version}" for package, version in self.packages]
+            done = subprocess.run(
+                [*pip, "--target", str(target), *wanted], capture_output=True, text=True
+            )
+            if done.returncode:
+                last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+                pytest.skip(f"pip cannot install {' '.join(wanted)}: {last}")
+            try:
+                target.rename(folder)
+            except OSError:
+                if not folder.exists():
+                    raise
+
+
+def _ipykernel(version: str) -> Overlay:
+    return Overlay(f"ipykernel-{version}", (("ipykernel", version),))
+
+
+INSTALLED = Overlay("installed")
+OLDEST = Overlay(
+    "ipython-8.18.1", (("ipykernel", "6.29.5"), ("IPython", "8.18.1"), ("decorator", "5.2.1"))
+)
+OVERLAYS = [INSTALLED, _ipykernel("7.2.0"), _ipykernel("6.30.1"), _ipykernel("6.29.5"), OLDEST]
