@@ -8,6 +8,7 @@ only looks up the caller.
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 
@@ -158,6 +159,7 @@ _ADOPTED = "_ipykill_adopted"
 _thread_start: Callable[[threading.Thread], None] | None = None  # what _start wraps
 
 
+@functools.wraps(threading.Thread.start)
 def _start(thread: threading.Thread) -> None:
     assert _thread_start is not None
     target = current_target()

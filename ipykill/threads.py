@@ -10,7 +10,9 @@ What it takes to do better is in `ipykill.kill`.
 from __future__ import annotations
 
 import ctypes
+import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -21,6 +23,24 @@ _set_async_exc.argtypes = [ctypes.c_ulong, ctypes.py_object]
 _set_async_exc.restype = ctypes.c_int
 
 _NULL = ctypes.py_object()
+
+if sys.version_info < (3, 12):
+    _in_c = _set_async_exc
+    _limbo: dict[threading.Thread, threading.Thread] = threading._limbo  # type: ignore[attr-defined]
+    _LIMBO = 1.0  # seconds to wait for threads that are being started
+
+    def _set_async_exc(tid: int, exctype: object) -> int:  # type: ignore[no-redef]
+        """Wait until no thread is being started, then call the C function.
+
+        CPython 3.11 gives a new thread the ident of its creator until it runs. It would be
+        hit instead of the creator, die at once, and leave that in `Thread.start` for ever.
+        """
+        if tid != threading.get_ident():
+            end = time.monotonic() + _LIMBO
+            while _limbo and time.monotonic() < end:
+                time.sleep(0.0005)
+        # From that look at _limbo to the call, the interpreter does not change threads.
+        return _in_c(tid, exctype)
 
 
 def _checked(exctype: type[BaseException]) -> type[BaseException]:

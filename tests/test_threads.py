@@ -1,6 +1,5 @@
 import contextlib
 import os
-import signal
 import sys
 import threading
 import time
@@ -9,7 +8,8 @@ import pytest
 
 from ipykill import threads
 from ipykill.threads import StoppableThread, ThreadWithExc, async_raise
-from tests.waiting import HANG_GUARD, wait_for
+from tests.racing import ended, frequent_switches, in_fork, silent_threads
+from tests.waiting import HANG_GUARD
 
 
 class Cancelled(Exception):
@@ -17,19 +17,10 @@ class Cancelled(Exception):
 
 
 @pytest.fixture
-def frequent_switches():
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    yield
-    sys.setswitchinterval(before)
-
-
-@pytest.fixture
-def printed(monkeypatch):
+def printed():
     """What threading.excepthook was given."""
-    seen = []
-    monkeypatch.setattr(threading, "excepthook", seen.append)
-    return seen
+    with silent_threads() as seen:
+        yield seen
 
 
 class Spinner(ThreadWithExc):
@@ -54,11 +45,6 @@ def spinner():
     thread.start()
     assert thread.spinning.wait(HANG_GUARD)
     return thread
-
-
-def ended(thread):
-    thread.join(HANG_GUARD)
-    return not thread.is_alive()
 
 
 # async_raise
@@ -218,18 +204,9 @@ def test_a_run_set_on_the_instance_is_reached():
     thread.run = run
     thread.start()
     assert spinning.wait(HANG_GUARD)
-    with quiet():
+    with silent_threads():
         thread.raise_exc(SystemExit)
         assert ended(thread)
-
-
-@contextlib.contextmanager
-def quiet():
-    before, threading.excepthook = threading.excepthook, lambda args: None
-    try:
-        yield
-    finally:
-        threading.excepthook = before
 
 
 def test_what_the_target_is_given_arrives():
@@ -392,30 +369,15 @@ def test_a_request_raised_as_the_gate_opens_does_not_leave_it_shut(printed):
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_nothing_is_raised_in_the_child_of_a_fork_where_the_thread_does_not_live():
     thread = spinner()
+
+    def child():
+        with pytest.raises(threading.ThreadError):
+            thread.raise_exc(Cancelled)
+
     with thread._gate:  # somebody else's, who does not live there either
-        pid = os.fork()
-        if pid == 0:
-            try:
-                thread.raise_exc(Cancelled)
-            except threading.ThreadError:
-                os._exit(7)
-            finally:
-                os._exit(1)
-    assert exit_code(pid) == 7
+        assert in_fork(child) == 0
     thread.raise_exc(Cancelled)
     assert ended(thread)
-
-
-def exit_code(pid):
-    """Wait for a child process, and kill it if it hangs."""
-    try:
-        wait_for(lambda: os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT), "exit")
-    except AssertionError:
-        os.kill(pid, signal.SIGKILL)
-        raise
-    finally:
-        _, status = os.waitpid(pid, 0)
-    return os.waitstatus_to_exitcode(status)
 
 
 # The patterns of the docstring
@@ -459,7 +421,7 @@ def test_a_thread_that_swallows_exceptions_ends_when_they_are_repeated():
     worker = Worker(daemon=True)
     worker.start()
     assert working.wait(HANG_GUARD)
-    with quiet():
+    with silent_threads():
         deadline = time.monotonic() + HANG_GUARD
         while worker.is_alive():
             assert time.monotonic() < deadline
@@ -467,6 +429,35 @@ def test_a_thread_that_swallows_exceptions_ends_when_they_are_repeated():
                 worker.raise_exc(Cancelled)
             worker.join(0.001)
     assert len(swallowed) == 3
+
+
+@pytest.mark.stress
+@pytest.mark.slow
+@frequent_switches()
+def test_a_thread_that_is_starting_others_is_hit_and_not_they(printed):
+    # On 3.11, a thread that is being started has the ident of its creator.
+    unraisable = []
+    sys.unraisablehook, before = unraisable.append, sys.unraisablehook
+    try:
+        for _ in range(300):
+            starting = threading.Event()
+
+            def parent(starting=starting):
+                with contextlib.suppress(Cancelled):
+                    while True:
+                        child = threading.Thread(target=int)
+                        child.start()
+                        starting.set()
+
+            thread = threading.Thread(target=parent, daemon=True)
+            thread.start()
+            assert starting.wait(HANG_GUARD)
+            async_raise(thread.ident, Cancelled)
+            assert ended(thread)
+    finally:
+        sys.unraisablehook = before
+    assert not unraisable
+    assert not printed
 
 
 # Stress: an exception hits the body or nothing
@@ -485,9 +476,8 @@ def raise_without_pause(thread, raised):
 @pytest.mark.stress
 @pytest.mark.slow
 @pytest.mark.parametrize("raisers", [1, 3])
-def test_neither_the_end_of_the_thread_nor_its_successor_is_hit(
-    raisers, frequent_switches, printed
-):
+@frequent_switches()
+def test_neither_the_end_of_the_thread_nor_its_successor_is_hit(raisers, printed):
     # In the interpreter's part of a thread, an exception would be printed by
     # sys.unraisablehook or leave the thread alive for ever; in another thread it would be
     # printed as that one's.

@@ -1,11 +1,11 @@
-import sys
 import threading
 import time
 
 import pytest
 
 from ipykill.waiting import Deadline, Latch, wait_any
-from tests.waiting import HANG_GUARD, wait_for
+from tests.racing import ended, frequent_switches
+from tests.waiting import wait_for
 
 
 def start(n, target, *args):
@@ -13,12 +13,6 @@ def start(n, target, *args):
     for thread in threads:
         thread.start()
     return threads
-
-
-def all_ended(threads):
-    for thread in threads:
-        thread.join(HANG_GUARD)
-    return not any(thread.is_alive() for thread in threads)
 
 
 def test_a_latch_is_set_once_and_stays_set():
@@ -44,7 +38,7 @@ def test_all_waiters_are_let_go_whatever_their_timeout(timeout):
     waiters = start(20, lambda: results.append(latch.wait(timeout)))
     wait_for(lambda: len(latch._waiters) == 20, "20 waiters")
     latch.set()
-    assert all_ended(waiters)
+    assert ended(*waiters)
     assert results == [True] * 20
 
 
@@ -70,27 +64,23 @@ def test_a_waiter_that_is_interrupted_leaves_nothing_behind(monkeypatch):
 
 @pytest.mark.stress
 @pytest.mark.slow
+@frequent_switches()
 def test_no_waiter_is_forgotten_when_setters_race():
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
-        for _ in range(300):
-            latch, go = Latch(), threading.Event()
+    for _ in range(300):
+        latch, go = Latch(), threading.Event()
 
-            def waiter(latch=latch, go=go):
-                go.wait()
-                latch.wait()
+        def waiter(latch=latch, go=go):
+            go.wait()
+            latch.wait()
 
-            def setter(latch=latch, go=go):
-                go.wait()
-                latch.set()
+        def setter(latch=latch, go=go):
+            go.wait()
+            latch.set()
 
-            threads = start(3, waiter) + start(2, setter)
-            go.set()
-            assert all_ended(threads)
-            assert not latch._waiters
-    finally:
-        sys.setswitchinterval(before)
+        threads = start(3, waiter) + start(2, setter)
+        go.set()
+        assert ended(*threads)
+        assert not latch._waiters
 
 
 def test_one_of_several_latches_lets_a_waiter_go():
@@ -99,7 +89,7 @@ def test_one_of_several_latches_lets_a_waiter_go():
     waiters = start(1, lambda: results.append(wait_any(latches)))
     wait_for(lambda: latches[2]._waiters, "the waiter")
     latches[1].set()
-    assert all_ended(waiters)
+    assert ended(*waiters)
     assert results == [True]
     assert not any(latch._waiters for latch in latches)
     assert not wait_any([latches[0], latches[2]], 0)
