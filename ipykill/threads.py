@@ -18,29 +18,29 @@ from typing import Any, Literal
 
 __all__ = ["ServiceThread", "StoppableThread", "ThreadWithExc", "async_raise"]
 
-_set_async_exc = ctypes.pythonapi.PyThreadState_SetAsyncExc
-_set_async_exc.argtypes = [ctypes.c_ulong, ctypes.py_object]
-_set_async_exc.restype = ctypes.c_int
+_c_function = ctypes.pythonapi.PyThreadState_SetAsyncExc
+_c_function.argtypes = [ctypes.c_ulong, ctypes.py_object]
+_c_function.restype = ctypes.c_int
 
 _NULL = ctypes.py_object()
+_LIMBO = 1.0  # seconds to wait for threads that are being started
 
-if sys.version_info < (3, 12):
-    _in_c = _set_async_exc
-    _limbo: dict[threading.Thread, threading.Thread] = threading._limbo  # type: ignore[attr-defined]
-    _LIMBO = 1.0  # seconds to wait for threads that are being started
 
-    def _set_async_exc(tid: int, exctype: object) -> int:  # type: ignore[no-redef]
-        """Wait until no thread is being started, then call the C function.
+def _set_async_exc(tid: int, exctype: object) -> int:
+    """Call ``PyThreadState_SetAsyncExc``, when no thread is being started.
 
-        CPython 3.11 gives a new thread the ident of its creator until it runs. It would be
-        hit instead of the creator, die at once, and leave that in `Thread.start` for ever.
-        """
-        if tid != threading.get_ident():
-            end = time.monotonic() + _LIMBO
-            while _limbo and time.monotonic() < end:
-                time.sleep(0.0005)
-        # From that look at _limbo to the call, the interpreter does not change threads.
-        return _in_c(tid, exctype)
+    CPython 3.11 gives a new thread the ident of its creator until it runs. It would be hit
+    instead of the creator, die before its first line, and leave that in `Thread.start` for
+    ever. From 3.12 on there is nothing to wait for.
+    """
+    if sys.version_info < (3, 12) and tid != threading.get_ident():
+        limbo: dict[threading.Thread, threading.Thread] = vars(threading)["_limbo"]
+        end = time.monotonic() + _LIMBO
+        while limbo and time.monotonic() < end:
+            time.sleep(0.0005)
+    # From that look at `limbo` to the call, the interpreter does not change threads.
+    hit: int = _c_function(tid, exctype)
+    return hit
 
 
 def _checked(exctype: type[BaseException]) -> type[BaseException]:
