@@ -42,9 +42,11 @@ class Agent:
             self._started = True
         try:
             ServiceThread(self._run, self._name).start()
-        except RuntimeError:  # the system has no thread left
+        except RuntimeError as error:
+            # The system has no thread left, or (3.12) the interpreter is about to exit.
             self._started = False
-            _logger.exception("the thread %r cannot start; its calls wait", self._name)
+            level = logging.DEBUG if "shutdown" in str(error) else logging.ERROR
+            _logger.log(level, "the thread %r cannot start: %s; its calls wait", self._name, error)
 
     def _run(self) -> None:
         waiting: list[tuple[float, int, Callable[[], None]]] = []
