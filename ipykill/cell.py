@@ -113,8 +113,12 @@ def compile_cell(
     if whole and entered.endswith(source.rstrip("\n")):
         raw = entered
         above = entered.removesuffix(source.rstrip("\n")).count("\n")
+    lines = source.split("\n")
+    while lines and not lines[0].strip():  # the shell takes these away
+        above += 1
+        del lines[0]
     try:
-        text = "\n" * above + shell.transform_cell(source)
+        text = "\n" * above + shell.transform_cell("\n".join(lines))
         name = shell.compile.cache(text, cell_number(shell), raw_code=raw)
         tree = shell.transform_ast(shell.compile.ast_parse(text, filename=name))
         parts = tuple(_parts(shell, tree, text, name))

@@ -9,11 +9,13 @@ only looks up the caller.
 from __future__ import annotations
 
 import functools
+import subprocess
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from .exceptions import JobKilled, JobStopped
-from .kill import Target, contain, current_target, pursue
+from .kill import GROUP_ATTRIBUTE, Target, contain, current_target, get_ready, pursue
 from .threads import ServiceThread, ThreadWithExc
 from .waiting import Deadline, Latch
 
@@ -45,8 +47,9 @@ class Family:
     ) -> None:
         self._enter = enter
         self._lock = threading.RLock()
-        # Each with the fact that its code was reached. Only then is a thread that is not
-        # alive a dead one: Thread.ident is set a moment before is_alive() says True.
+        # Each with the fact that it left: its code ended, or it was let go. A thread that is
+        # not alive and has not left is about to start. (Thread.ident does not tell: it is
+        # set a moment before is_alive() says True.)
         self._threads: dict[threading.Thread, Latch] = {}
         self._targets: list[Target] = []
         self._past_cpu_time = 0.0
@@ -64,6 +67,7 @@ class Family:
             The system can start no more threads; the family is empty then.
         """
         _install()
+        get_ready()
         try:
             self._first.start()
         except RuntimeError:
@@ -81,8 +85,8 @@ class Family:
         self.kill_requested = True
         pursue(self)
         target = current_target()
-        if target is not None and target.group is self and not target.depth:
-            raise JobKilled
+        if target is not None and target.group is self and target.wanted:
+            raise target.strike()
 
     def targets(self) -> list[Target]:
         """Return the threads that have begun and not ended."""
@@ -92,10 +96,28 @@ class Family:
     def threads(self) -> list[threading.Thread]:
         """Return the threads that live or are starting, in the order of their start."""
         with self._lock:
-            for thread, begun in list(self._threads.items()):
-                if begun.is_set() and not thread.is_alive():
+            for thread, left in list(self._threads.items()):
+                if left.is_set() and not thread.is_alive():
                     del self._threads[thread]
             return list(self._threads)
+
+    def first_lives(self) -> bool:
+        """Whether the thread that the family began with lives."""
+        return self._first.is_alive()
+
+    def let_go(self, target: Target) -> None:
+        """Forget a thread that turned out to serve others as well."""
+        with self._lock:
+            self._leave(target)
+            left = self._threads.pop(target.thread)
+        left.set()
+        target.release()
+
+    def _leave(self, target: Target) -> None:
+        # With the lock held.
+        if target in self._targets:
+            self._targets.remove(target)
+            self._past_cpu_time += target.cpu_time()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until every thread has ended.
@@ -107,9 +129,10 @@ class Family:
         while others := [thread for thread in self.threads() if thread is not me]:
             if deadline.left() == 0:
                 return False
-            begun = self._threads.get(others[0])
-            # join() refuses a thread that is only about to start.
-            if begun is None or begun.wait(deadline.left()):
+            # Not Thread.join: it refuses a thread that is only about to start, and goes on
+            # waiting for one that is let go.
+            left = self._threads.get(others[0])
+            if left is not None and left.wait(deadline.left()) and others[0] in self._threads:
                 others[0].join(deadline.left())
         return True
 
@@ -124,10 +147,9 @@ class Family:
         finish: Callable[[BaseException | None], None] | None = None,
     ) -> None:
         body = thread.run
-        begun = Latch()
+        left = Latch()
 
         def run() -> None:
-            begun.set()
             target = Target(self, thread)
             with self._lock:
                 self._targets.append(target)
@@ -140,23 +162,24 @@ class Family:
                     raise error
             finally:
                 with self._lock:
-                    self._targets.remove(target)
-                    self._past_cpu_time += target.cpu_time()
+                    self._leave(target)
+                left.set()
 
         thread.run = run  # type: ignore[method-assign]
         vars(thread)[_ADOPTED] = True
         with self._lock:
-            self._threads[thread] = begun
+            self._threads[thread] = left
 
     def _disown(self, thread: threading.Thread) -> None:
         """Forget a thread that did not start."""
         with self._lock:
-            begun = self._threads.pop(thread)
-        begun.set()
+            left = self._threads.pop(thread)
+        left.set()
 
 
 _ADOPTED = "_ipykill_adopted"
-_thread_start: Callable[[threading.Thread], None] | None = None  # what _start wraps
+_thread_start: Callable[[threading.Thread], None] | None = None  # what _start wraps,
+_popen_init: Callable[..., None] | None = None  # and _init_popen
 
 
 @functools.wraps(threading.Thread.start)
@@ -181,9 +204,20 @@ def _start(thread: threading.Thread) -> None:
         raise
 
 
+@functools.wraps(subprocess.Popen.__init__)
+def _init_popen(process: subprocess.Popen[Any], *args: Any, **kwargs: Any) -> None:
+    assert _popen_init is not None
+    target = current_target()
+    if target is not None:
+        setattr(process, GROUP_ATTRIBUTE, target.group)
+    _popen_init(process, *args, **kwargs)
+
+
 def _install() -> None:
-    """Wrap `threading.Thread.start`, once."""
-    global _thread_start
+    """Wrap `threading.Thread.start` and `subprocess.Popen`, once."""
+    global _thread_start, _popen_init
     if _thread_start is None:
         _thread_start = threading.Thread.start
+        _popen_init = subprocess.Popen.__init__
         threading.Thread.start = _start  # type: ignore[method-assign, assignment]
+        subprocess.Popen.__init__ = _init_popen  # type: ignore[method-assign, assignment]

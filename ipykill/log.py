@@ -122,6 +122,22 @@ class JobLog:
             kept += itertools.islice(reversed(self._lines), more)
         return kept[::-1]
 
+    def read(self, start: int) -> tuple[int, list[str]]:
+        """Return the lines from number `start` on, and the number of the first of them.
+
+        Lines count from 0 and keep their number when earlier ones are dropped. A line that
+        is being written is the last, and has the number `end`.
+        """
+        with self._lock:
+            start = max(start, self.dropped)
+            complete = itertools.islice(reversed(self._lines), max(self._total - start, 0))
+            return start, [*list(complete)[::-1], *([self._line] if self._line else [])]
+
+    @property
+    def end(self) -> int:
+        """How many lines are complete."""
+        return self._total
+
     @property
     def dropped(self) -> int:
         """How many lines came before the first that is kept."""

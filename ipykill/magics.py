@@ -18,7 +18,7 @@ from IPython.core.magic_arguments import argument, magic_arguments
 from traitlets import Bool, Float, Int, observe
 
 from . import cell as cells
-from . import output, render
+from . import output, panel, render
 from .exceptions import JobError
 from .job import Job
 from .manager import JobManager
@@ -147,6 +147,7 @@ class BackgroundMagics(Magics):
         origin = self._origin() if whole else ""
         self._make_room(args, origin)
         wait = args.wait or self.wait
+        card = whole and not args.quiet
         try:
             job = self._manager.launch(
                 call,
@@ -158,6 +159,7 @@ class BackgroundMagics(Magics):
                 after=after,
                 log=args.log,
                 report=not wait,
+                present=self._present if card else None,
             )
         except OSError as error:
             raise UsageError(f"--log: {error}") from None
@@ -211,6 +213,9 @@ class BackgroundMagics(Magics):
                 print(f"job {job.id} ({job.name}) still runs; --replace ends it first")
             elif not job.kill(_REPLACE_WAIT, reason="replaced"):
                 raise UsageError(f"not started: {render.sentence(job.info())}")
+
+    def _present(self, job: Job) -> None:
+        panel.present(self.shell, self._manager, job)
 
     def _await_result(self, job: Job) -> None:
         """Wait for `job` in its own cell, and fail as it failed."""
@@ -298,6 +303,13 @@ class BackgroundMagics(Magics):
             print(f"({hidden} earlier finished jobs: %bgjobs -a)")
 
     @magic_arguments()
+    @line_magic
+    def bgpanel(self, line: str) -> None:
+        """Show all jobs, live, with buttons that work while a cell runs."""
+        self._parse(self.bgpanel, line)
+        panel.show(self.shell, self._manager)
+
+    @magic_arguments()
     @_spec
     @argument(
         "-n", "--lines", type=_lines, default=_LOG_LINES, help="how many lines; 100 if not said"
@@ -364,7 +376,7 @@ class BackgroundMagics(Magics):
             options = [index for index, it in enumerate(words) if it.startswith("-")]
             if not options or words[options[-1]] != "--after":
                 raise TryNext
-        elif command.endswith("bgjobs"):
+        elif command.endswith(("bgjobs", "bgpanel")):
             return []
         over = command.endswith(("bglog", "bgclear"))
         found = [job for job in self._manager if over or not job.done()]

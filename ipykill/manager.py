@@ -202,6 +202,7 @@ class JobManager:
         after: Sequence[Job] = (),
         log: str | Path | None = None,
         report: bool = True,
+        present: Callable[[Job], None] | None = None,
     ) -> Job:
         """Make a job of `call` and start it, when the jobs in `after` are done.
 
@@ -211,6 +212,9 @@ class JobManager:
             See `Job`.
         log
             A file that gets all that the job prints.
+        present
+            Called in this thread with the job before it starts, to show it before its
+            output; what it raises skips the job.
 
         Raises
         ------
@@ -231,7 +235,7 @@ class JobManager:
             job = Job(
                 self._next_id,
                 call,
-                name=render.plain(name),
+                name=render.one_line(name),
                 source=source,
                 cell=cell,
                 origin=origin,
@@ -249,6 +253,13 @@ class JobManager:
                 _logger.exception("the output of job %s cannot be routed", job.id)
         with self._lock:
             self._jobs[job.id] = job
+        if present is not None:
+            try:
+                present(job)
+            except BaseException as error:
+                job.skip(f"it could not be shown: {type(error).__name__}")
+                raise
+        with self._lock:
             self._pending[job] = tuple(after)
         self._advance()
         return job

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .job import JobInfo
 
-__all__ = ["duration", "parse_duration", "plain", "sentence", "table_html", "table_text"]
+__all__ = ["duration", "one_line", "parse_duration", "sentence", "table_html", "table_text"]
 
 _NUMBER = r"([0-9]*\.?[0-9]+)\s*"
 _DURATION = re.compile(
@@ -61,7 +61,7 @@ def duration(seconds: float) -> str:
     return f"{days} d {hours:02d} h"
 
 
-def plain(text: str, width: int = 1000) -> str:
+def one_line(text: str, width: int = 1000) -> str:
     """Return `text` as one line of at most `width` characters, without control characters."""
     text = "".join(char if char.isprintable() else " " for char in _ESCAPE.sub("", text))
     text = text.strip()
@@ -71,7 +71,7 @@ def plain(text: str, width: int = 1000) -> str:
 def _status(info: JobInfo) -> str:
     """Return what is true of the job, without its name."""
     state = info.state.value
-    place, reason = plain(info.place, 80), plain(info.reason, 200)
+    place, reason = one_line(info.place, 80), one_line(info.reason, 200)
     at = f" at {place}" if place else ""
     in_ = f" in {place}" if place else ""
     why = f" ({reason})" if reason else ""
@@ -88,7 +88,7 @@ def _status(info: JobInfo) -> str:
         case "done":
             return f"done in {took}"
         case "failed":
-            return f"failed after {took}{at}: {plain(info.error, 200)}"
+            return f"failed after {took}{at}: {one_line(info.error, 200)}"
         case "skipped":
             return f"skipped: {reason}" if reason else "skipped"
         case _ if info.started is None:
@@ -99,7 +99,7 @@ def _status(info: JobInfo) -> str:
 
 def sentence(info: JobInfo) -> str:
     """Return one line about a job: ``[3] train: killed after 41.2 s at cell [7], line 12``."""
-    return f"[{info.id}] {plain(info.name, 60)}: {_status(info)}"
+    return f"[{info.id}] {one_line(info.name, 60)}: {_status(info)}"
 
 
 _HEAD = ("id", "name", "state", "elapsed", "cpu", "where")
@@ -113,11 +113,11 @@ def _row(info: JobInfo) -> tuple[str, ...]:
         where = info.reason
     return (
         str(info.id),
-        plain(info.name, 40),
+        one_line(info.name, 40),
         info.state.value,
         duration(info.elapsed) if info.started is not None else "",
         duration(info.cpu_time) if info.started is not None else "",
-        plain(where, 60),
+        one_line(where, 60),
     )
 
 
@@ -139,7 +139,7 @@ def table_text(infos: Sequence[JobInfo], *, long: bool = False) -> str:
             details = [
                 f"cell [{info.cell}]" if info.cell is not None else "",
                 f"{info.threads} threads" if info.threads != 1 else "1 thread",
-                plain(info.last_line, 80),
+                one_line(info.last_line, 80),
             ]
             lines.append("    " + " · ".join(detail for detail in details if detail))
     return "\n".join(lines)

@@ -191,7 +191,7 @@ class ThreadWithExc(StoppableThread):
         self._gate = threading.Lock()
         self._phase: Literal["new", "open", "over"] = "new"
         self._early: type[BaseException] | None = None
-        self._guarded = False
+        self._guarded = self._asked = False
 
     def start(self) -> None:
         """Start the thread."""
@@ -236,7 +236,10 @@ class ThreadWithExc(StoppableThread):
         # request can raise here, and acquire() sees it when it has the gate.
         try:
             self._gate.acquire()
-            _set_async_exc(threading.get_ident(), _NULL)
+            # Not without need: up to CPython 3.12 this leaves a flag behind that makes the
+            # interpreter look for an exception at every jump, in all threads.
+            if self._asked:
+                _set_async_exc(threading.get_ident(), _NULL)
         finally:
             self._gate.release()
 
@@ -261,6 +264,7 @@ class ThreadWithExc(StoppableThread):
             with self._gate:
                 if self._phase == "open":
                     assert self.ident is not None
+                    self._asked = True
                     async_raise(self.ident, exctype)
                     return
                 if self._phase == "new":

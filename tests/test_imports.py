@@ -17,15 +17,16 @@ CORE = [
     {"exceptions"},
     {"log", "stack", "waiting"},
     {"threads"},
-    {"kill", "family"},
+    {"agent", "kill", "family"},
     {"job"},
     {"manager", "render"},
 ]
 """From the bottom up. A module may import its own layer and lower ones, without a cycle."""
 
 INTERFACE = [
-    {"cell", "output", "progress"},
+    {"cell", "figures", "output", "progress"},
     {"magics", "panel"},
+    {"extension"},
     {"__init__"},
 ]
 

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from ipykill.job import JobInfo, JobState
-from ipykill.render import duration, parse_duration, plain, sentence, table_html, table_text
+from ipykill.render import duration, one_line, parse_duration, sentence, table_html, table_text
 
 INFO = JobInfo(
     id=3,
@@ -152,12 +152,12 @@ HOSTILE = (
     ],
 )
 def test_control_characters_and_escape_sequences_are_removed(text, shown):
-    assert plain(text) == shown
+    assert one_line(text) == shown
 
 
 def test_long_text_is_cut():
-    assert plain("x" * 10, 10) == "x" * 10
-    assert plain("x" * 11, 10) == "x" * 9 + "…"
+    assert one_line("x" * 10, 10) == "x" * 10
+    assert one_line("x" * 11, 10) == "x" * 9 + "…"
 
 
 @pytest.mark.parametrize("state", list(JobState))

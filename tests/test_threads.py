@@ -319,6 +319,7 @@ def test_a_request_filed_while_the_thread_ends_is_raised_there_or_taken_back(mon
         with thread._gate:
             last_words.set()
             assert taking_back.wait(HANG_GUARD)
+            thread._asked = True
             async_raise(thread.ident, Cancelled)
             filed.set()
 

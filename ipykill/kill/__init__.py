@@ -1,13 +1,48 @@
-"""How a Kill reaches a thread.
+"""How a Kill reaches a thread, and leaves nothing broken.
 
-`Target` is one thread that can be killed, `contain` runs its body so that a Kill stays
-inside it, `pursue` hunts a group of targets until every one of them is dead, and
-`shield` makes it wait.
+A Kill is an exception that somebody else wants to be raised in a thread. CPython would do
+that anywhere (``PyThreadState_SetAsyncExc``), between ``lock.acquire()`` and ``try:`` too,
+and not at all in a thread that waits. Here the thread decides for itself, at an instruction
+that it has reached, whether that is a place to die; all that others do is to make it ask.
+
+Read in this order:
+
+`target`
+    The record of a thread that can be killed, and `contain`, inside which it happens.
+`codemap`
+    What a code object says about itself: safe places, cleanup.
+`policy`
+    Where on a stack a Kill may be raised: in running code, in a waiting call.
+`running`
+    How running code is made to ask: `monitoring` (3.12+), `tracing` (3.11), `plain`.
+`wake`
+    How a waiting call is woken, with `cstack` (up to 3.12: was it really waiting?) and
+    `waits` (the waits of the standard library that must be got ready to be left).
+`pursuit`
+    The reaper, which tries again until every thread is dead.
+`shielding`
+    `shield`: not now.
+`switches`
+    What may be used of all this.
 """
 
 from __future__ import annotations
 
-from .pursuit import pursue
-from .target import Group, Target, contain, current_target, shield
+from . import wake
+from .pursuit import get_ready, pursue
+from .shielding import shield
+from .target import Group, Target, contain, current_target
+from .waits import GROUP_ATTRIBUTE
 
-__all__ = ["Group", "Target", "contain", "current_target", "pursue", "shield"]
+__all__ = [
+    "GROUP_ATTRIBUTE",
+    "Group",
+    "Target",
+    "contain",
+    "current_target",
+    "get_ready",
+    "pursue",
+    "shield",
+]
+
+wake.install()

@@ -1,41 +1,209 @@
-"""The reaper: pursues every Kill until all threads of its group are dead."""
+"""The pursuit: one reaper follows every Kill until all threads of its group are dead.
+
+1. `pursue` takes an engine, if none is held, and arms all targets of the group: in the
+   caller, so that a thread in a loop dies without waiting for the reaper. Then it rings.
+2. The reaper wakes those that have not moved since. Both happen again and again, because a
+   Kill may be swallowed, code may run that was not on the stack when it was armed, and a
+   call may begin to wait at any time. A thread that starts meanwhile looks by itself
+   whether its group is being killed (`target.contain`).
+3. When no thread of a group lives, the reaper forgets it; with the last group it gives the
+   engine back.
+
+While a Kill is pending the switch interval is short: a thread that is to die has to get the
+interpreter's lock to do so, and beside four busy threads it would wait 4 times 5 ms, several
+times. Whoever sets the interval meanwhile keeps what was set.
+"""
 
 from __future__ import annotations
 
+import logging
+import os
+import queue
+import sys
 import threading
 import time
 
 from ..threads import ServiceThread
-from .target import Group
+from . import running, wake
+from .target import Group, Target
 
-_INTERVAL = 0.1  # seconds between two attempts on the same group
-_lock = threading.Lock()
-_hunted: list[Group] = []
+__all__ = ["get_ready", "pursue"]
+
+_logger = logging.getLogger("ipykill")
+
+# All in seconds.
+_TICK, _TICK_MAX = 0.0005, 0.02  # between two looks at all targets,
+_RETRY, _RETRY_MAX = 0.001, 0.05  # between two attempts to wake the same one,
+_PATIENCE, _PATIENCE_MAX = 0.002, 0.02  # for its answer
+_LIBRARIES = 0.3  # after which running code of libraries is in reach as well
+_HURRY = 0.0001  # the switch interval in the beginning of a pursuit,
+_HURRY_FOR = 2.0  # and for how long
+
+
+class _Chase:
+    """What the reaper has tried on one target."""
+
+    __slots__ = ("attempts", "cpu_time", "last", "spot", "struck")
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.last = 0.0  # when it was tried, monotonic
+        self.cpu_time = 0.0  # of the target, at that time
+        self.spot: object = None  # where the target was when it was looked at
+        self.struck = 0
+
+
+_lock = threading.RLock()
+_hunted: dict[Group, float] = {}  # since when
+_chases: dict[Target, _Chase] = {}
+_engine: running.Engine | None = None
+_bell: queue.SimpleQueue[None] = queue.SimpleQueue()
 _reaper: ServiceThread | None = None
+_usual_interval: float | None = None
 
 
-def pursue(group: Group) -> None:
-    """Kill every target of `group`, those that start later too; returns at once."""
+def get_ready() -> None:
+    """Do what takes long before the first Kill: start the reaper, find the way to wake."""
     global _reaper
-    for target in group.targets():
-        target.throw()
+    wake.install()
     with _lock:
-        if group not in _hunted:
-            _hunted.append(group)
         if _reaper is None:
             _reaper = ServiceThread(_reap, "reaper")
             _reaper.start()
 
 
-def _reap() -> None:
-    global _reaper
-    while True:
-        time.sleep(_INTERVAL)
+def pursue(group: Group) -> None:
+    """Kill every target of `group`, those that start later too; returns at once."""
+    global _engine
+    get_ready()
+    try:
         with _lock:
-            _hunted[:] = [group for group in _hunted if group.threads()]
-            if not _hunted:
-                _reaper = None
-                return
-            targets = [target for group in _hunted for target in group.targets()]
+            if _engine is None:
+                _engine = running.choose()
+            _hunted.setdefault(group, time.monotonic())
+            _hurry()
+            for target in group.targets():
+                _engine.arm(target)
+                _chases.setdefault(target, _Chase()).spot = _spot(target)
+    finally:
+        _bell.put(None)
+
+
+def _reap() -> None:
+    bell = _bell
+    while True:
+        bell.get()
+        tick = _TICK
+        while True:
+            try:
+                if not _look():
+                    break
+            except Exception:
+                _logger.exception("the pursuit of a kill met an error; it goes on")
+            try:
+                bell.get(timeout=tick)
+                tick = _TICK
+            except queue.Empty:
+                tick = min(tick * 1.5, _TICK_MAX)
+
+
+def _look() -> bool:
+    """Try every target once; return whether a group is left to pursue."""
+    global _engine
+    with _lock:
+        for group in [group for group in _hunted if not group.threads()]:
+            del _hunted[group]
+        if not _hunted or _engine is None:
+            if _engine is not None:
+                _engine.end()
+                _engine = None
+            _chases.clear()
+            _relax()
+            return False
+        now = time.monotonic()
+        if now - max(_hunted.values()) > _HURRY_FOR:
+            _relax()
+        targets = []
+        for group, since in _hunted.items():
+            for target in group.targets():
+                target.libraries = now - since > _LIBRARIES
+                _engine.arm(target)
+                targets.append(target)
+    if wake.works():
         for target in targets:
-            target.throw()
+            _try_to_wake(target)
+    return True
+
+
+def _try_to_wake(target: Target) -> None:
+    if not target.wanted:
+        return
+    chase = _chases.setdefault(target, _Chase())
+    if chase.struck != target.struck:  # and the Kill was swallowed
+        chase.struck = target.struck
+        chase.attempts = 0
+    spot = _spot(target)
+    moved = spot is not None and spot != chase.spot
+    chase.spot = spot
+    now = time.monotonic()
+    since = now - chase.last
+    if moved or since < min(_RETRY * 2**chase.attempts, _RETRY_MAX):
+        return
+    cpu_time = target.cpu_time()
+    busy = chase.attempts > 0 and cpu_time - chase.cpu_time > since / 2
+    chase.last = now
+    chase.cpu_time = cpu_time
+    # A thread that is busy does not wait, unless it woke up just now; 3.11 arms this way.
+    patience = _PATIENCE if busy else min(_PATIENCE * 2**chase.attempts, _PATIENCE_MAX)
+    chase.attempts = min(chase.attempts + 1, 10)
+    wake.wake(target, patience)
+
+
+def _spot(target: Target) -> object:
+    """Return something that changes when the target runs Python, None where unknown."""
+    if sys.version_info < (3, 12):
+        return None  # see Target.innermost_frame
+    with target.gate:
+        frame = target.innermost_frame()
+        return None if frame is None else (id(frame), frame.f_lasti)
+
+
+def _hurry() -> None:
+    global _usual_interval
+    interval = sys.getswitchinterval()
+    if _usual_interval is None and interval > _HURRY:
+        _usual_interval = interval
+        sys.setswitchinterval(_HURRY)
+
+
+def _relax() -> None:
+    global _usual_interval
+    interval, _usual_interval = _usual_interval, None
+    if interval is not None and abs(sys.getswitchinterval() - _HURRY) < 1e-6:
+        sys.setswitchinterval(interval)
+
+
+def _after_fork_in_child() -> None:
+    # No thread is left but the caller; locks may be held by those that are gone.
+    global _lock, _bell, _engine, _reaper
+    _lock = threading.RLock()
+    _bell = queue.SimpleQueue()
+    _reaper = None
+    _hunted.clear()
+    _chases.clear()
+    engine, _engine = _engine, None
+    if engine is not None:
+        engine.end()
+    _relax()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _arm_here(target: Target, frame: object) -> None:
+    if _engine is not None:
+        _engine.arm_here(target, frame)  # type: ignore[arg-type]
+
+
+wake.on_answer = _arm_here

@@ -1,15 +1,48 @@
-"""The threads that can be killed: one `Target` each, registered while its body runs."""
+"""A thread that can be killed: its record, and its body.
+
+Others only ever *ask* for a Kill (`Group.kill_requested`); whether and where it is raised,
+the thread decides for itself (`policy`). So there is a simple reason why nothing is raised
+too late:
+
+1. `contain` registers the `Target`, looks whether its group is being killed already, and
+   opens it; from here on a Kill may be raised in the body.
+2. When the body has ended, `contain` closes the target, in the target's own thread. Every
+   way by which a Kill is raised looks at `Target.open` in that same thread first, so after
+   this none is.
+3. Between the end of the body and that store only code of this file runs. It is out of
+   reach of a Kill in running code, and it does not wait, so nothing is lost on the way.
+4. The thread's ident, its thread state and its clock are used by others only with `gate`
+   held and `open` seen; closing takes the gate. So they are never those of a dead thread.
+
+Only the plain engine (`plain`) leaves the decision to the interpreter; closing takes back
+what it asked for, as `ipykill.threads` explains.
+"""
 
 from __future__ import annotations
 
+import _thread
+import ctypes
+import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from types import FrameType
 from typing import Protocol
 
 from ..exceptions import JobKilled
 from ..threads import _NULL, _set_async_exc
+
+__all__ = ["Group", "Target", "contain", "current_target"]
+
+_get_thread_state = ctypes.pythonapi.PyThreadState_Get
+_get_thread_state.argtypes = []
+_get_thread_state.restype = ctypes.c_void_p
+
+# Public since 3.9. sys._current_frames() would do, but it crashes 3.12 and 3.13 while a
+# subinterpreter lives.
+_get_frame = ctypes.pythonapi.PyThreadState_GetFrame
+_get_frame.argtypes = [ctypes.c_void_p]
+_get_frame.restype = ctypes.py_object
 
 
 class Group(Protocol):
@@ -18,35 +51,99 @@ class Group(Protocol):
     kill_requested: bool
 
     def targets(self) -> list[Target]:
-        """Return the threads of the group that have begun."""
+        """Return the threads of the group that have begun and not ended."""
         ...
 
     def threads(self) -> list[threading.Thread]:
         """Return the threads of the group that live."""
         ...
 
+    def first_lives(self) -> bool:
+        """Whether the thread that the group began with lives."""
+        ...
+
+    def let_go(self, target: Target) -> None:
+        """Forget a thread that turned out to serve others as well."""
+        ...
+
 
 class Target:
     """A thread that can be killed, from before its first line to after its last.
 
+    Attributes
+    ----------
+    depth : int
+        How many shields the thread is in.
+    open : bool
+        Whether its body runs.
+    struck : int
+        How many times a Kill was raised in it.
+    asked : bool
+        Whether the plain engine asked the interpreter to raise in this thread.
+    libraries : bool
+        Whether libraries are in reach too, see `policy`.
+    survey : bool
+        Whether the thread shall arm its whole stack at the next chance, see `monitoring`.
+    lender : lock or None
+        Held while the main thread waits for an answer of this thread, see `wake`.
+
     Threading
     ---------
-    `depth` is written by the target's own thread only. `open` says that the body runs; it
-    is cleared by that thread with `gate` held. Who raises in it, or reads its clock, holds
-    `gate` and looks at `open` first, so that the ident is never a reused one.
+    `depth`, `open` and `struck` are written by the target's own thread only, `libraries`
+    by the reaper. For the rest see the module's docstring.
     """
 
-    __slots__ = ("_cpu_time", "depth", "gate", "group", "ident", "native_id", "open", "thread")
+    __slots__ = (
+        *("_cpu_time", "asked", "depth", "gate", "group", "ident", "lender", "libraries"),
+        *("native_id", "open", "struck", "survey", "thread", "thread_state"),
+    )
 
     def __init__(self, group: Group, thread: threading.Thread) -> None:
         self.group = group
         self.thread = thread
         self.ident = threading.get_ident()
         self.native_id = threading.get_native_id()
+        self.thread_state: int = _get_thread_state()
         self.gate = threading.Lock()
+        self.asked = False
         self.depth = 0
         self.open = False
+        self.struck = 0
+        self.libraries = False
+        self.survey = False
+        self.lender: threading.Lock | None = None
         self._cpu_time = 0.0
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a Kill is to be raised in this thread, now or later in its body."""
+        return self.open and self.group.kill_requested and not self.depth
+
+    def strike(self) -> type[JobKilled]:
+        """Note that a Kill is being raised, and return what to raise; own thread only."""
+        self.struck += 1
+        self.answer()
+        return JobKilled
+
+    def answer(self) -> None:
+        """Let the main thread go if it waits for this thread."""
+        lender, self.lender = self.lender, None
+        if lender is not None:
+            lender.release()
+
+    def innermost_frame(self) -> FrameType | None:
+        """Return where the thread is at this moment; call with `gate` held.
+
+        Not for CPython 3.11, where the frame object may outlive the frame (a thread that
+        is clearing a frame still shows it).
+        """
+        if not self.open:
+            return None
+        try:
+            frame: FrameType = _get_frame(self.thread_state)
+        except ValueError:  # NULL: it runs no Python
+            return None
+        return frame
 
     def cpu_time(self) -> float:
         """CPU time that the thread has used, in seconds; any thread may ask."""
@@ -56,19 +153,19 @@ class Target:
                 self._cpu_time = time.clock_gettime(time.pthread_getcpuclockid(self.ident))
             return self._cpu_time
 
-    def throw(self) -> None:
-        """Raise `JobKilled` in the thread, unless its body is over or shielded."""
-        if self.open and not self.depth:
-            with self.gate:
-                if self.open and not self.depth:
-                    _set_async_exc(self.ident, JobKilled)
-
     def close(self) -> None:
         """From here on nothing is raised in the thread; its own thread calls this."""
         with self.gate:
             self.open = False
             self._cpu_time = time.thread_time()
-            _set_async_exc(self.ident, _NULL)
+            if self.asked:
+                _set_async_exc(self.ident, _NULL)
+        self.answer()
+
+    def release(self) -> None:
+        """Give the thread up while it goes on; its own thread calls this."""
+        self.close()
+        _targets.pop(self.ident, None)
 
 
 _targets: dict[int, Target] = {}
@@ -80,49 +177,55 @@ def current_target() -> Target | None:
 
 
 def contain(target: Target, body: Callable[[], object]) -> BaseException | None:
-    """Run `body` in the target's own thread and return what it raised.
+    """Run `body` in the target's own thread and return how it ended.
 
     When this returns, nothing is raised in the thread from outside any more.
+
+    Returns
+    -------
+    BaseException or None
+        What the body raised. If a Kill was raised in the thread, a `JobKilled`, with what
+        the body raised instead of it, if anything, as its context.
     """
-    _targets[target.ident] = target
     failure: BaseException | None = None
+    _targets[target.ident] = target
     target.open = True
     try:
         if target.group.kill_requested:
-            failure = JobKilled()
-        else:
-            body()
+            raise target.strike()
+        body()
     except BaseException as error:
         failure = error
-    # At most two requests are left, one filed and one being filed: see threads.py.
+    # For the plain engine: at most two requests are left, see threads.py.
     target.depth += 1
     try:
         try:
             target.close()
-        except JobKilled as error:
-            failure = error
+        except JobKilled:
+            target.struck += 1
             target.close()
-    except JobKilled as error:
-        failure = error
-    del _targets[target.ident]
+    except JobKilled:
+        target.struck += 1
+    _targets.pop(target.ident, None)
+    if isinstance(failure, KeyboardInterrupt) and target.group.kill_requested:
+        # Ctrl-C fell into the moment in which this thread passed for the main thread.
+        _thread.interrupt_main()
+        target.struck += 1
+    if target.struck and not isinstance(failure, JobKilled):
+        killed = JobKilled()
+        killed.__context__ = failure
+        return killed
     return failure
 
 
-@contextmanager
-def shield() -> Iterator[None]:
-    """Make a Kill that comes inside the block wait for its end.
-
-    Outside a job this does nothing. Shields nest; a Kill is raised at the end of the
-    outermost. It also keeps `ipykill.checkpoint` from raising.
-    """
+def _after_fork_in_child() -> None:
+    # Only the calling thread is left; somebody else may have held its gate.
     target = current_target()
-    if target is None:
-        yield
-        return
-    target.depth += 1
-    try:
-        yield
-    finally:
-        target.depth -= 1
-        if not target.depth and target.group.kill_requested:
-            raise JobKilled
+    if target is not None:
+        target.gate = threading.Lock()
+        target.lender = None
+    _targets.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -4,9 +4,16 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.browser.harness import CHROMIUM_FLAGS, LAB, JupyterServer, Lab, find_chromium
+from tests.browser.harness import (
+    CHROMIUM_FLAGS,
+    LAB,
+    JupyterServer,
+    Lab,
+    console_errors,
+    find_chromium,
+)
 from tests.overlays import INSTALLED, OVERLAYS, ROOT, Overlay
 
 
@@ -40,13 +47,16 @@ def jupyter_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter
 
 
 @pytest.fixture
-def lab(
-    browser_context: BrowserContext, jupyter_server: JupyterServer, tmp_path: Path
-) -> Iterator[Lab]:
-    """A new page; its kernels end with the test."""
+def page(browser_context: BrowserContext) -> Iterator[Page]:
     page = browser_context.new_page()
-    yield Lab(page, jupyter_server, tmp_path)
+    yield page
     page.close()
+
+
+@pytest.fixture
+def lab(page: Page, jupyter_server: JupyterServer, tmp_path: Path) -> Iterator[Lab]:
+    """A page of the shared server; the kernels it starts end with the test."""
+    yield Lab(page, jupyter_server, tmp_path)
     jupyter_server.shutdown_kernels()
 
 
@@ -67,8 +77,10 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show what the browser showed when a test fails."""
     report = yield
-    lab = getattr(item, "funcargs", {}).get("lab")
-    if lab and call.when == "call" and report.failed:
-        report.sections.append(("Screenshot", str(lab.screenshot("failure"))))
-        report.sections.append(("Browser console", "\n".join(lab.console_errors)))
+    page = getattr(item, "funcargs", {}).get("page")
+    if page and call.when == "call" and report.failed:
+        file = item.funcargs["tmp_path"] / "failure.png"
+        page.screenshot(path=file)
+        report.sections.append(("Screenshot", str(file)))
+        report.sections.append(("Browser console", "\n".join(console_errors(page))))
     return report

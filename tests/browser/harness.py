@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import nbformat
-from playwright.sync_api import ConsoleMessage, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.overlays import INSTALLED, Overlay
 from tests.waiting import HANG_GUARD, wait_for
@@ -39,6 +39,13 @@ NO_NEWS = {"fetchNews": "false"}
 
 def find_chromium() -> str | None:
     return next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+
+
+def console_errors(page: Page) -> list[str]:
+    """What the page reported as errors: `console.error` calls and uncaught exceptions."""
+    messages = [m for m in page.console_messages(filter="all") if m.type == "error"]
+    logged = [f"{message.text} ({message.location['url']})" for message in messages]
+    return logged + [str(error) for error in page.page_errors(filter="all")]
 
 
 class JupyterServer:
@@ -80,16 +87,8 @@ class JupyterServer:
                 stderr=log,
                 start_new_session=True,
             )
-
-        def started() -> list[Path]:
-            assert self._process.poll() is None, f"the server ended:\n{self.log}"
-            return self._infos()
-
         try:
-            (info,) = wait_for(started, "a Jupyter server", timeout)
-            facts = json.loads(info.read_text())
-            self.url, self.token = facts["url"], facts["token"]
-            self._request("GET", "api/status")
+            wait_for(self._answers, "a Jupyter server that answers", timeout)
         except BaseException:
             self.close()
             raise
@@ -113,7 +112,19 @@ class JupyterServer:
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGTERM)
             self._process.wait(HANG_GUARD)
-        wait_for(lambda: not self._infos(), "the end of the server")
+            wait_for(lambda: not self._infos(), "the end of the server")
+
+    def _answers(self) -> bool:
+        """Learn the address; the file that tells it comes a moment before the server listens."""
+        assert self._process.poll() is None, f"the server ended:\n{self.log}"
+        try:
+            (info,) = self._infos()
+            facts = json.loads(info.read_text())
+            self.url, self.token = facts["url"], facts["token"]
+            self._request("GET", "api/status")
+        except (OSError, ValueError):
+            return False
+        return True
 
     def _infos(self) -> list[Path]:
         """The file in which a running server tells its address; it is removed at the end."""
@@ -131,13 +142,9 @@ class Lab:
 
     def __init__(self, page: Page, server: JupyterServer, artifacts: Path) -> None:
         self.page = page
-        self.console_errors: list[str] = []
-        """What the page reported as errors: `console.error` calls and uncaught exceptions."""
         self._server = server
         self._artifacts = artifacts
         page.set_default_timeout(HANG_GUARD * 1000)
-        page.on("console", self._on_console)
-        page.on("pageerror", lambda error: self.console_errors.append(str(error)))
         page.on("dialog", lambda dialog: dialog.accept())
 
     def open(self, *cells: str, app: str = "lab/tree", kernel: Overlay = INSTALLED) -> None:
@@ -161,6 +168,10 @@ class Lab:
             "window.jupyterapp?.shell.currentWidget?.sessionContext?.isReady"
         )
         expect(self.cell(0)).to_be_visible(timeout=HANG_GUARD * 1000)
+
+    @property
+    def console_errors(self) -> list[str]:
+        return console_errors(self.page)
 
     def cell(self, index: int) -> Locator:
         """The whole code cell; look inside it for buttons, text, widgets."""
@@ -229,10 +240,6 @@ class Lab:
     def _session(self, function: str) -> None:
         context = "window.jupyterapp.shell.currentWidget.sessionContext"
         self.page.evaluate(f"async () => {{ await ({function})({context}) }}")
-
-    def _on_console(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
-            self.console_errors.append(f"{message.text} ({message.location['url']})")
 
 
 def _write_json(file: Path, content: object) -> None:

@@ -1,0 +1,118 @@
+"""Running code on CPython 3.12 and newer: safe points by ``sys.monitoring``.
+
+While a Kill is pending, and only then, a monitoring tool has INSTRUCTION events in the
+user's code that is on the stack of a thread to be killed. The thread calls `_on_instruction`
+before each instruction and decides whether it dies there.
+
+Why a Kill gets in, and only where it may:
+
+1. The killer, with the target's gate held, asks for the target's innermost frame and
+   switches the events on in its code object. CPython rewrites the code in place, so they
+   come with the very next instruction, in a loop that is running as well. It looks at
+   nothing else: a foreign thread's stack changes under one's eyes.
+2. It also sets `Target.survey`. At the first event the target itself walks its stack and
+   switches the events on in all code in reach, and in the functions defined in that code.
+3. What is called after that and was on no stack is found at a later tick of the reaper, by
+   step 1.
+4. Other threads that run the same code get the events too. The callback goes by the
+   calling thread, so for them nothing happens; at instructions where no Kill may land it
+   switches itself off.
+5. An exception that the callback raises comes from the instruction, before it does
+   anything. (This holds for INSTRUCTION events. From a JUMP event an exception skips the
+   enclosing ``finally``, CPython 3.12.1 and 3.13.0; a loop on one line has no LINE events.)
+6. After a Kill was swallowed the events are still on: the next safe point raises again.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import CodeType, FrameType
+
+from .codemap import codemap
+from .policy import in_reach, is_ours, may_land
+from .target import Target, current_target
+
+assert sys.version_info >= (3, 12)
+
+__all__ = ["Monitoring"]
+
+_monitoring = sys.monitoring
+_INSTRUCTION = _monitoring.events.INSTRUCTION
+_NO_EVENTS = _monitoring.events.NO_EVENTS
+# First those that have no name: 0 to 2 and 5 are for debuggers, coverage, profilers and
+# optimizers by convention.
+_TOOL_IDS = (4, 3, 5, 2, 1, 0)
+
+
+class Monitoring:
+    """See the module's docstring and `running.Engine`.
+
+    Threading
+    ---------
+    `_codes` is changed by the reaper and by the targets; a code object that two of them add
+    at once is added once, and to switch an event on twice changes nothing.
+    """
+
+    def __init__(self, tool_id: int) -> None:
+        self._tool_id = tool_id
+        self._codes: dict[int, CodeType] = {}
+
+    @classmethod
+    def begin(cls) -> Monitoring | None:
+        """Take a tool id; None if there is none left."""
+        for tool_id in _TOOL_IDS:
+            try:
+                _monitoring.use_tool_id(tool_id, "ipykill")
+            except ValueError:
+                continue
+            engine = cls(tool_id)
+            _monitoring.register_callback(tool_id, _INSTRUCTION, engine._on_instruction)
+            return engine
+        return None
+
+    def end(self) -> None:
+        """Switch all events off and give the tool id back."""
+        for code in list(self._codes.values()):
+            _monitoring.set_local_events(self._tool_id, code, _NO_EVENTS)
+        self._codes.clear()
+        _monitoring.register_callback(self._tool_id, _INSTRUCTION, None)
+        _monitoring.free_tool_id(self._tool_id)
+
+    def arm(self, target: Target) -> None:
+        """Switch the events on where `target` is."""
+        with target.gate:
+            frame = target.innermost_frame()
+            if frame is not None and not is_ours(frame.f_code):
+                target.survey = True
+                # Code out of reach as well: from there the target surveys its stack.
+                self._add(frame.f_code)
+
+    def arm_here(self, target: Target, frame: FrameType) -> None:
+        """Switch the events on in the stack of the calling thread."""
+        target.survey = False
+        caller: FrameType | None = frame
+        while caller is not None:
+            if in_reach(caller.f_code, libraries=target.libraries):
+                self._add_all(caller.f_code)
+            caller = caller.f_back
+
+    def _add(self, code: CodeType) -> None:
+        if id(code) not in self._codes:
+            self._codes[id(code)] = code
+            _monitoring.set_local_events(self._tool_id, code, _INSTRUCTION)
+
+    def _add_all(self, code: CodeType) -> None:
+        self._add(code)
+        for constant in code.co_consts:
+            if isinstance(constant, CodeType):
+                self._add_all(constant)
+
+    def _on_instruction(self, code: CodeType, offset: int) -> object:
+        target = current_target()
+        if target is not None and target.survey:
+            self.arm_here(target, sys._getframe(1))
+        if offset not in codemap(code).safe:
+            return _monitoring.DISABLE
+        if target is not None and may_land(target, sys._getframe(1), offset):
+            raise target.strike()
+        return None

@@ -1,0 +1,135 @@
+"""Where a Kill may be raised: in running code, and in a call that waits.
+
+The question is always asked by the thread that is to be killed, about its own stack, at the
+instruction where the exception would come: nobody else can change the answer meanwhile.
+
+In *running code* (`may_land`) the instruction must be a safe one (`codemap`) of a frame
+that is in reach: the user's own code at once; libraries only when the Kill has not found
+such a place for a while, and never the standard library's modules that hold locks or
+change what the whole process shares.
+
+In a *waiting call* (`may_break`) any frame will do, the standard library's too: its waits
+are written for an exception at exactly this point, which Ctrl-C raises there.
+
+Both require that nothing on the stack shelters what it is doing (`shelter`).
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+import gc
+import os
+import subprocess
+import threading
+from types import CodeType, FrameType
+
+from .. import stack
+from .codemap import codemap
+from .target import Target
+
+__all__ = ["in_reach", "is_ours", "may_break", "may_land", "shelter"]
+
+# __exit__ runs if and only if __enter__ completed, and a finalizer's error is only printed.
+_ENTERS = frozenset({"__enter__", "__aenter__"})
+_GUARDED = _ENTERS | {"__exit__", "__aexit__", "__del__"}
+
+# They wait for a moment only, and leave a half-made thing behind when that is broken.
+_SHORT = frozenset(
+    {
+        threading.Thread.start.__code__,
+        subprocess.Popen._execute_child.__code__,  # type: ignore[attr-defined]
+        concurrent.futures.ThreadPoolExecutor.submit.__code__,
+    }
+)
+
+_STDLIB = os.path.join(os.path.dirname(os.__file__), "")
+_OURSELVES = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
+# Where running code holds a lock, a file or a thread before it enters its try.
+_CLOSED = (
+    "<frozen",
+    _OURSELVES,
+    *(
+        _STDLIB + name
+        for name in (
+            *("threading.py", "queue.py", "logging", "contextlib.py", "concurrent", "weakref.py"),
+            *("_weakrefset.py", "subprocess.py", "tempfile.py", "asyncio", "selectors.py"),
+            *("socketserver.py", "multiprocessing", "warnings.py", "functools.py", "shutil.py"),
+            *("random.py", "importlib"),
+        )
+    ),
+)
+
+
+@functools.lru_cache(maxsize=5000)
+def _is_user(filename: str) -> bool:
+    return stack.is_user(filename)
+
+
+@functools.lru_cache(maxsize=5000)
+def _is_open_library(filename: str) -> bool:
+    return not filename.startswith(_CLOSED)
+
+
+def is_ours(code: CodeType) -> bool:
+    """Whether this is code of ipykill."""
+    return code.co_filename.startswith(_OURSELVES)
+
+
+def in_reach(code: CodeType, *, libraries: bool) -> bool:
+    """Whether running code of this code object may be killed in it."""
+    filename = code.co_filename
+    return _is_user(filename) or (libraries and _is_open_library(filename))
+
+
+def may_land(target: Target, frame: FrameType, offset: int) -> bool:
+    """Whether a Kill may be raised before the instruction at `offset` of running code.
+
+    Asked by the target's own thread, about its innermost frame.
+    """
+    return (
+        target.wanted
+        and offset in codemap(frame.f_code).safe
+        and in_reach(frame.f_code, libraries=target.libraries)
+        and shelter(frame, calling=False) is None
+    )
+
+
+def may_break(target: Target, frame: FrameType) -> bool:
+    """Whether a Kill may be raised from the call in which `frame` waits.
+
+    Asked by the target's own thread, about its innermost frame.
+    """
+    return target.wanted and shelter(frame, enters=target.libraries) is None
+
+
+def shelter(
+    frame: FrameType | None, *, calling: bool = True, enters: bool = False
+) -> tuple[FrameType, str] | None:
+    """Return the innermost frame from `frame` outwards that must not be broken, and why.
+
+    Parameters
+    ----------
+    calling
+        Whether the innermost frame is inside a call, as all others are.
+    enters
+        Whether an ``__enter__`` may be broken: it may, if it has been waiting for long.
+    """
+    names = _GUARDED - _ENTERS if enters else _GUARDED
+    collecting = {getattr(callback, "__code__", None) for callback in gc.callbacks}
+    while frame is not None:
+        code = frame.f_code
+        known = codemap(code)
+        if code.co_name in names:
+            return frame, f"in {code.co_name}"
+        if code in _SHORT:
+            return frame, f"in {code.co_name}()"
+        if code.co_filename.startswith("<frozen importlib"):
+            return frame, "importing"
+        if frame.f_lasti in known.cleanup:
+            return frame, "in cleanup"
+        if (calling and frame.f_lasti in known.finalizing) or code in collecting:
+            return frame, "in a finalizer"
+        calling = True
+        frame = frame.f_back
+    return None

@@ -1,0 +1,46 @@
+"""One switch for what is special: how much of the machinery a Kill may use."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal, get_args
+
+__all__ = ["Level", "level", "use"]
+
+Level = Literal["full", "public", "plain"]
+_LEVELS: tuple[Level, ...] = get_args(Level)
+
+
+def _checked(value: str, source: str) -> Level:
+    for known in _LEVELS:
+        if value == known:
+            return known
+    msg = f"{source} is {value!r}; it can be one of {', '.join(_LEVELS)}"
+    raise ValueError(msg)
+
+
+_level: Level = _checked(os.environ.get("IPYKILL_KILL", "full"), "IPYKILL_KILL")
+
+
+def level() -> Level:
+    """Return what `use` set, or the environment variable ``IPYKILL_KILL``."""
+    return _level
+
+
+def use(level: str) -> None:
+    """Choose how a Kill reaches a thread, from the next Kill on.
+
+    Parameters
+    ----------
+    level
+        ``"full"``: all that works here. ``"public"``: nothing that is private to CPython; a
+        waiting call then ends by itself before the job dies. ``"plain"``: only
+        ``PyThreadState_SetAsyncExc``, which can leave locks held and cleanup undone.
+
+    Raises
+    ------
+    ValueError
+        The level is none of these.
+    """
+    global _level
+    _level = _checked(level, "the level")

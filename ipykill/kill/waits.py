@@ -1,0 +1,109 @@
+"""The few waits of the standard library that have to be got ready before they are left.
+
+An exception out of ``Condition.wait``, ``Popen.wait`` and their like is what these were
+written for, because Ctrl-C raises one. Only: they were written for one main thread whose
+program is about to end. `leave` does what is missing. It runs in the waiting thread itself,
+inside the signal handler, so the wait stands still meanwhile.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures.thread
+import contextlib
+import ctypes
+import subprocess
+import threading
+from types import FrameType
+from typing import Any
+
+from .target import Target
+
+__all__ = ["GROUP_ATTRIBUTE", "leave"]
+
+_NEAR = 4  # frames: how far out the wait may be from the call that waits
+_REAP = 0.5  # seconds that a killed child process has to be gone
+
+GROUP_ATTRIBUTE = "_ipykill_group"
+"""The attribute of a `subprocess.Popen` that says which group of threads made it."""
+
+_CONDITION_WAIT = threading.Condition.wait.__code__
+_POPEN_WAITS = {
+    getattr(subprocess.Popen, name).__code__
+    for name in ("wait", "_wait", "communicate", "_communicate")
+    if hasattr(subprocess.Popen, name)
+}
+_POPEN_WAITPID = getattr(subprocess.Popen, "_try_wait", None)
+_POOL_WORKER = concurrent.futures.thread._worker.__code__
+
+
+def leave(target: Target, frame: FrameType) -> bool:
+    """Get the wait in which `frame` is ready to be left; return whether it may be left."""
+    if frame.f_code is _POOL_WORKER:
+        _end_pool(target, frame)
+        return False
+    _leave_join(frame)
+    near: FrameType | None = frame
+    for _ in range(_NEAR):
+        if near is None:
+            break
+        if near.f_code is _CONDITION_WAIT:
+            return _leave_condition(near)
+        if near.f_code in _POPEN_WAITS:
+            if getattr(near.f_locals["self"], GROUP_ATTRIBUTE, None) is target.group:
+                _end_process(near.f_locals["self"], frame)
+            break
+        near = near.f_back
+    return True
+
+
+def _leave_condition(wait: FrameType) -> bool:
+    """Take the waiter back, so that no notify() can choose it; False: one has already."""
+    waiter = wait.f_locals.get("waiter")
+    if waiter is None:
+        return True
+    try:
+        wait.f_locals["self"]._waiters.remove(waiter)  # atomic
+    except ValueError:
+        # The notify was for this thread alone. Let wait() return, and whoever called it use
+        # or pass on what it was notified of.
+        return False
+    return True
+
+
+def _end_process(process: Any, innermost: FrameType) -> None:
+    """End and reap a child process of the job."""
+    with contextlib.suppress(Exception):
+        process.kill()
+        if innermost.f_code is getattr(_POPEN_WAITPID, "__code__", None):
+            # This thread is in waitpid() and holds the lock that wait() would take.
+            process._handle_exitstatus(process._try_wait(0)[1])
+        else:
+            process.wait(_REAP)
+
+
+def _end_pool(target: Target, worker: FrameType) -> None:
+    """End the pool of an idle worker thread, if nobody else has a part in it."""
+    group = target.group
+    if group.first_lives():
+        return  # it may still use its pool, in a finally: for example
+    reference = worker.f_locals.get("executor_reference")
+    executor = reference() if callable(reference) else None
+    if executor is None:
+        return  # it was collected: the worker is about to end
+    if set(executor._threads) <= set(group.threads()):
+        executor.shutdown(wait=False, cancel_futures=True)
+    else:
+        group.let_go(target)
+
+
+def _leave_join(frame: FrameType) -> None:
+    """Keep ``Thread.join`` from marking a live thread as dead; CPython up to 3.12.
+
+    When an exception breaks its wait, bpo-45274's handler sees the lock of the other
+    thread held, takes that for an acquisition of its own, releases the lock and marks the
+    thread as ended. It is given another lock to look at, as a debugger would.
+    """
+    join = getattr(threading.Thread, "_wait_for_tstate_lock", None)
+    if join is not None and frame.f_code is join.__code__:
+        frame.f_locals["lock"] = threading.Lock()
+        ctypes.pythonapi.PyFrame_LocalsToFast(ctypes.py_object(frame), 0)

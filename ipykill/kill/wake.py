@@ -1,0 +1,255 @@
+"""How a waiting call is woken: by the interpreter's own Ctrl-C path.
+
+When a signal interrupts a call that waits, CPython runs the Python signal handlers (PEP
+475), and if one raises, the call ends with that exception: so Ctrl-C ends ``sleep``,
+``recv``, ``Lock.acquire``. It does so in the main thread only, which it knows by its ident,
+``_PyRuntime.main_thread``. To wake another thread, the main thread lends it that word for a
+moment. `install` finds the word, proves that it is the one, and installs a handler for
+SIGURG, which is ignored by default (Go uses it for the same purpose).
+
+1. The reaper files a `_Request` and sends SIGURG to the main thread, whose handler runs: in
+   a system call, between two instructions, wherever main is. A signal that comes just
+   before main enters a system call does not wake it, so the reaper sends again.
+2. In the handler main holds the target's gate and looks whether it is open, so the signal
+   cannot go to a dead thread; main takes the gate only if it is free, since the interrupted
+   code of main may hold it. Then it writes the target's ident into the word, sends it
+   SIGURG, and waits for `Target.lender`, at most `_Request.patience`.
+3. Main runs no other Python code while the word is lent. So nothing in main finds itself
+   not to be the main thread, and no Ctrl-C is handled elsewhere: it waits until main has
+   the word again, and main looks for it then, because CPython 3.13 might have stopped
+   looking in the meantime.
+4. The target's call is interrupted, the target takes itself for the main thread and runs
+   the same handler. That puts the word back first of all. Then it arms its own stack
+   (`running`), and if the Kill may be raised from the call in which it waits (`policy`),
+   gets that call ready to be left (`waits`) and raises. If not, the call goes on waiting.
+5. A target that does not wait dies by the way for running code, or does not answer. Either
+   way main has the word again when its patience ends.
+6. When main does not answer for 40 ms it sits in C code that does not look for signals, so
+   it runs no Python either. Then the reaper lends the word itself, for a shorter time.
+   Whether main or the reaper lends is decided by who gets `_Request.claim`.
+
+Whoever raises a stray SIGURG, or had a handler for it before us: that handler is called
+for every signal that is not an answer to a request.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import signal
+import sys
+import sysconfig
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from . import cstack, policy, waits
+from .switches import level
+from .target import Target, current_target
+
+__all__ = ["install", "on_answer", "wake", "why_not", "works"]
+
+_AGAIN, _AGAIN_MAX = 0.0002, 0.005  # seconds until the signal is sent to main again,
+_TIMES = 12  # and how many times in all: 40 ms
+_ALONE = 0.002  # seconds for which the reaper lends without the main thread
+
+on_answer: Callable[[Target, FrameType], None] = lambda target, frame: None  # noqa: E731
+"""Called in a target that was reached, before it is decided whether it dies."""
+
+_word: ctypes.c_ulong | None = None
+_main = 0  # the ident of the main thread, what the word holds
+_signal: int = getattr(signal, "SIGURG", 0)
+_previous: Any = None  # the handler that was there before ours
+_why_not = "ipykill was not imported in the main thread"
+
+
+class _Request:
+    """A wish to have `target` woken."""
+
+    __slots__ = ("claim", "done", "patience", "target")
+
+    def __init__(self, target: Target, patience: float) -> None:
+        self.target = target
+        self.patience = patience  # seconds
+        self.claim = threading.Lock()  # held by the one who lends
+        self.done = threading.Lock()  # released when the word is back
+        self.done.acquire()
+
+
+_request: _Request | None = None
+
+
+def works() -> bool:
+    """Whether waiting calls can be woken now."""
+    return _word is not None and level() == "full" and signal.getsignal(_signal) is _on_signal
+
+
+def why_not() -> str:
+    """Return why waiting calls cannot be woken, empty if they can."""
+    if level() != "full":
+        return "switched off"
+    if _word is not None:
+        return "" if works() else "another handler of SIGURG took the place of ours"
+    return _why_not
+
+
+def install() -> None:
+    """Get ready to wake threads, if this is the main thread; to do it again is harmless."""
+    global _why_not, _word, _main, _previous
+    if threading.current_thread() is not threading.main_thread() or level() != "full":
+        return
+    try:
+        if _word is None:
+            found = _find_word()
+            if isinstance(found, str):
+                _why_not = found
+                return
+            _why_not = cstack.calibrate(_signal) or ""
+            if _why_not:
+                return
+            _main = threading.get_ident()
+            _word = found
+        if (before := signal.getsignal(_signal)) is not _on_signal:
+            _previous = before
+            signal.signal(_signal, _on_signal)
+    except (ValueError, OSError) as error:  # not the main interpreter, for example
+        _why_not = str(error)
+
+
+def _find_word() -> ctypes.c_ulong | str:
+    """Return ``_PyRuntime.main_thread``, or why it is not to be had."""
+    if platform.python_implementation() != "CPython":
+        return "this is not CPython"
+    if not hasattr(signal, "pthread_kill") or not _signal:
+        return "this system cannot send a signal to one thread"
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        return "this CPython has no global interpreter lock"
+    try:
+        runtime = ctypes.addressof(ctypes.c_char.in_dll(ctypes.pythonapi, "_PyRuntime"))
+    except ValueError:
+        return "this CPython does not export _PyRuntime"
+    me = threading.get_ident()
+    size = ctypes.sizeof(ctypes.c_ulong)
+    for offset in range(0, 2048, size):  # bytes 80, 64, 656, 832, 960 on 3.11 to 3.15
+        word = ctypes.c_ulong.from_address(runtime + offset)
+        if word.value == me and _decides(word):
+            return word
+    return "the main thread's ident was not found in _PyRuntime"
+
+
+def _decides(word: ctypes.c_ulong) -> bool:
+    """Whether `word` makes this thread the main thread: signal.signal() refuses without."""
+    me = word.value
+    handler = signal.getsignal(_signal)
+    try:
+        word.value = 1
+        signal.signal(_signal, handler)
+    except ValueError:
+        return True
+    finally:
+        word.value = me
+    return False
+
+
+def wake(target: Target, patience: float) -> None:
+    """Raise the Kill in `target` if it waits in a call where it may be raised.
+
+    For one thread at a time, the reaper. When this returns, the main thread has the word
+    and the target has answered, or did not within `patience` seconds.
+    """
+    global _request
+    request = _request = _Request(target, patience)
+    try:
+        for attempt in range(_TIMES):
+            signal.pthread_kill(_main, _signal)
+            if request.done.acquire(timeout=min(_AGAIN * 2**attempt, _AGAIN_MAX)):
+                return
+        if request.claim.acquire(blocking=False):
+            _lend(target, min(patience, _ALONE))
+        else:
+            request.done.acquire()
+    finally:
+        _request = None
+
+
+def _lend(target: Target, patience: float) -> None:
+    assert _word is not None
+    answered = threading.Lock()
+    answered.acquire()
+    if not target.gate.acquire(blocking=False):
+        return
+    try:
+        try:
+            if not target.open or sys.is_finalizing():
+                return
+            target.lender = answered
+            _word.value = target.ident
+            signal.pthread_kill(target.ident, _signal)
+        finally:
+            target.gate.release()
+        answered.acquire(timeout=patience)
+    finally:
+        _word.value = _main
+        target.lender = None
+
+
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    if threading.get_ident() == _main:
+        request = _request
+        if request is None or not request.claim.acquire(blocking=False):
+            _call_previous(number, frame)
+            return
+        try:
+            _lend(request.target, request.patience)
+        finally:
+            request.done.release()
+        # May raise KeyboardInterrupt, see step 3 above.
+        ctypes.pythonapi.PyErr_CheckSignals()
+        return
+    assert _word is not None
+    _word.value = _main
+    inside = cstack.inside_a_call()
+    target = current_target()
+    if target is None:
+        return
+    target.answer()
+    if frame is None or not target.wanted:
+        return
+    leaves = inside and policy.may_break(target, frame)
+    target.depth += 1  # nothing is raised in what this calls
+    try:
+        on_answer(target, frame)
+        leaves = leaves and waits.leave(target, frame)
+    finally:
+        target.depth -= 1
+    if leaves:
+        raise target.strike()
+
+
+_calling_previous = False
+
+
+def _call_previous(number: int, frame: FrameType | None) -> None:
+    global _calling_previous
+    # It may call us in turn.
+    if callable(_previous) and not _calling_previous:
+        _calling_previous = True
+        try:
+            _previous(number, frame)
+        finally:
+            _calling_previous = False
+
+
+def _after_fork_in_child() -> None:
+    # CPython has made the calling thread the main thread.
+    global _main, _request
+    _request = None
+    if _word is not None:
+        _main = threading.get_ident()
+        _word.value = _main
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

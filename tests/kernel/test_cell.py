@@ -1,0 +1,194 @@
+"""A %%bg cell runs as any cell does, only elsewhere."""
+
+import pytest
+
+from tests.kernel.background import load, printed, wait_job
+from tests.kernel.harness import Kernel
+
+
+@pytest.fixture(autouse=True)
+def loaded(request: pytest.FixtureRequest) -> None:
+    for name in ("kernel", "any_kernel"):
+        if name in request.fixturenames:
+            load(request.getfixturevalue(name))
+
+
+def test_it_shares_the_namespace_and_shows_its_last_value(any_kernel: Kernel) -> None:
+    any_kernel.run("x = 20\ngo = threading.Event()")
+    cell = any_kernel.run("%%bg -n double\ngo.wait()\ny = x + 1\ny * 2")
+    assert "double" in (cell.result or "")
+    assert any_kernel.run("len(ipykill.jobs), ipykill.jobs[1].done()").result == "(1, False)"
+    any_kernel.run("go.set()")
+    assert wait_job(any_kernel) == "done"
+    assert any_kernel.run("y, ipykill.jobs[1].result()").result == "(21, 42)"
+    cell.wait_output(lambda cell: [d["data"]["text/plain"] for d in cell.displays] == ["42"])
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        ("1\n2", "2\n"),
+        ("3;", ""),
+        ("4  # said", "4\n"),
+        ("5;  # unsaid", ""),
+        ("None", ""),
+        ("z = 6", ""),
+        ("if True:\n    7", ""),
+        ("'a;'", "'a;'\n"),
+    ],
+)
+def test_the_last_expression_is_shown_unless_a_semicolon_ends_it(
+    kernel: Kernel, code: str, shown: str
+) -> None:
+    cell = kernel.run(f"%%bg\n{code}")
+    assert wait_job(kernel) == "done"
+    assert printed(cell) == shown
+
+
+@pytest.mark.parametrize(
+    ("mode", "shown"),
+    [("all", "1\n2\n3\n"), ("none", ""), ("last_expr_or_assign", "3\n9\n")],
+)
+def test_it_follows_the_shells_interactivity(kernel: Kernel, mode: str, shown: str) -> None:
+    kernel.run(f"get_ipython().ast_node_interactivity = {mode!r}")
+    cell = kernel.run("%%bg -q\n1\n2\n3")
+    wait_job(kernel)
+    text = printed(cell)
+    if mode == "last_expr_or_assign":
+        text += printed(cell_of_assignment(kernel))
+    assert text == shown
+
+
+def cell_of_assignment(kernel: Kernel):
+    cell = kernel.run("%%bg -q\n4\nz = 9")
+    wait_job(kernel)
+    return cell
+
+
+def test_commands_magics_and_await(any_kernel: Kernel) -> None:
+    cell = any_kernel.run(
+        "%%bg\n"
+        "import asyncio\n"
+        "!echo from the shell\n"
+        "%time 1\n"
+        "await asyncio.sleep(0.01)\n"
+        "value = await asyncio.to_thread(lambda: 5)\n"
+        "print('value', value)\n"
+        "value"
+    )
+    assert wait_job(any_kernel) == "done", cell
+    for text in ("from the shell", "Wall time", "value 5"):
+        assert text in printed(cell)
+    assert any_kernel.run("ipykill.jobs[1].result()").result == "5"
+
+
+def test_transformers_of_text_and_tree_apply(kernel: Kernel) -> None:
+    kernel.run(
+        "import ast\n"
+        "class Tenfold(ast.NodeTransformer):\n"
+        "    def visit_Constant(self, node):\n"
+        "        value = node.value * 10 if node.value == 13 else node.value\n"
+        "        return ast.copy_location(ast.Constant(value), node)\n"
+        "get_ipython().ast_transformers.append(Tenfold())\n"
+        "get_ipython().input_transformers_post.append(\n"
+        "    lambda lines: [line.replace('thirteen', '13') for line in lines])\n"
+    )
+    kernel.run("%%bg -o z\nthirteen + 1")
+    wait_job(kernel)
+    kernel.run("get_ipython().ast_transformers.clear()")
+    assert kernel.run("z").result == "131"
+
+
+def test_a_syntax_error_appears_at_once_and_starts_nothing(any_kernel: Kernel) -> None:
+    cell = any_kernel.run("%%bg\nx = 1\ndef f(:\n    pass")
+    assert cell.status == "error"
+    assert "SyntaxError: invalid syntax" in cell.traceback
+    assert "line 3" in cell.traceback
+    assert "ipykill" not in cell.traceback
+    assert any_kernel.run("len(ipykill.jobs)").result == "0"
+
+
+def test_an_error_shows_the_users_lines_in_the_launching_cell(any_kernel: Kernel) -> None:
+    helper = any_kernel.run("def helper(n):\n    return 1 / n").number
+    cell = any_kernel.run("%%bg\n\n# a comment\ndef inner():\n    helper(0)\ninner()")
+    later = any_kernel.run("print('later')")
+    assert wait_job(any_kernel) == "failed"
+    cell.wait_output(lambda cell: cell.errors)
+    assert [error["ename"] for error in cell.errors] == ["ZeroDivisionError"]
+    assert f"In[{cell.number}], line 6" in cell.traceback
+    assert f"In[{cell.number}], line 5" in cell.traceback
+    assert f"In[{helper}], line 2" in cell.traceback
+    assert any_kernel.run("ipykill.jobs[1].cell").result == str(cell.number)
+    assert "----> 6 inner()" in cell.traceback
+    for ours in ("ipykill", "threading.py", "asyncio"):
+        assert ours not in cell.traceback
+    assert later.text() == "later\n"
+    assert later.errors == []
+
+
+def test_the_foregrounds_history_is_not_touched(any_kernel: Kernel) -> None:
+    any_kernel.run("'before'")
+    any_kernel.run("try: del sys.last_value\nexcept AttributeError: pass")
+    count = int(any_kernel.run("get_ipython().execution_count").result or 0)
+    any_kernel.run("%%bg -q\nprint('x')\ndisplay('y')\n[1]")
+    any_kernel.run("%%bg -q\n1 / 0")
+    wait_job(any_kernel, 1)
+    wait_job(any_kernel, 2)
+    assert any_kernel.run("hasattr(sys, 'last_value')").result == "False"
+    cell = any_kernel.run(
+        "[1] in list(Out.values()), [i for i in In if i == '1 / 0'], get_ipython().execution_count"
+    )
+    assert cell.result == f"(False, [], {count + 6})"
+
+
+def test_history_outputs_of_later_cells_hold_nothing_of_a_job(kernel: Kernel) -> None:
+    kernel.run("go = threading.Event(); said = threading.Event()")
+    kernel.run("%%bg -q\ngo.wait()\nprint('from the job')\nsaid.set()")
+    kernel.run("go.set(); said.wait(30)")
+    outputs = kernel.run("str(getattr(get_ipython().history_manager, 'outputs', ''))").result
+    assert "from the job" not in (outputs or "")
+
+
+def test_a_variable_gets_the_value(kernel: Kernel) -> None:
+    assert kernel.run("%%bg -q -o answer\n6 * 7").result is None
+    wait_job(kernel)
+    assert kernel.run("answer").result == "42"
+
+
+def test_a_statement_is_left_as_it_is(kernel: Kernel) -> None:
+    cell = kernel.run("""%bg -n "two words" -q print({"a": 'b  c'}, f"{1 + 1}", -1)""")
+    wait_job(kernel)
+    assert cell.text() == "{'a': 'b  c'} 2 -1\n"
+    assert kernel.run("ipykill.jobs[1].name").result == "'two words'"
+    cell = kernel.run("%bg -q -- -5")
+    wait_job(kernel)
+    assert printed(cell) == "-5\n"
+
+
+def test_wait_keeps_output_and_error_in_the_cell(any_kernel: Kernel) -> None:
+    cell = any_kernel.run("%%bg --wait -q\nprint('inside')\ndisplay('shown')\n1 / 0")
+    assert cell.status == "error"
+    assert [error["ename"] for error in cell.errors] == ["ZeroDivisionError"]
+    assert "----> 4 1 / 0" in cell.traceback
+    assert "ipykill" not in cell.traceback
+    types = [message["msg_type"] for message in cell.messages]
+    assert types[-1] == "status", "everything came before the cell was idle"
+    assert printed(cell) == "inside\n'shown'\n"
+
+
+def test_wait_can_be_configured_for_a_whole_run(kernel: Kernel) -> None:
+    kernel.run("%config BackgroundMagics.wait = True")
+    cell = kernel.run("%%bg -q\ntime.sleep(0.2)\nprint('said')")
+    assert cell.text() == "said\n"
+    assert kernel.run("%%bg -q\nraise SystemExit(3)").status == "error"
+
+
+def test_submit_from_a_cell_prints_there(any_kernel: Kernel) -> None:
+    any_kernel.run("def work(n):\n    print('working', n)\n    return n + 1")
+    cell = any_kernel.run("job = ipykill.submit(work, 4)")
+    assert any_kernel.run("job.result(30)").result == "5"
+    cell.wait_output("working 4")
+
+
+def test_a_job_can_be_awaited_in_the_foreground(kernel: Kernel) -> None:
+    assert kernel.run("await ipykill.submit(lambda: 'value')").result == "'value'"

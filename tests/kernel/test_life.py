@@ -1,0 +1,119 @@
+"""Interrupts, reloads, restarts, the end."""
+
+import pytest
+
+from tests.kernel.background import load, wait_job
+from tests.kernel.harness import Kernel
+from tests.waiting import wait_for
+
+
+def test_an_interrupt_ends_the_foreground_and_not_the_jobs(any_kernel: Kernel) -> None:
+    load(any_kernel)
+    any_kernel.run("count = 0")
+    any_kernel.run("%%bg -q -n counter\nwhile True: count += 1")
+    cell = any_kernel.cell("print('waiting', flush=True); time.sleep(1000)")
+    cell.wait_output("waiting")
+    any_kernel.interrupt()
+    assert cell.wait().errors[0]["ename"] == "KeyboardInterrupt"
+    seen = any_kernel.run("count").result
+    wait_for(lambda: any_kernel.run("count").result != seen, "the counter to go on")
+    assert any_kernel.run("ipykill.jobs[1].state.value").result == "'running'"
+
+
+def test_jobs_survive_a_reload_of_the_extension(any_kernel: Kernel) -> None:
+    load(any_kernel)
+    any_kernel.run("go = threading.Event()")
+    cell = any_kernel.run("%%bg -q -n survivor -o value\ngo.wait()\nprint('survived')\n7")
+    for _ in range(3):
+        assert any_kernel.run("%reload_ext ipykill").text("stderr") == ""
+    assert any_kernel.run("%load_ext ipykill").text("stderr") == ""
+    assert "survivor" in any_kernel.run("%bgjobs").text()
+    other = any_kernel.run("go.set()")
+    assert wait_job(any_kernel, "survivor") == "done"
+    cell.wait_output("survived")
+    assert other.text() == ""
+    cell = any_kernel.run("%%bg -q\nprint('second')")
+    wait_job(any_kernel, 2)
+    cell.wait_output("second")
+    assert cell.text() == "second\n", "the streams are not tapped twice"
+
+
+def test_unload_takes_the_magics_and_leaves_the_jobs(any_kernel: Kernel) -> None:
+    load(any_kernel)
+    any_kernel.run("go = threading.Event()")
+    cell = any_kernel.run("%%bg -q -n survivor\ngo.wait()\nprint('survived')")
+    any_kernel.run("%unload_ext ipykill")
+    assert "not found" in any_kernel.run("%bgjobs").text("stderr")
+    assert "Available objects" not in any_kernel.run("%config BackgroundMagics").text()
+    any_kernel.run("go.set()")
+    wait_job(any_kernel, 1)
+    cell.wait_output("survived")
+    load(any_kernel)
+    assert "survivor" in any_kernel.run("%bgjobs").text()
+
+
+def test_unload_without_jobs_leaves_the_streams_as_they_were(kernel: Kernel) -> None:
+    before = kernel.run("import sys; str([type(sys.stdout), type(sys.stderr)])").result
+    load(kernel)
+    assert kernel.run("str([type(sys.stdout), type(sys.stderr)])").result != before
+    kernel.run("%unload_ext ipykill")
+    assert kernel.run("str([type(sys.stdout), type(sys.stderr)])").result == before
+
+
+def test_a_restart_begins_anew(kernel: Kernel) -> None:
+    load(kernel)
+    kernel.run("%%bg -q\nwhile True: x = 1")
+    kernel.restart()
+    load(kernel)
+    assert kernel.run("len(ipykill.jobs)").result == "0"
+    kernel.run("%%bg -q\n1")
+    assert wait_job(kernel, 1) == "done"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "while True: x = 1",
+        "time.sleep(1000)",
+        "while True: ipykill.sleep(1)",
+        "while True:\n    try: time.sleep(0.01)\n    except BaseException: pass",
+    ],
+)
+def test_a_kernel_with_a_running_job_ends_in_two_seconds(any_kernel: Kernel, body: str) -> None:
+    load(any_kernel)
+    any_kernel.run(f"%%bg -q\nprint('started')\n{body}").wait_output("started")
+    assert any_kernel.shutdown() < 2
+    assert not any_kernel.alive
+
+
+def test_finally_blocks_run_when_the_kernel_ends(kernel: Kernel, tmp_path) -> None:
+    load(kernel)
+    file = tmp_path / "whole"
+    cell = kernel.run(
+        f"%%bg -q\nimport pathlib\ntry:\n    print('started')\n    while True: x = 1\n"
+        f"finally:\n    pathlib.Path({str(file)!r}).write_text('whole')"
+    )
+    cell.wait_output("started")
+    kernel.shutdown()
+    assert file.read_text() == "whole"
+
+
+def test_two_kernels_do_not_share_jobs(start_kernel) -> None:
+    first, second = start_kernel(), start_kernel()
+    for kernel in (first, second):
+        load(kernel)
+        kernel.run("%%bg -q -n train\nwhile True: x = 1")
+    first.run("%bgkill -w 30 --all")
+    assert first.run("ipykill.jobs[1].state.value").result == "'killed'"
+    assert second.run("ipykill.jobs[1].state.value").result == "'running'"
+
+
+@pytest.mark.slow
+def test_reset_of_the_namespace_ends_a_job_with_a_name_error(kernel: Kernel) -> None:
+    load(kernel)
+    cell = kernel.run("%%bg -q -n loses\ngone = 1\nwhile True: gone + 1")
+    kernel.run("%reset -f")
+    cell.wait_output(lambda cell: cell.errors)
+    assert "NameError" in cell.traceback
+    kernel.run("import ipykill")
+    assert wait_job(kernel, "loses") == "failed"

@@ -1,0 +1,252 @@
+"""What a person types, and what they read."""
+
+import re
+
+import pytest
+
+from tests.kernel.background import load, wait_job
+from tests.kernel.harness import Cell, Kernel
+
+LOOP = "while True:\n    x = 1"
+
+
+@pytest.fixture(autouse=True)
+def loaded(kernel: Kernel) -> None:
+    load(kernel)
+
+
+def said(cell: Cell) -> str:
+    assert cell.text("stderr") == "", cell
+    return cell.text().strip()
+
+
+def usage_error(kernel: Kernel, code: str) -> str:
+    """The one line that bad input ends in."""
+    before = kernel.run("len(ipykill.jobs), [job.requested for job in ipykill.jobs]").result
+    cell = kernel.run(code)
+    assert cell.status == "error"
+    assert cell.text() == ""
+    lines = cell.text("stderr").strip().splitlines()
+    assert len(lines) == 1, lines
+    after = kernel.run("len(ipykill.jobs), [job.requested for job in ipykill.jobs]").result
+    assert before == after, "nothing has happened"
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("%bgkill nosuch", "no job 'nosuch'; there are: 1 (train), 2 (trace)"),
+        ("%bgkill 7", "no job 7; there are: 1 (train), 2 (trace)"),
+        ("%bgkill tra", "'tra' fits 2 jobs, say which by its number: 1 (train), 2 (trace)"),
+        ("%bgstop ?while", "'?while' fits 2 jobs"),
+        ("%bgkill --force", "%bgkill: unrecognized arguments: --force; see %bgkill?"),
+        ("%bgkill -w soon", "'soon' is not a duration; write 90, 30s, 10m or 1h30m"),
+        ("%%bg -t 5x\n1", "'5x' is not a duration; write 90, 30s, 10m or 1h30m"),
+        ("%%bg -t -1\n1", "%%bg:"),
+        ("%%bg --frob\n1", "%%bg: unrecognized arguments: --frob; see %%bg?"),
+        ("%%bg -n\n1", "%%bg: argument -n/--name: expected one argument"),
+        ("%%bg -n ''\n1", "a name may not be empty"),
+        ("%%bg -n 'a\n1", "No closing quotation"),
+        ("%%bg -o 1x\n1", "'1x' is not the name of a variable"),
+        ("%%bg --log /nowhere/at/all\n1", "--log: [Errno 2]"),
+        ("%%bg --after nosuch\n1", "no job 'nosuch'"),
+        ("%%bg\n", "empty"),
+        ("%%bg\n   \n", "the cell is empty"),
+        ("%bg", "%bg needs a statement"),
+        ("%bg -n x", "%bg needs a statement"),
+        ("%bglog -n many", "'many' is not a number of lines"),
+        ("%bgclear 1", "job 1 is still running; stop it or wait for it first"),
+        ("%bgwait -t never", "'never' is not a duration"),
+    ],
+)
+def test_bad_input_gets_one_line_and_changes_nothing(
+    kernel: Kernel, code: str, expected: str
+) -> None:
+    kernel.run(f"%%bg -q -n train\n{LOOP}")
+    kernel.run(f"%%bg -q -n trace\n{LOOP}")
+    assert expected in usage_error(kernel, code)
+
+
+@pytest.mark.parametrize("spec", ["1", "%1", "train", "trai", "?model", "'?model = 1'", "%-"])
+def test_a_spec_means_one_job(kernel: Kernel, spec: str) -> None:
+    kernel.run(f"%%bg -q -n train\nmodel = 1\n{LOOP}")
+    kernel.run(f"%%bg -q -n other\n{LOOP}")
+    assert re.match(r"\[1\] train: killed after", said(kernel.run(f"%bgkill {spec}")))
+    assert kernel.run("[job.state.value for job in ipykill.jobs]").result == "['killed', 'running']"
+
+
+def test_without_a_spec_the_newest_running_job_is_meant(kernel: Kernel) -> None:
+    kernel.run(f"%%bg -q -n train\n{LOOP}")
+    kernel.run("%%bg -q -n short\n1")
+    wait_job(kernel, 2)
+    assert re.match(r"\[1\] train: killed after", said(kernel.run("%bgkill")))
+
+
+def test_kill_says_where_and_runs_finally(kernel: Kernel) -> None:
+    cell = kernel.run(
+        "%%bg -q -n train\ntry:\n    while True:\n        x = 1\nfinally:\n    print('cleaned')"
+    )
+    line = said(kernel.run("%bgkill -w 30 train"))
+    assert re.fullmatch(r"\[1\] train: killed after [\d.]+ m?s at cell \[\d+\], line [34]", line)
+    cell.wait_output("cleaned")
+    cell.wait_output("[1] train: killed")
+    assert cell.errors == []
+    assert cell.text("stderr") == ""
+
+
+def test_kill_all(kernel: Kernel) -> None:
+    for number in range(3):
+        kernel.run(f"%%bg -q -n job{number}\n{LOOP}")
+    lines = said(kernel.run("%bgkill --all -w 30")).splitlines()
+    assert len(lines) == 3
+    assert all("killed after" in line for line in lines)
+    assert "no job is running" in usage_error(kernel, "%bgkill --all")
+
+
+def test_stop_asks_and_the_code_answers(kernel: Kernel) -> None:
+    kernel.run("%%bg -q -n polite\nwhile True:\n    ipykill.sleep(1000)")
+    assert "[1] polite: stopped after" in said(kernel.run("%bgstop"))
+    kernel.run("%%bg -q -n asks -o out\nwhile not ipykill.stop_requested(): time.sleep(0.01)\n5")
+    kernel.run("%bgstop asks")
+    assert wait_job(kernel, "asks") == "done"
+    assert kernel.run("out").result == "5"
+    kernel.run(f"%%bg -q -n deaf\n{LOOP}")
+    assert re.search(r"\[3\] deaf: stop asked .* ago; running in", said(kernel.run("%bgstop deaf")))
+    assert "[3] deaf: killed after" in said(kernel.run("%bgkill -w 30 deaf"))
+
+
+def test_a_deadline_stops_and_then_kills(kernel: Kernel) -> None:
+    kernel.run("%config BackgroundMagics.grace = 0.1")
+    kernel.run("%%bg -q -n polite -t 0.1\nwhile True: ipykill.checkpoint()")
+    kernel.run(f"%%bg -q -n deaf -t 100ms\n{LOOP}")
+    assert wait_job(kernel, 1) == "stopped"
+    assert wait_job(kernel, 2) == "killed"
+    cell = kernel.run("ipykill.jobs[2].result()")
+    assert cell.errors[0]["ename"] == "JobTimeout"
+    assert "(timeout)" in said(kernel.run("%bgwhere 2"))
+
+
+def test_wait_ends_with_the_jobs_or_with_the_time(kernel: Kernel) -> None:
+    kernel.run("go = threading.Event()")
+    kernel.run("%%bg -q -n first\ngo.wait()")
+    kernel.run(f"%%bg -q -n second\n{LOOP}")
+    assert "[1] first: running" in said(kernel.run("%bgwait -t 100ms first"))
+    kernel.run("go.set()")
+    assert "[1] first: done" in said(kernel.run("%bgwait --any first second"))
+    kernel.run("%bgkill -w 30 second")
+    assert said(kernel.run("%bgwait")) == "no job is running"
+
+
+@pytest.mark.parametrize("code", ["%bgwait", "%%bg --wait -n second\nwhile True: x = 1"])
+def test_an_interrupt_ends_the_waiting_and_not_the_job(kernel: Kernel, code: str) -> None:
+    kernel.run("%%bg -q -n train\nwhile True: x = 1")
+    kernel.run(
+        "import ipykill.waiting\n"
+        "wait = ipykill.waiting.Latch.wait\n"
+        "def told(self, timeout=None):\n"
+        "    print('waiting', flush=True)\n"
+        "    return wait(self, timeout)\n"
+        "ipykill.waiting.Latch.wait = told"
+    )
+    cell = kernel.cell(code).wait_output("waiting")
+    kernel.interrupt()
+    cell.wait()
+    assert cell.errors[0]["ename"] == "KeyboardInterrupt"
+    assert "the waiting was interrupted, the jobs were not" in cell.traceback
+    assert "ipykill/" not in cell.traceback
+    states = kernel.run("{job.state.value for job in ipykill.jobs}").result
+    assert states == "{'running'}"
+
+
+def test_jobs_are_listed(kernel: Kernel) -> None:
+    assert "No background jobs" in said(kernel.run("%bgjobs"))
+    for _ in range(12):
+        kernel.run("%%bg -q -n short\nprint('last words')")
+        wait_job(kernel)
+    kernel.run(f"%%bg -q -n train\n{LOOP}")
+    table = said(kernel.run("%bgjobs"))
+    assert table.splitlines()[0].split() == ["id", "name", "state", "elapsed", "cpu", "where"]
+    assert len([line for line in table.splitlines() if "done" in line]) == 10
+    assert "(2 earlier finished jobs: %bgjobs -a)" in table
+    assert re.search(r"13 +train +running .*cell \[\d+\], line [23]", table)
+    assert len(said(kernel.run("%bgjobs -a")).splitlines()) == 14
+    assert "last words" in said(kernel.run("%bgjobs -l"))
+    assert said(kernel.run("%bgclear")) == "12 finished jobs forgotten"
+    assert kernel.run("len(ipykill.jobs)").result == "1"
+
+
+def test_where_shows_the_users_frames(kernel: Kernel) -> None:
+    kernel.run("def wait_long():\n    time.sleep(1000)")
+    kernel.run("%%bg -q -n sleeper\nwait_long()")
+    lines = []
+    while not any("time.sleep" in line for line in lines):
+        lines = said(kernel.run("%bgwhere")).splitlines()
+    assert re.match(
+        r"\[1\] sleeper: running for .* in cell \[\d+\], line 2 \(time.sleep\)", lines[0]
+    )
+    assert re.fullmatch(r"  cell \[\d+\], line 2, in <module>", lines[1])
+    assert lines[2] == "    wait_long()"
+    assert re.fullmatch(r"  cell \[\d+\], line 2, in wait_long", lines[3])
+    assert lines[4] == "    time.sleep(1000)"
+    assert len(lines) == 5
+
+
+def test_jobs_start_after_others(kernel: Kernel) -> None:
+    kernel.run("go = threading.Event(); order = []")
+    kernel.run("%%bg -q -n first\ngo.wait(); order.append(1)")
+    kernel.run("%%bg -q -n second --after first\norder.append(2)")
+    assert "[2] second: waiting to start" in said(kernel.run("%bgwhere second"))
+    kernel.run("go.set()")
+    assert wait_job(kernel, 2) == "done"
+    assert kernel.run("order").result == "[1, 2]"
+    cell = kernel.run("%%bg -q -n broken\n1 / 0")
+    skipped = kernel.run("%%bg -q -n third --after broken first\n3")
+    assert wait_job(kernel, 4) == "skipped"
+    skipped.wait_output("[4] third: skipped: job 3 (broken) was not done but failed")
+    assert cell.errors
+
+
+def test_no_more_jobs_run_than_configured(kernel: Kernel) -> None:
+    kernel.run("%config BackgroundMagics.max_running = 1\ngo = threading.Event()")
+    kernel.run("%%bg -q -n first\ngo.wait()")
+    kernel.run("%%bg -q -n second\n2")
+    assert kernel.run("[job.state.value for job in ipykill.jobs]").result == (
+        "['running', 'pending']"
+    )
+    kernel.run("go.set()")
+    assert wait_job(kernel, 2) == "done"
+
+
+def test_a_job_with_the_same_name_is_told_or_replaced(kernel: Kernel) -> None:
+    kernel.run(f"%%bg -q -n train\n{LOOP}")
+    cell = kernel.run(f"%%bg -q -n train\n{LOOP}")
+    assert said(cell) == "job 1 (train) still runs; --replace ends it first"
+    kernel.run("%bgkill -w 30 1")
+    assert said(kernel.run("%%bg -q -n train --replace\n1")) == ""
+    wait_job(kernel, 3)
+    states = kernel.run("[(job.state.value, job.reason) for job in ipykill.jobs]").result
+    assert states == "[('killed', ''), ('killed', 'replaced'), ('done', '')]"
+
+
+@pytest.mark.parametrize("command", ["%bgkill", "%bgstop", "%bgwait", "%%bg", "%bgjobs", "%bglog"])
+def test_help_tells_the_options(kernel: Kernel, command: str) -> None:
+    name = command.lstrip("%")
+    cell = kernel.run(f"{command}?")
+    (payload,) = cell.reply["payload"]
+    text = payload["data"]["text/plain"]
+    assert f"%{name}" in text
+    assert "options:" in text or "positional arguments:" in text
+
+
+def test_tab_completes_options_and_jobs(kernel: Kernel) -> None:
+    kernel.run(f"%%bg -q -n train\n{LOOP}")
+    kernel.run(f"%%bg -q -n 'two words'\n{LOOP}")
+    assert {"--wait", "--all"} <= set(kernel.complete("%bgkill --"))
+    assert kernel.complete("%bgkill tr") == ["train"]
+    assert {"train", "1", "2", "all"} <= set(kernel.complete("%bgstop "))
+    assert "two words" not in kernel.complete("%bgstop ")
+    assert {"--name", "--after"} <= set(kernel.complete("%%bg --"))
+    assert "train" in kernel.complete("%%bg --after tr")
+    kernel.run("train_data = 1")
+    assert "train_data" in kernel.complete("%bg print(train_d")

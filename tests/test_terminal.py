@@ -1,0 +1,114 @@
+"""Jobs in IPython in a terminal."""
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.overlays import ROOT
+from tests.waiting import HANG_GUARD, wait_for
+
+pexpect = pytest.importorskip("pexpect", reason="needs a pseudo-terminal")
+
+
+class Terminal:
+    """IPython in a pseudo-terminal; `screen` is all that appeared, without control codes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._log = folder / "screen"
+        options = ["--no-confirm-exit", "--no-banner", "--colors=NoColor"]
+        own = {"PYTHONPATH": str(ROOT), "TERM": "xterm", "IPYTHONDIR": str(folder / "ipython")}
+        own["PROMPT_TOOLKIT_NO_CPR"] = "1"
+        self._process = pexpect.spawn(
+            sys.executable,
+            ["-m", "IPython", *options],
+            env=os.environ | own,
+            encoding="utf-8",
+            timeout=HANG_GUARD,
+            dimensions=(50, 150),
+        )
+        self._process.logfile_read = self._log.open("w")
+        self._number = 1
+        self.prompt()
+
+    def prompt(self) -> None:
+        """Wait for the next prompt."""
+        self._process.expect_exact(f"In [{self._number}]:")
+
+    def type(self, line: str) -> None:
+        """Enter a line and wait for the prompt after it."""
+        self._process.send(line + "\r")
+        self._number += 1
+        self.prompt()
+
+    def expect(self, pattern: str) -> None:
+        """Wait until this is on the screen, without anything being typed."""
+
+        def seen() -> object:
+            try:
+                self._process.read_nonblocking(10_000, timeout=0.05)
+            except pexpect.TIMEOUT:
+                pass
+            return re.search(pattern, self.screen)
+
+        try:
+            wait_for(seen, f"{pattern!r} on the screen")
+        except AssertionError as error:
+            error.add_note(f"there is:\n{self.screen}")
+            raise
+
+    @property
+    def screen(self) -> str:
+        self._process.logfile_read.flush()
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._log.read_text()).replace("\r", "")
+
+    def close(self) -> None:
+        """End the process and check that it ends by itself."""
+        self._process.send("exit()\r")
+        self._process.expect(pexpect.EOF)
+        self._process.close()
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    terminal = Terminal(tmp_path)
+    terminal.type("%load_ext ipykill")
+    terminal.type("import ipykill, threading, time, sys; go = threading.Event()")
+    yield terminal
+    terminal.close()
+
+
+def test_prints_and_the_end_appear_above_the_prompt(terminal: Terminal) -> None:
+    terminal.type("%bg -q -n train go.wait(); print('printed', 1 + 1)")
+    terminal.type("go.set()")
+    terminal.expect("printed 2")
+    terminal.expect(r"\[1\] train: done in [\d.]+ m?s")
+    terminal.type("%bglog train")
+    assert terminal.screen.count("printed 2\n") == 2
+
+
+def test_an_error_is_shown_with_its_line(terminal: Terminal) -> None:
+    terminal.type("%bg -q -n broken 1 / 0")
+    terminal.expect("----> 1 1 / 0")
+    terminal.expect(r"\[1\] broken: failed after .* at cell \[\d+\], line 1: ZeroDivisionError")
+    assert "ipykill/" not in terminal.screen
+
+
+def test_kill_and_list(terminal: Terminal) -> None:
+    terminal.type("def loop():\n    while True: x = 1\n")
+    terminal.type("job = ipykill.submit(loop)")
+    terminal.type("%bgkill -w 30 loop")
+    assert "[1] loop: killed after" in terminal.screen
+    terminal.type("%bgjobs")
+    assert re.search(r"1 +loop +killed", terminal.screen)
+
+
+def test_what_the_foreground_prints_is_not_touched(terminal: Terminal) -> None:
+    terminal.type("%bg -q go.wait()")
+    terminal.type("print('foreground'); sys.stdout.flush(); print('error', file=sys.stderr)")
+    assert "\nforeground\n" in terminal.screen
+    terminal.type("%unload_ext ipykill")
+    terminal.type("go.set()")
