@@ -10,6 +10,7 @@ What it takes to do better is in `ipykill.kill`.
 from __future__ import annotations
 
 import ctypes
+import operator
 import sys
 import threading
 import time
@@ -22,25 +23,37 @@ _c_function = ctypes.pythonapi.PyThreadState_SetAsyncExc
 _c_function.argtypes = [ctypes.c_ulong, ctypes.py_object]
 _c_function.restype = ctypes.c_int
 
+_get_ident = operator.attrgetter("_ident")
+
 _NULL = ctypes.py_object()
-_LIMBO = 1.0  # seconds to wait for threads that are being started
+_LIMBO = 2.0  # seconds to wait for threads that are being born
 
 
 def _set_async_exc(tid: int, exctype: object) -> int:
-    """Call ``PyThreadState_SetAsyncExc``, when no thread is being started.
+    """Call ``PyThreadState_SetAsyncExc``, on CPython 3.11 when no thread is being born.
 
-    CPython 3.11 gives a new thread the ident of its creator until it runs. It would be hit
-    instead of the creator, die before its first line, and leave that in `Thread.start` for
-    ever. From 3.12 on there is nothing to wait for.
+    There a new thread has the ident of its creator until it runs. It would be hit instead
+    of the creator, die before its first line, and leave that in `Thread.start` for ever.
+    From 3.12 on there is nothing to wait for. A start that an exception cut short looks the
+    same for ever; so the wait is bounded.
     """
     if sys.version_info < (3, 12) and tid != threading.get_ident():
-        limbo: dict[threading.Thread, threading.Thread] = vars(threading)["_limbo"]
         end = time.monotonic() + _LIMBO
-        while limbo and time.monotonic() < end:
+        while _being_born() and time.monotonic() < end:
             time.sleep(0.0005)
-    # From that look at `limbo` to the call, the interpreter does not change threads.
     hit: int = _c_function(tid, exctype)
     return hit
+
+
+def _being_born() -> bool:
+    # From the search to the call of the C function, 3.11 does not change threads: it does so
+    # after calls of C functions and at backward jumps, and Python calls only begin with one.
+    limbo: dict[threading.Thread, threading.Thread] = vars(threading)["_limbo"]
+    idents = map(_get_ident, limbo)
+    try:
+        return None in idents
+    except RuntimeError:  # it changed since
+        return True
 
 
 def _checked(exctype: type[BaseException]) -> type[BaseException]:

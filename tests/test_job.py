@@ -174,7 +174,7 @@ def test_stopping_killing_killed(jobs):
 
 
 def test_killing_is_what_it_is_called_until_every_thread_is_dead(jobs):
-    gate, child_gate = Gate(), Gate()
+    event, child_gate = threading.Event(), Gate()
 
     def child():
         with shield():
@@ -182,14 +182,14 @@ def test_killing_is_what_it_is_called_until_every_thread_is_dead(jobs):
 
     def work():
         threading.Thread(target=child).start()
-        gate()
+        spin(event)
 
     job = jobs.submit(work)
-    gate.wait()
+    assert event.wait(HANG_GUARD)
     child_gate.wait()
     assert job.kill() is False
     assert job.state is S.KILLING
-    gate.open()  # its first thread ends, the other is shielded
+    # Its first thread ends, the other is shielded.
     wait_for(lambda: job._call is None, "the body's end")
     assert not job.wait(0.001)
     info = job.info()
@@ -789,7 +789,7 @@ def test_a_job_may_kill_itself(jobs):
 
 def test_a_child_may_kill_its_job(jobs, printed):
     def work():
-        threading.Thread(target=lambda: event.wait(HANG_GUARD) and job.kill()).start()
+        threading.Thread(target=lambda: event.wait(HANG_GUARD) and current_job().kill()).start()
         spin(event)
 
     event = threading.Event()
