@@ -102,9 +102,10 @@ class Family:
             ]
             return list(self._threads)
 
-    def first_lives(self) -> bool:
-        """Whether the thread that the family began with lives."""
-        return self._first.is_alive()
+    def first_runs(self) -> bool:
+        """Whether the code that the family began with still runs."""
+        with self._lock:
+            return any(target.open and target.thread is self._first for target in self._targets)
 
     def let_go(self, target: Target) -> None:
         """Forget a thread that turned out to serve others as well."""
@@ -130,7 +131,8 @@ class Family:
             left = deadline.left()
             if left == 0:
                 return False
-            others[0].join(left)
+            # Not for longer: a thread may be let go while it is waited for.
+            others[0].join(_SLICE if left is None else min(left, _SLICE))
         return True
 
     def cpu_time(self) -> float:
@@ -167,6 +169,7 @@ class Family:
 
 
 _ADOPTED = "_ipykill_adopted"
+_SLICE = 0.05  # seconds
 
 
 def _start(thread: threading.Thread) -> None:

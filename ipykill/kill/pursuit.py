@@ -23,6 +23,7 @@ import sys
 import threading
 import time
 
+from ..exceptions import JobKilled
 from ..threads import ServiceThread
 from . import running, wake
 from .target import Group, Target
@@ -59,6 +60,7 @@ _engine: running.Engine | None = None
 _bell: queue.SimpleQueue[None] = queue.SimpleQueue()
 _reaper: ServiceThread | None = None
 _usual_interval: float | None = None
+_usual_hook = sys.unraisablehook
 
 
 def get_ready() -> None:
@@ -73,12 +75,13 @@ def get_ready() -> None:
 
 def pursue(group: Group) -> None:
     """Kill every target of `group`, those that start later too; returns at once."""
-    global _engine
+    global _engine, _usual_hook
     get_ready()
     try:
         with _lock:
             if _engine is None:
                 _engine = running.choose()
+                _usual_hook, sys.unraisablehook = sys.unraisablehook, _drop_unraisable
             _hunted.setdefault(group, time.monotonic())
             _hurry()
             targets = group.targets()
@@ -112,16 +115,11 @@ def _reap() -> None:
 
 def _look() -> bool:
     """Try every target once; return whether a group is left to pursue."""
-    global _engine
     with _lock:
         for group in [group for group in _hunted if not group.threads()]:
             del _hunted[group]
         if not _hunted or _engine is None:
-            if _engine is not None:
-                _engine.end()
-                _engine = None
-            _chases.clear()
-            _relax()
+            _put_back()
             return False
         now = time.monotonic()
         if now - max(_hunted.values()) > _HURRY_FOR:
@@ -135,6 +133,18 @@ def _look() -> bool:
     for target in targets:
         _try_to_wake(target)
     return True
+
+
+def _put_back() -> None:
+    """Leave everything as it was before the first Kill; with the lock held."""
+    global _engine
+    engine, _engine = _engine, None
+    if engine is not None:
+        engine.end()
+        if sys.unraisablehook is _drop_unraisable:
+            sys.unraisablehook = _usual_hook
+    _chases.clear()
+    _relax()
 
 
 def _try_to_wake(target: Target) -> None:
@@ -171,6 +181,13 @@ def _note_place(target: Target) -> None:
             target.waits_at = frame, frame.f_lasti
 
 
+def _drop_unraisable(args: sys.UnraisableHookArgs, /) -> None:
+    # C code that calls back into Python may have no way to pass an exception on; CPython
+    # prints it then. A Kill that ended like this is raised again.
+    if args.exc_type is not JobKilled:
+        _usual_hook(args)
+
+
 def _hurry() -> None:
     global _usual_interval
     interval = sys.getswitchinterval()
@@ -188,16 +205,12 @@ def _relax() -> None:
 
 def _after_fork_in_child() -> None:
     # No thread is left but the caller; locks may be held by those that are gone.
-    global _lock, _bell, _engine, _reaper
+    global _lock, _bell, _reaper
     _lock = threading.RLock()
     _bell = queue.SimpleQueue()
     _reaper = None
     _hunted.clear()
-    _chases.clear()
-    engine, _engine = _engine, None
-    if engine is not None:
-        engine.end()
-    _relax()
+    _put_back()
 
 
 if hasattr(os, "register_at_fork"):

@@ -58,8 +58,8 @@ class Group(Protocol):
         """Return the threads of the group that live."""
         ...
 
-    def first_lives(self) -> bool:
-        """Whether the thread that the group began with lives."""
+    def first_runs(self) -> bool:
+        """Whether the code that the group began with still runs."""
         ...
 
     def let_go(self, target: Target) -> None:
