@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .exceptions import JobKilled
-from .kill import GROUP_ATTRIBUTE, Target, contain, current_target, get_ready, pursue
+from .kill import GROUP_ATTRIBUTE, Target, contain, current_target, ends_a_loop, get_ready, pursue
 from .threads import ServiceThread, ThreadWithExc
 from .waiting import Deadline
 
@@ -53,7 +53,7 @@ class Family:
         self._threads: list[threading.Thread] = []
         self._targets: list[Target] = []
         self._past_cpu_time = 0.0
-        self.kill_requested = False
+        self.kill_requested = self.struck = False
         self._first = first
         first._guard()
         self._adopt(first, finish)
@@ -149,6 +149,8 @@ class Family:
 
         def run() -> None:
             target = Target(self, thread)
+            if ends_a_loop(thread):
+                target.depth += 1
             with self._lock:
                 self._targets.append(target)
             self._enter()

@@ -25,7 +25,7 @@ import time
 
 from ..exceptions import JobKilled
 from ..threads import ServiceThread
-from . import running, wake
+from . import policy, running, waits, wake
 from .target import Group, Target
 
 __all__ = ["get_ready", "pursue"]
@@ -36,6 +36,8 @@ _logger = logging.getLogger("ipykill")
 _TICK, _TICK_MAX = 0.0005, 0.02  # between two looks at all targets,
 _RETRY, _RETRY_MAX = 0.001, 0.05  # between two attempts to wake the same one,
 _PATIENCE, _PATIENCE_MAX = 0.002, 0.02  # for its answer
+_STUCK = 5  # attempts, after which a sqlite3 query is looked for,
+_INTERRUPT = 1.0  # and how often
 _LIBRARIES = 0.3  # after which running code of libraries is in reach as well
 _HURRY = 0.0001  # the switch interval in the beginning of a pursuit,
 _HURRY_FOR = 2.0  # and for how long
@@ -44,11 +46,12 @@ _HURRY_FOR = 2.0  # and for how long
 class _Chase:
     """What the reaper has tried on one target."""
 
-    __slots__ = ("attempts", "cpu_time", "last", "struck")
+    __slots__ = ("attempts", "cpu_time", "interrupted", "last", "struck")
 
     def __init__(self) -> None:
         self.attempts = 0
         self.last = 0.0  # when it was tried, monotonic
+        self.interrupted = 0.0  # when its sqlite3 queries were interrupted, monotonic
         self.cpu_time = 0.0  # of the target, at that time
         self.struck = 0
 
@@ -167,6 +170,10 @@ def _try_to_wake(target: Target) -> None:
     chase.attempts = min(chase.attempts + 1, 10)
     _note_place(target)
     wake.wake(target, patience)
+    if chase.attempts >= _STUCK and now - chase.interrupted > _INTERRUPT:
+        chase.interrupted = now
+        if _in_unsheltered_call(target):
+            waits.interrupt_query(target)
     if sys.version_info < (3, 12) and target.waits_at is not None:
         wake.wake(target, patience)
 
@@ -179,6 +186,15 @@ def _note_place(target: Target) -> None:
         frame = target.innermost_frame()
         if frame is not None:
             target.waits_at = frame, frame.f_lasti
+
+
+def _in_unsheltered_call(target: Target) -> bool:
+    """Whether the target seems to be in a call that may be broken, seen from outside."""
+    if sys.version_info < (3, 12):
+        return False  # see Target.innermost_frame
+    with target.gate:
+        frame = target.innermost_frame()
+        return frame is not None and target.wanted and policy.shelter(frame) is None
 
 
 def _drop_unraisable(args: sys.UnraisableHookArgs, /) -> None:

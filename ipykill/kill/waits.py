@@ -11,7 +11,9 @@ from __future__ import annotations
 import concurrent.futures.thread
 import contextlib
 import ctypes
+import gc
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
@@ -19,7 +21,7 @@ from typing import Any
 
 from .target import Target
 
-__all__ = ["GROUP_ATTRIBUTE", "hasten", "leave", "may_be_left"]
+__all__ = ["GROUP_ATTRIBUTE", "ends_a_loop", "hasten", "interrupt_query", "leave", "may_be_left"]
 
 _NEAR = 4  # frames: how far out the wait may be from the call that waits
 _REAP = 0.5  # seconds that a killed child process has to be gone
@@ -69,8 +71,37 @@ def hasten(frame: FrameType, target: Target) -> None:
             process = near.f_locals["self"]
             if _belongs_to(target, process) and process.returncode is None:
                 process.kill()
-                target.struck += 1  # whatever the code makes of it, it was killed
+                target.group.struck = True  # whatever the code makes of it, it was killed
             return
+
+
+def interrupt_query(target: Target) -> None:
+    """Interrupt the sqlite3 query that the target runs; any thread but the target's.
+
+    SQLite does not look for signals, but has an ``interrupt()`` of its own. Connections that
+    the target opened are found by the message with which they refuse to serve others, so
+    one opened with ``check_same_thread=False`` is not.
+    """
+    sqlite3: Any = sys.modules.get("sqlite3")
+    if sqlite3 is None:
+        return
+    for thing in gc.get_objects():
+        if type(thing) is sqlite3.Connection and target.wanted:
+            try:
+                thing.total_changes  # noqa: B018
+            except sqlite3.ProgrammingError as error:
+                if f"thread id {target.ident} " in str(error):
+                    target.group.struck = True
+                    thing.interrupt()
+
+
+def ends_a_loop(thread: threading.Thread) -> bool:
+    """Whether `thread` was started by ``asyncio.run`` in its cleanup, which waits for it.
+
+    It ends the loop's thread pool. If it were killed, the loop would wait for ever.
+    """
+    target = getattr(thread, "_target", None)
+    return getattr(target, "__qualname__", "") == "BaseEventLoop._do_shutdown"
 
 
 def _near(frame: FrameType) -> Iterator[FrameType]:

@@ -10,13 +10,15 @@ import queue
 import select
 import selectors
 import socket
+import sqlite3
 import ssl
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -108,9 +110,10 @@ def library() -> None:
 
 @running
 def library_alone() -> None:
-    import difflib
+    import itertools
+    import statistics
 
-    difflib.SequenceMatcher(None, "ab" * 3000, "ba" * 3000).ratio()
+    statistics.mean(itertools.count())
 
 
 @running
@@ -130,6 +133,16 @@ def short_c_calls() -> None:
         x = sorted(range(10_000))
         y = x[::-1]
         del y
+
+
+@running
+def sqlite_query() -> None:
+    if sys.version_info < (3, 12):
+        pytest.skip("on 3.11 a query is not interrupted")
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute(
+            "with recursive n(i) as (select 1 union all select i + 1 from n) select sum(i) from n"
+        )
 
 
 # Waiting
