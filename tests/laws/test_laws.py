@@ -1025,6 +1025,8 @@ def test_l52_nothing_is_armed_before_a_kill_and_nothing_stays() -> None:
         tools = []
         if sys.version_info >= (3, 12):
             tools = [sys.monitoring.get_tool(number) for number in range(6)]
+        if "__del__" in vars(JobKilled):
+            return True
         return "ipykill" in tools or sys.gettrace() or sys.getswitchinterval() != interval
 
     def body(started) -> None:
@@ -1038,4 +1040,3 @@ def test_l52_nothing_is_armed_before_a_kill_and_nothing_stays() -> None:
     assert_dies(job)
     assert tracing in ([False], [None])
     wait_for(lambda: not armed(), "all to be put back", HANG)
-    assert "__del__" not in vars(JobKilled)
