@@ -57,23 +57,29 @@ def busy(count: int) -> Iterator[None]:
             thread.join()
 
 
-def _observed(body: Callable[[], object]) -> tuple[Callable[[], None], list[float]]:
+def _observed(
+    body: Callable[[], object],
+) -> tuple[Callable[[], None], threading.Lock, list[float]]:
     landed: list[float] = []
+    started = threading.Lock()
+    started.acquire()
 
     def observed() -> None:
         try:
+            started.release()
             body()
         except BaseException:
             landed.append(time.perf_counter())
             raise
 
-    return observed, landed
+    return observed, started, landed
 
 
 def ours(body: Callable[[], object]) -> tuple[float, float]:
     """Kill one job; return the seconds until it landed and until it was dead."""
-    observed, landed = _observed(body)
+    observed, started, landed = _observed(body)
     job = ipykill.submit(observed)
+    started.acquire()
     time.sleep(0.005)
     asked = time.perf_counter()
     job.kill(None)
@@ -84,7 +90,7 @@ def ours(body: Callable[[], object]) -> tuple[float, float]:
 
 def plain(body: Callable[[], object]) -> tuple[float, float] | None:
     """Do the same to a thread with the plain recipe; None if it does not die."""
-    observed, landed = _observed(body)
+    observed, started, landed = _observed(body)
 
     def quiet() -> None:
         with contextlib.suppress(ipykill.JobKilled):
@@ -92,6 +98,7 @@ def plain(body: Callable[[], object]) -> tuple[float, float] | None:
 
     thread = threading.Thread(target=quiet, daemon=True)
     thread.start()
+    started.acquire()
     time.sleep(0.005)
     asked = time.perf_counter()
     while thread.is_alive():
