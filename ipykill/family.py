@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .exceptions import JobKilled, JobStopped
-from .kill import GROUP_ATTRIBUTE, Target, contain, current_target, get_ready, pursue
+from .kill import GROUP_ATTRIBUTE, Target, contain, current_target, ends_a_loop, get_ready, pursue
 from .threads import ServiceThread, ThreadWithExc
 from .waiting import Deadline, Latch
 
@@ -53,7 +53,7 @@ class Family:
         self._threads: dict[threading.Thread, Latch] = {}
         self._targets: list[Target] = []
         self._past_cpu_time = 0.0
-        self.kill_requested = False
+        self.kill_requested = self.struck = False
         self._first = first
         first._guard()
         self._adopt(first, finish)
@@ -101,9 +101,10 @@ class Family:
                     del self._threads[thread]
             return list(self._threads)
 
-    def first_lives(self) -> bool:
-        """Whether the thread that the family began with lives."""
-        return self._first.is_alive()
+    def first_runs(self) -> bool:
+        """Whether the code that the family began with still runs."""
+        with self._lock:
+            return any(target.open and target.thread is self._first for target in self._targets)
 
     def let_go(self, target: Target) -> None:
         """Forget a thread that turned out to serve others as well."""
@@ -151,6 +152,8 @@ class Family:
 
         def run() -> None:
             target = Target(self, thread)
+            if ends_a_loop(thread):
+                target.depth += 1
             with self._lock:
                 self._targets.append(target)
             self._enter()

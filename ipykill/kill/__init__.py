@@ -34,7 +34,7 @@ from .report import About, about
 from .shielding import shield
 from .switches import use
 from .target import Group, Target, contain, current_target
-from .waits import GROUP_ATTRIBUTE
+from .waits import GROUP_ATTRIBUTE, ends_a_loop
 
 __all__ = [
     "GROUP_ATTRIBUTE",
@@ -44,6 +44,7 @@ __all__ = [
     "about",
     "contain",
     "current_target",
+    "ends_a_loop",
     "get_ready",
     "pursue",
     "shield",
