@@ -604,6 +604,7 @@ class JobView {
 
   openDetails(tab) {
     this.tab = tab;
+    this.opened = performance.now();
     this.tabs = make("div", "ipykill-tabs", { role: "tablist" });
     this.pane = make("div", "ipykill-pane", { role: "tabpanel", tabindex: "0" });
     this.copy = button("Copy", "", () => this.copyPane(), "ipykill-copy");
@@ -910,7 +911,9 @@ class Panel {
       const height = target.offsetHeight;
       if (!height || this.heights.get(id) === height) continue;
       this.heights.set(id, height);
-      if (!this.views.get(id)?.tab) this.usual = height;
+      const view = this.views.get(id);
+      if (!view?.tab) this.usual = height;
+      else if (performance.now() - view.opened < 1000) this.scrollTo(id);
       changed = true;
     }
     if (changed) this.schedule();
