@@ -81,6 +81,37 @@ _FINAL = {
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far a job is.
+
+    Attributes
+    ----------
+    done, total
+        How many steps are done, and how many there are; None where that is not known.
+    description
+        What is being done, may be empty.
+    left
+        Seconds that the rest takes if it goes on like this, None where that is not known.
+    """
+
+    done: float
+    total: float | None
+    description: str
+    left: float | None
+
+
+class Bar(Protocol):
+    """Something that knows how far a job is. See `ipykill.progress`."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is at its end."""
+
+    def look(self) -> Progress:
+        """Return how far it is; any thread may ask."""
+
+
+@dataclass(frozen=True)
 class JobInfo:
     """What was true of a job at one moment.
 
@@ -106,6 +137,8 @@ class JobInfo:
         The last line of its traceback, empty when there is none.
     last_line
         The last line that it printed.
+    progress
+        How far it is, None where it does not tell.
     threads
         How many of its threads live.
     """
@@ -126,6 +159,7 @@ class JobInfo:
     place: str
     error: str
     last_line: str
+    progress: Progress | None
     threads: int
 
 
@@ -227,6 +261,8 @@ class Job:
         self._error: BaseException | None = None
         self._place = ""
         self._callbacks: list[Callable[[Job], object]] = []
+        self._bars: list[Bar] = []
+        self._progress: Progress | None = None  # when it ended
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.name!r}: {self.state.value}>"
@@ -279,6 +315,19 @@ class Job:
         """The threads of the job that live."""
         return [] if self._started is None else self._family.threads()
 
+    @property
+    def progress(self) -> Progress | None:
+        """How far the job is: its outermost bar that is not at its end, else the last one."""
+        bars = list(self._bars)
+        if not bars:
+            return self._progress
+        return next((bar for bar in bars if not bar.closed), bars[-1]).look()
+
+    def add_bar(self, bar: Bar) -> None:
+        """Let `bar` tell how far the job is, until it is at its end."""
+        if not self.done():
+            self._bars[:] = [it for it in self._bars if not it.closed] + [bar]
+
     def done(self) -> bool:
         """Whether the job is over."""
         return self._over.is_set()
@@ -327,6 +376,7 @@ class Job:
             place=place,
             error=_last_line(self._error) if state is JobState.FAILED else "",
             last_line=tail[0] if tail else "",
+            progress=self.progress,
             threads=len(self.threads),
         )
 
@@ -406,6 +456,10 @@ class Job:
         self._settle()
 
     # What it gives
+
+    def asked(self) -> bool:
+        """Whether the job was asked to end, by a Stop or a Kill; quick to ask."""
+        return self._stop.is_set()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the job is over, or `timeout` seconds; return whether it is.
@@ -535,6 +589,8 @@ class Job:
         self._clock = self._clock[0], time.monotonic()
         self._ended = time.time()
         self._call = None
+        self._progress = self.progress
+        self._bars.clear()
         outcome = self._classify(error)
         self._place = str(stack.innermost(_frames(error)) or "")
         if outcome is JobState.KILLED:

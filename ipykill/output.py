@@ -29,7 +29,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from . import figures, render, stack
+from . import figures, progress, render, stack
 from .agent import Agent
 from .exceptions import JobError
 from .job import Job, JobState, current_job, message
@@ -533,6 +533,7 @@ def install(shell: Any, manager: JobManager) -> None:
         _tap_prompt()
         manager.host = functools.partial(_TerminalOutput, shell, _Terminal(shell))
     figures.install()
+    progress.install()
 
 
 def uninstall(manager: JobManager) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -52,12 +53,13 @@ class Latch:
         mine.acquire()
         self._waiters.append(mine)
         if not self._set:
-            # The largest timeout that a lock takes; about 292 years.
-            mine.acquire(timeout=-1 if timeout is None else min(timeout, threading.TIMEOUT_MAX))
             try:
-                self._waiters.remove(mine)
-            except ValueError:
-                pass
+                # A lock takes no longer timeout than this; it is about 292 years.
+                limit = -1 if timeout is None else min(timeout, threading.TIMEOUT_MAX)
+                mine.acquire(timeout=limit)
+            finally:
+                with contextlib.suppress(ValueError):
+                    self._waiters.remove(mine)
         return self._set
 
 

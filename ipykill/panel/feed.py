@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from .. import stack
-from ..job import Job, JobInfo, JobState, message
+from ..job import Job, JobInfo, JobState, Progress, message
 from ..manager import JobManager
 
 Row = dict[str, Any]
@@ -57,8 +57,20 @@ def row(info: JobInfo, now: float) -> Row:
         "error": plain(info.error, _TEXT),
         "last": plain(info.last_line, _TEXT),
         "threads": info.threads if info.threads > 1 else None,
+        "progress": _progress(info.progress),
     }
     return {key: value for key, value in facts.items() if value is not None and value != ""}
+
+
+def _progress(progress: Progress | None) -> dict[str, Any] | None:
+    if progress is None:
+        return None
+    return {
+        "done": progress.done,
+        "total": progress.total,
+        "description": plain(progress.description, _TEXT),
+        "left": None if progress.left is None else round(progress.left),
+    }
 
 
 class Feed:
