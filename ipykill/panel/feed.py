@@ -164,8 +164,17 @@ def _mark(job: Job, frames: dict[int, FrameType]) -> object:
     """
     frame = frames.get(job.thread.ident or 0)
     place = None if frame is None else (id(frame), id(frame.f_code), frame.f_lasti)
-    cpu = round(job.cpu_time, 1)
-    return (job.state, job.requested, job.reason, place, job.log.tail(1), len(job.threads), cpu)
+    progress = job.progress
+    return (
+        job.state,
+        job.requested,
+        job.reason,
+        place,
+        job.log.tail(1),
+        len(job.threads),
+        round(job.cpu_time, 1),
+        progress and (progress.done, progress.total, progress.description),
+    )
 
 
 def _difference(old: Row, new: Row) -> Row:

@@ -491,7 +491,8 @@ class JobView {
     this.progress.hidden = !progress;
     if (!progress) return;
     const done = progress.total ? Math.min(progress.done / progress.total, 1) : null;
-    this.bar.classList.toggle("ipykill-endless", done === null && !isOver(job));
+    this.bar.hidden = done === null && isOver(job);
+    this.bar.classList.toggle("ipykill-endless", done === null);
     this.bar.firstChild.style.width = done === null ? "" : `${done * 100}%`;
     setAttribute(this.bar, "role", "progressbar");
     setAttribute(this.bar, "aria-label", `Progress of ${titleOf(job)}`);
