@@ -12,8 +12,16 @@ if TYPE_CHECKING:
 
 __all__ = ["duration", "one_line", "parse_duration", "sentence", "table_html", "table_text"]
 
-_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1, "ms": 0.001}
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(d|h|ms|m|s)")
+_NUMBER = r"([0-9]*\.?[0-9]+)\s*"
+_DURATION = re.compile(
+    r"\s*".join(f"(?:{_NUMBER}{unit})?" for unit in ("d", "h", "(?:min|m)", "s", "ms"))
+)
+_SECONDS = (86400, 3600, 60, 1, 0.001)
+_ESCAPE = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]"  # colours, cursor movements
+    r"|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"  # links, titles
+    r"|[ -/]*[0-~])"
+)
 
 
 def parse_duration(text: str) -> float:
@@ -28,12 +36,9 @@ def parse_duration(text: str) -> float:
     try:
         seconds = float(text)
     except ValueError:
-        compact = text.replace(" ", "")
-        parts = _PART.findall(compact)
-        if not parts or "".join(number + unit for number, unit in parts) != compact:
-            seconds = float("nan")
-        else:
-            seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+        found = _DURATION.fullmatch(text)
+        parts = zip(found.groups("0"), _SECONDS, strict=True) if found else ()
+        seconds = sum(float(number) * unit for number, unit in parts)
     if not 0 < seconds < float("inf"):
         msg = f"{text!r} is not a duration; write 90, 30s, 10m or 1h30m"
         raise ValueError(msg)
@@ -56,19 +61,20 @@ def duration(seconds: float) -> str:
     return f"{days} d {hours:02d} h"
 
 
-def one_line(text: str, width: int) -> str:
+def one_line(text: str, width: int = 1000) -> str:
     """Return `text` as one line of at most `width` characters, without control characters."""
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
-    text = "".join(char if char.isprintable() else " " for char in text).strip()
+    text = "".join(char if char.isprintable() else " " for char in _ESCAPE.sub("", text))
+    text = text.strip()
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def _status(info: JobInfo) -> str:
     """Return what is true of the job, without its name."""
     state = info.state.value
-    at = f" at {info.place}" if info.place else ""
-    in_ = f" in {info.place}" if info.place else ""
-    why = f" ({info.reason})" if info.reason else ""
+    place, reason = one_line(info.place, 80), one_line(info.reason, 200)
+    at = f" at {place}" if place else ""
+    in_ = f" in {place}" if place else ""
+    why = f" ({reason})" if reason else ""
     took = duration(info.elapsed)
     match state:
         case "pending":
@@ -84,7 +90,7 @@ def _status(info: JobInfo) -> str:
         case "failed":
             return f"failed after {took}{at}: {one_line(info.error, 200)}"
         case "skipped":
-            return f"skipped: {info.reason}"
+            return f"skipped: {reason}" if reason else "skipped"
         case _ if info.started is None:
             return f"{state} before it started{why}"
         case _:
