@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import kill as _kill
 from .exceptions import (
     JobAborted,
     JobError,
@@ -16,9 +17,10 @@ from .exceptions import (
     JobTimeout,
     UnknownJobError,
 )
-from .job import Job, JobInfo, JobState, checkpoint, current_job, sleep, stop_requested
+from .job import Job, JobInfo, JobState, Progress, checkpoint, current_job, sleep, stop_requested
 from .kill import shield
 from .manager import JobManager, jobs
+from .progress import track
 from .threads import StoppableThread, ThreadWithExc, async_raise
 
 __version__ = "0.1.0"
@@ -33,9 +35,11 @@ __all__ = [
     "JobState",
     "JobStopped",
     "JobTimeout",
+    "Progress",
     "StoppableThread",
     "ThreadWithExc",
     "UnknownJobError",
+    "about",
     "async_raise",
     "checkpoint",
     "current_job",
@@ -44,9 +48,15 @@ __all__ = [
     "sleep",
     "stop_requested",
     "submit",
+    "track",
 ]
 
 submit = jobs.submit
+
+
+def about() -> _kill.About:
+    """Return what a Kill can do in this process: versions, what is on, and why not."""
+    return _kill.about(__version__)
 
 
 def load_ipython_extension(shell: Any) -> None:

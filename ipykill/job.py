@@ -13,10 +13,12 @@ import contextvars
 import enum
 import functools
 import logging
+import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any, Literal, Protocol
 
 from . import stack
@@ -79,6 +81,37 @@ _FINAL = {
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far a job is.
+
+    Attributes
+    ----------
+    done, total
+        How many steps are done, and how many there are; None where that is not known.
+    description
+        What is being done, may be empty.
+    left
+        Seconds that the rest takes if it goes on like this, None where that is not known.
+    """
+
+    done: float
+    total: float | None
+    description: str
+    left: float | None
+
+
+class Bar(Protocol):
+    """Something that knows how far a job is. See `ipykill.progress`."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is at its end."""
+
+    def look(self) -> Progress:
+        """Return how far it is; any thread may ask."""
+
+
+@dataclass(frozen=True)
 class JobInfo:
     """What was true of a job at one moment.
 
@@ -104,6 +137,8 @@ class JobInfo:
         The last line of its traceback, empty when there is none.
     last_line
         The last line that it printed.
+    progress
+        How far it is, None where it does not tell.
     threads
         How many of its threads live.
     """
@@ -124,6 +159,7 @@ class JobInfo:
     place: str
     error: str
     last_line: str
+    progress: Progress | None
     threads: int
 
 
@@ -168,6 +204,8 @@ class Job:
     report : bool
         Whether the error it fails with is shown in its cell; not so where somebody waits
         there and raises it.
+    has_card : bool
+        Whether a card in its cell shows how it ends, which is not told in words then.
     log : JobLog
         What it printed.
     thread : ThreadWithExc
@@ -203,6 +241,7 @@ class Job:
         self.cell = cell
         self.origin = origin
         self.report = report
+        self.has_card = False
         self.timeout = timeout
         self.host: Host = _NoHost()
         self.log = JobLog()
@@ -227,6 +266,8 @@ class Job:
         self._error_line = ""
         self._place = ""
         self._callbacks: list[Callable[[Job], object]] = []
+        self._bars: list[Bar] = []
+        self._progress: Progress | None = None  # when it ended
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.name!r}: {self.state.value}>"
@@ -279,6 +320,19 @@ class Job:
         """The threads of the job that live."""
         return [] if self._started is None else self._family.threads()
 
+    @property
+    def progress(self) -> Progress | None:
+        """How far the job is: its outermost bar that is not at its end, else the last one."""
+        bars = list(self._bars)
+        if not bars:
+            return self._progress
+        return next((bar for bar in bars if not bar.closed), bars[-1]).look()
+
+    def add_bar(self, bar: Bar) -> None:
+        """Let `bar` tell how far the job is, until it is at its end."""
+        if not self.done():
+            self._bars[:] = [it for it in self._bars if not it.closed] + [bar]
+
     def done(self) -> bool:
         """Whether the job is over."""
         return self.over.is_set()
@@ -294,9 +348,19 @@ class Job:
             return []
         return stack.trim(stack.of_thread(ident))
 
-    def info(self) -> JobInfo:
-        """Return what is true of the job now."""
-        here = str(stack.innermost(self.where()) or "")
+    def info(self, frames: Mapping[int, FrameType] | None = None) -> JobInfo:
+        """Return what is true of the job now.
+
+        Parameters
+        ----------
+        frames
+            What `sys._current_frames` has just returned; for who asks many jobs, since
+            the price of that is all threads.
+        """
+        here = ""
+        if self._started is not None and self._outcome is None:
+            frames = sys._current_frames() if frames is None else frames
+            here = str(stack.here(frames.get(self.thread.ident or 0)) or "")
         tail = self.log.tail(1)
         with self._lock:
             return JobInfo(
@@ -316,6 +380,7 @@ class Job:
                 place=here if self._outcome is None else self._place,
                 error=self._error_line,
                 last_line=tail[0] if tail else "",
+                progress=self.progress,
                 threads=len(self.threads),
             )
 
@@ -399,6 +464,10 @@ class Job:
         self._settle()
 
     # What it gives
+
+    def asked(self) -> bool:
+        """Whether the job was asked to end, by a Stop or a Kill; quick to ask."""
+        return self._stop.is_set()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the job is over, or `timeout` seconds; return whether it is.
@@ -532,6 +601,8 @@ class Job:
         # In the job's thread; nothing is raised in it from outside any more. Whatever goes
         # wrong here, the job ends.
         self._call = None
+        self._progress = self.progress
+        self._bars.clear()
         outcome = self._classify(error)
         if outcome is JobState.KILLED:
             self._family.join()

@@ -10,6 +10,7 @@ import argparse
 import io
 import shlex
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from IPython.core.error import TryNext, UsageError
@@ -49,6 +50,16 @@ def _variable(text: str) -> str:
         msg = f"{text!r} is not the name of a variable"
         raise argparse.ArgumentTypeError(msg)
     return text
+
+
+def _file(text: str) -> Path:
+    path = Path(text).expanduser()
+    try:
+        path.open("a").close()
+    except OSError as error:
+        msg = f"cannot write {text!r}: {error.strerror}"
+        raise argparse.ArgumentTypeError(msg) from None
+    return path
 
 
 def _lines(text: str) -> int:
@@ -118,7 +129,12 @@ class BackgroundMagics(Magics):
     @argument("--replace", action="store_true", help="end the job that this cell started before")
     @argument("-o", "--out", type=_variable, metavar="VAR", help="a variable for the cell's value")
     @argument("--wait", action="store_true", help="wait here for the end; an error fails the cell")
-    @argument("--log", metavar="FILE", help="write all that the job prints to a file as well")
+    @argument(
+        "--log",
+        type=_file,
+        metavar="FILE",
+        help="write all that the job prints to a file as well",
+    )
     @argument("-q", "--quiet", action="store_true", help="do not return the job")
     @line_cell_magic
     def bg(self, line: str, cell: str | None = None) -> Job | None:
@@ -148,21 +164,18 @@ class BackgroundMagics(Magics):
         self._make_room(args, origin)
         wait = args.wait or self.wait
         card = whole and not args.quiet
-        try:
-            job = self._manager.launch(
-                call,
-                name=args.name or cells.title(source) or "cell",
-                source=source,
-                cell=cells.cell_number(self.shell),
-                origin=origin,
-                timeout=args.timeout,
-                after=after,
-                log=args.log,
-                report=not wait,
-                present=self._present if card else None,
-            )
-        except OSError as error:
-            raise UsageError(f"--log: {error}") from None
+        job = self._manager.launch(
+            call,
+            name=args.name or cells.title(source) or "cell",
+            source=source,
+            cell=cells.cell_number(self.shell),
+            origin=origin,
+            timeout=args.timeout,
+            after=after,
+            log=args.log,
+            report=not wait,
+            present=self._present if card else None,
+        )
         if wait:
             self._await_result(job)
         return None if args.quiet else job

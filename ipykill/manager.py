@@ -13,6 +13,7 @@ import linecache
 import logging
 import numbers
 import os
+import sys
 import threading
 import time
 import weakref
@@ -118,7 +119,8 @@ class JobManager:
 
     def snapshot(self) -> list[JobInfo]:
         """Return what is true now of every job, oldest first."""
-        return [job.info() for job in self]
+        frames = sys._current_frames()
+        return [job.info(frames) for job in self]
 
     def find(self, spec: object = "") -> list[Job]:
         """Return the jobs that `spec` means, never none.
@@ -278,8 +280,10 @@ class JobManager:
                 self._clock.call(expire, time.monotonic() + job.timeout)
 
     def _take_ready(self) -> tuple[Job | None, Job | None]:
-        busy = sum(job not in self._pending and not job.done() for job in self._jobs.values())
-        full = 0 < self.max_running <= busy
+        full = False
+        if self.max_running:
+            started = (job for job in self._jobs.values() if job not in self._pending)
+            full = sum(not job.done() for job in started) >= self.max_running
         for job, after in self._pending.items():
             failed = next((it for it in after if it.done() and it.state is not JobState.DONE), None)
             ready = not full and all(it.done() for it in after)

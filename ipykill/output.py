@@ -29,7 +29,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from . import figures, render, stack
+from . import figures, progress, render, stack
 from .agent import Agent
 from .exceptions import JobError
 from .job import Job, JobState, current_job, message
@@ -302,7 +302,8 @@ class _KernelOutput(JobOutput):
         self._publish("error", {"ename": kind, "evalue": message, "traceback": lines}, "error")
 
     def last_words(self) -> None:
-        if self.job.state not in (JobState.DONE, JobState.FAILED):
+        told = self.job.has_card or self.job.state in (JobState.DONE, JobState.FAILED)
+        if not told:
             self.line(render.sentence(self.job.info()))
 
     def _publish(self, kind: str, content: dict[str, Any], topic: str) -> None:
@@ -532,6 +533,7 @@ def install(shell: Any, manager: JobManager) -> None:
         _tap_prompt()
         manager.host = functools.partial(_TerminalOutput, shell, _Terminal(shell))
     figures.install()
+    progress.install()
 
 
 def uninstall(manager: JobManager) -> None:

@@ -131,6 +131,15 @@ def innermost(frames: Iterable[Frame]) -> Frame | None:
     return next((frame for frame in reversed(list(frames)) if frame.user), None)
 
 
+def here(frame: FrameType | None) -> Frame | None:
+    """Return the innermost of the user's frames of a thread that is at `frame`."""
+    while frame is not None and not is_user(frame.f_code.co_filename):
+        frame = frame.f_back
+    if frame is None:
+        return None
+    return _describe(frame.f_code, frame.f_lasti, frame.f_lineno, frame.f_globals)
+
+
 _LITERAL = re.compile(
     r"""("{3}|'{3}).*?\1|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|\#[^\n]*""", re.DOTALL
 )

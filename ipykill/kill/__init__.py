@@ -22,27 +22,32 @@ Read in this order:
     The reaper, which tries again until every thread is dead.
 `shielding`
     `shield`: not now.
-`switches`
-    What may be used of all this.
+`switches`, `report`
+    What may be used of all this, and what is.
 """
 
 from __future__ import annotations
 
 from . import wake
 from .pursuit import get_ready, pursue
+from .report import About, about
 from .shielding import shield
+from .switches import use
 from .target import Group, Target, contain, current_target
 from .waits import GROUP_ATTRIBUTE
 
 __all__ = [
     "GROUP_ATTRIBUTE",
+    "About",
     "Group",
     "Target",
+    "about",
     "contain",
     "current_target",
     "get_ready",
     "pursue",
     "shield",
+    "use",
 ]
 
 wake.install()

@@ -18,8 +18,9 @@ exit of a ``with``.
 *Safe* is the beginning of a statement, where nothing is in the making.
 
 1. The first instruction of a line, if the instruction before it ends a statement. Not in
-   cleanup; not a NOP directly before a ``try:`` (``lock.acquire()`` may have come before it);
-   not at the end of a range of the exception table (there the exit of a ``with`` begins).
+   cleanup, and not where the exit of a ``with`` begins (three times None, and a call). Not a
+   NOP: the ``try:`` of ``lock.acquire()``, ``try:`` is one, and so is the body of a
+   ``with`` that does nothing, which the exception table leaves out.
 2. A jump back to the beginning of a loop, so that a loop on one line has a safe place too.
 
 *Finalizing* are instructions that call Python code through a finalizer or the garbage
@@ -67,10 +68,10 @@ def _opcodes(*prefixes: str) -> frozenset[int]:
 
 
 _EXTENDED_ARG = dis.opmap["EXTENDED_ARG"]
-_NOP = dis.opmap["NOP"]
 _PUSH_EXC_INFO = dis.opmap["PUSH_EXC_INFO"]
 _WITH_EXCEPT_START = dis.opmap["WITH_EXCEPT_START"]
 _CACHE = dis.opmap["CACHE"]
+_CALLS = _opcodes("CALL", "PRECALL")
 _JUMPS = frozenset(dis.hasjrel)
 _BACKWARD = frozenset(op for name, op in dis.opmap.items() if "BACKWARD" in name)
 _ALWAYS_JUMPS = _opcodes("JUMP_FORWARD", "JUMP_BACKWARD")
@@ -85,7 +86,7 @@ _STATEMENT_ENDS = _opcodes(
 )
 # ... but none begins with one of these.
 _NO_STATEMENT = _opcodes(
-    *("STORE_", "POP_TOP", "POP_EXCEPT", "SWAP", "COPY", "RESUME", "MAKE_CELL"),
+    *("STORE_", "POP_TOP", "POP_EXCEPT", "SWAP", "COPY", "RESUME", "MAKE_CELL", "NOP"),
     *("RETURN_GENERATOR", "PUSH_EXC_INFO", "RERAISE"),
 )
 _FINALIZING = _opcodes(
@@ -98,6 +99,7 @@ _FINALIZING = _opcodes(
 
 class _Instruction(NamedTuple):
     op: int
+    argument: int
     end: int  # where the next one begins, CACHE units skipped
     target: int  # of its jump; -1: it is none
 
@@ -115,7 +117,7 @@ def _instructions(code: CodeType) -> Iterator[tuple[int, _Instruction]]:
         target = -1
         if op in _JUMPS:
             target = end - 2 * argument if op in _BACKWARD else end + 2 * argument
-        yield offset, _Instruction(op, end, target)
+        yield offset, _Instruction(op, argument, end, target)
         if op != _EXTENDED_ARG:
             argument = 0
         offset = end
@@ -143,14 +145,13 @@ def _ranges(code: CodeType) -> Iterator[tuple[int, int, int]]:
 
 def _build(code: CodeType) -> CodeMap:
     found = dict(_instructions(code))
-    ranges = list(_ranges(code))
 
     def op_at(offset: int) -> int:
         return found[offset].op if offset in found else -1
 
     handlers = {
         handler
-        for _, _, handler in ranges
+        for _, _, handler in _ranges(code)
         if op_at(handler) == _PUSH_EXC_INFO and op_at(found[handler].end) != _WITH_EXCEPT_START
     }
     cleanup = _bodies(found, handlers)
@@ -159,16 +160,12 @@ def _build(code: CodeType) -> CodeMap:
     places = {place for place in places if place[0] is not None}
     cleanup |= {offset for offset in found if positions[offset // 2] in places}
 
-    tries = {start for start, _, handler in ranges if handler in handlers}
-    range_ends = {end for _, end, _ in ranges}
-
     def may_begin(offset: int) -> bool:
-        instruction = found.get(offset)
         return (
-            instruction is not None
+            offset in found
             and offset not in cleanup
-            and instruction.op not in _NO_STATEMENT
-            and not (instruction.op == _NOP and instruction.end in tries)
+            and found[offset].op not in _NO_STATEMENT
+            and not _leaves_with(found, offset)
         )
 
     safe = set()
@@ -177,7 +174,7 @@ def _build(code: CodeType) -> CodeMap:
         begin = start
         while op_at(begin) == _EXTENDED_ARG:
             begin = found[begin].end
-        if before.get(start) in _STATEMENT_ENDS and start not in range_ends and may_begin(begin):
+        if before.get(start) in _STATEMENT_ENDS and may_begin(begin):
             safe.add(begin)
     for offset, instruction in found.items():
         if instruction.op in _LOOPS and offset not in cleanup:
@@ -200,7 +197,7 @@ def _bodies(found: dict[int, _Instruction], handlers: set[int]) -> set[int]:
     while todo:
         offset = todo.pop()
         while offset in found and offset not in body:
-            op, end, target = found[offset]
+            op, _, end, target = found[offset]
             if op in _HANDLER_ENDS:
                 break
             body.add(offset)
@@ -210,6 +207,17 @@ def _bodies(found: dict[int, _Instruction], handlers: set[int]) -> set[int]:
                     break
             offset = end
     return body
+
+
+def _leaves_with(found: dict[int, _Instruction], offset: int) -> bool:
+    """Whether ``__exit__(None, None, None)`` begins here, its function being there already."""
+    first = found[offset]
+    for _ in range(3):
+        instruction = found.get(offset)
+        if instruction is None or instruction[:2] != first[:2]:
+            return False
+        offset = instruction.end
+    return offset in found and found[offset].op in _CALLS
 
 
 def _line_starts(code: CodeType) -> Iterator[int]:

@@ -39,6 +39,7 @@ __all__ = ["Monitoring"]
 _monitoring = sys.monitoring
 _INSTRUCTION = _monitoring.events.INSTRUCTION
 _NO_EVENTS = _monitoring.events.NO_EVENTS
+_NAME = "ipykill"
 # First those that have no name: 0 to 2 and 5 are for debuggers, coverage, profilers and
 # optimizers by convention.
 _TOOL_IDS = (4, 3, 5, 2, 1, 0)
@@ -57,12 +58,17 @@ class Monitoring:
         self._tool_id = tool_id
         self._codes: dict[int, CodeType] = {}
 
+    @staticmethod
+    def available() -> bool:
+        """Whether a tool id is free, or ours."""
+        return any(_monitoring.get_tool(number) in (None, _NAME) for number in _TOOL_IDS)
+
     @classmethod
     def begin(cls) -> Monitoring | None:
         """Take a tool id; None if there is none left."""
         for tool_id in _TOOL_IDS:
             try:
-                _monitoring.use_tool_id(tool_id, "ipykill")
+                _monitoring.use_tool_id(tool_id, _NAME)
             except ValueError:
                 continue
             engine = cls(tool_id)

@@ -43,13 +43,12 @@ _HURRY_FOR = 2.0  # and for how long
 class _Chase:
     """What the reaper has tried on one target."""
 
-    __slots__ = ("attempts", "cpu_time", "last", "spot", "struck")
+    __slots__ = ("attempts", "cpu_time", "last", "struck")
 
     def __init__(self) -> None:
         self.attempts = 0
         self.last = 0.0  # when it was tried, monotonic
         self.cpu_time = 0.0  # of the target, at that time
-        self.spot: object = None  # where the target was when it was looked at
         self.struck = 0
 
 
@@ -82,9 +81,13 @@ def pursue(group: Group) -> None:
                 _engine = running.choose()
             _hunted.setdefault(group, time.monotonic())
             _hurry()
-            for target in group.targets():
+            targets = group.targets()
+            for target in targets:
                 _engine.arm(target)
-                _chases.setdefault(target, _Chase()).spot = _spot(target)
+                _note_place(target)
+        # The main thread can wake a thread sooner than anybody can make it do so.
+        if len(targets) == 1 and threading.current_thread() is threading.main_thread():
+            _try_to_wake(targets[0])
     finally:
         _bell.put(None)
 
@@ -129,25 +132,21 @@ def _look() -> bool:
                 target.libraries = now - since > _LIBRARIES
                 _engine.arm(target)
                 targets.append(target)
-    if wake.works():
-        for target in targets:
-            _try_to_wake(target)
+    for target in targets:
+        _try_to_wake(target)
     return True
 
 
 def _try_to_wake(target: Target) -> None:
-    if not target.wanted:
+    if not target.wanted or not wake.works():
         return
     chase = _chases.setdefault(target, _Chase())
     if chase.struck != target.struck:  # and the Kill was swallowed
         chase.struck = target.struck
         chase.attempts = 0
-    spot = _spot(target)
-    moved = spot is not None and spot != chase.spot
-    chase.spot = spot
     now = time.monotonic()
     since = now - chase.last
-    if moved or since < min(_RETRY * 2**chase.attempts, _RETRY_MAX):
+    if since < min(_RETRY * 2**chase.attempts, _RETRY_MAX):
         return
     cpu_time = target.cpu_time()
     busy = chase.attempts > 0 and cpu_time - chase.cpu_time > since / 2
@@ -156,16 +155,20 @@ def _try_to_wake(target: Target) -> None:
     # A thread that is busy does not wait, unless it woke up just now; 3.11 arms this way.
     patience = _PATIENCE if busy else min(_PATIENCE * 2**chase.attempts, _PATIENCE_MAX)
     chase.attempts = min(chase.attempts + 1, 10)
+    _note_place(target)
     wake.wake(target, patience)
+    if sys.version_info < (3, 12) and target.waits_at is not None:
+        wake.wake(target, patience)
 
 
-def _spot(target: Target) -> object:
-    """Return something that changes when the target runs Python, None where unknown."""
-    if sys.version_info < (3, 12):
-        return None  # see Target.innermost_frame
+def _note_place(target: Target) -> None:
+    """Note the call in which the target is, so that it knows when woken that it waits there."""
+    if sys.version_info < (3, 12) or target.waits_at is not None:
+        return  # see Target.innermost_frame, and who lets a frame go
     with target.gate:
         frame = target.innermost_frame()
-        return None if frame is None else (id(frame), frame.f_lasti)
+        if frame is not None:
+            target.waits_at = frame, frame.f_lasti
 
 
 def _hurry() -> None:

@@ -26,7 +26,7 @@ from . import plain, wake
 from .switches import level
 from .target import Target
 
-__all__ = ["Engine", "choose", "describe"]
+__all__ = ["Engine", "by_what", "choose", "why_not"]
 
 
 class Engine(Protocol):
@@ -45,39 +45,44 @@ class Engine(Protocol):
         ...
 
 
-def choose() -> Engine:
-    """Return a new engine, the best there is now."""
-    return _choose()[0]
-
-
-def _choose() -> tuple[Engine, str]:
-    if level() == "plain":
-        return plain.Plain(), "switched off"
-    if platform.python_implementation() != "CPython":
-        return plain.Plain(), "this is not CPython"
-    return _special()
-
-
 if sys.version_info >= (3, 12):
     from .monitoring import Monitoring
 
-    def _special() -> tuple[Engine, str]:
-        engine = Monitoring.begin()
-        if engine is None:
-            return plain.Plain(), "all tool ids of sys.monitoring are in use"
-        return engine, "safe points by sys.monitoring"
+    _BY = "by sys.monitoring"
+
+    def _special() -> Engine | None:
+        return Monitoring.begin()
+
+    def _why_not_special() -> str:
+        return "" if Monitoring.available() else "all tool ids of sys.monitoring are in use"
 
 else:
     from .tracing import Tracing
 
-    def _special() -> tuple[Engine, str]:
-        if not wake.works():
-            return plain.Plain(), "CPython 3.11 needs the wake-up for more"
-        return Tracing(), "safe points by opcode tracing"
+    _BY = "by opcode tracing"
+
+    def _special() -> Engine | None:
+        return Tracing()
+
+    def _why_not_special() -> str:
+        return "" if wake.works() else "CPython 3.11 needs the wake-up for that"
 
 
-def describe() -> tuple[bool, str]:
-    """Return whether a Kill lands at safe points now, and by what or why not."""
-    engine, why = _choose()
-    engine.end()
-    return not isinstance(engine, plain.Plain), why
+def choose() -> Engine:
+    """Return a new engine, the best there is now."""
+    engine = None if why_not() else _special()
+    return plain.Plain() if engine is None else engine
+
+
+def why_not() -> str:
+    """Return why a Kill would not land at safe points, empty if it would."""
+    if level() == "plain":
+        return "switched off"
+    if platform.python_implementation() != "CPython":
+        return "this is not CPython"
+    return _why_not_special()
+
+
+def by_what() -> str:
+    """Return how a Kill lands at safe points on this version."""
+    return _BY

@@ -84,18 +84,22 @@ class Target:
         Whether libraries are in reach too, see `policy`.
     survey : bool
         Whether the thread shall arm its whole stack at the next chance, see `monitoring`.
+    waits_at : (frame, int) or None
+        The frame, and the offset in it, of a call in which the thread was found once and
+        may be killed, see `wake`.
     lender : lock or None
         Held while the main thread waits for an answer of this thread, see `wake`.
 
     Threading
     ---------
-    `depth`, `open` and `struck` are written by the target's own thread only, `libraries`
-    by the reaper. For the rest see the module's docstring.
+    `depth`, `open` and `struck` are written by the target's own thread only, `libraries` by
+    the reaper. `waits_at` is set by the killer when it is None, else by the target. For the
+    rest see the module's docstring.
     """
 
     __slots__ = (
         *("_cpu_time", "asked", "depth", "gate", "group", "ident", "lender", "libraries"),
-        *("native_id", "open", "struck", "survey", "thread", "thread_state"),
+        *("native_id", "open", "struck", "survey", "thread", "thread_state", "waits_at"),
     )
 
     def __init__(self, group: Group, thread: threading.Thread) -> None:
@@ -111,6 +115,7 @@ class Target:
         self.struck = 0
         self.libraries = False
         self.survey = False
+        self.waits_at: tuple[FrameType, int] | None = None
         self.lender: threading.Lock | None = None
         self._cpu_time = 0.0
 
@@ -160,6 +165,7 @@ class Target:
             self._cpu_time = time.thread_time()
             if self.asked:
                 _set_async_exc(self.ident, _NULL)
+        self.waits_at = None
         self.answer()
 
     def release(self) -> None:

@@ -22,9 +22,15 @@ SIGURG, which is ignored by default (Go uses it for the same purpose).
    the same handler. That puts the word back first of all. Then it arms its own stack
    (`running`), and if the Kill may be raised from the call in which it waits (`policy`),
    gets that call ready to be left (`waits`) and raises. If not, the call goes on waiting.
-5. A target that does not wait dies by the way for running code, or does not answer. Either
+5. C functions look for signals without waiting as well, ``str()`` does, and to break them
+   would be to break running code anywhere. So it must be known that the target was in the
+   same call of the same frame a moment before: `Target.waits_at`, which the killer writes,
+   or, where that is not possible (3.11), the target itself when it is woken first. It holds
+   the frame, since another one could get the same address, and only the target lets it go,
+   so that what dies with the frame dies in its own thread.
+6. A target that does not wait dies by the way for running code, or does not answer. Either
    way main has the word again when its patience ends.
-6. When main does not answer for 40 ms it sits in C code that does not look for signals, so
+7. When main does not answer for 40 ms it sits in C code that does not look for signals, so
    it runs no Python either. Then the reaper lends the word itself, for a shorter time.
    Whether main or the reaper lends is decided by who gets `_Request.claim`.
 
@@ -79,6 +85,7 @@ class _Request:
 
 
 _request: _Request | None = None
+_lending = threading.Lock()  # held by the one who lends the word
 
 
 def works() -> bool:
@@ -156,10 +163,14 @@ def _decides(word: ctypes.c_ulong) -> bool:
 def wake(target: Target, patience: float) -> None:
     """Raise the Kill in `target` if it waits in a call where it may be raised.
 
-    For one thread at a time, the reaper. When this returns, the main thread has the word
-    and the target has answered, or did not within `patience` seconds.
+    For the reaper, or the main thread. When this returns, the main thread has the word and
+    the target has answered, or did not within `patience` seconds.
     """
     global _request
+    if threading.get_ident() == _main:
+        _lend(target, patience)
+        ctypes.pythonapi.PyErr_CheckSignals()
+        return
     request = _request = _Request(target, patience)
     try:
         for attempt in range(_TIMES):
@@ -178,9 +189,11 @@ def _lend(target: Target, patience: float) -> None:
     assert _word is not None
     answered = threading.Lock()
     answered.acquire()
-    if not target.gate.acquire(blocking=False):
+    if not _lending.acquire(blocking=False):
         return
     try:
+        if not target.gate.acquire(blocking=False):
+            return
         try:
             if not target.open or sys.is_finalizing():
                 return
@@ -193,6 +206,7 @@ def _lend(target: Target, patience: float) -> None:
     finally:
         _word.value = _main
         target.lender = None
+        _lending.release()
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
@@ -217,14 +231,21 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     target.answer()
     if frame is None or not target.wanted:
         return
-    leaves = inside and policy.may_break(target, frame)
+    breakable = inside and policy.may_break(target, frame)
+    before, target.waits_at = target.waits_at, None
     target.depth += 1  # nothing is raised in what this calls
     try:
         on_answer(target, frame)
-        leaves = leaves and waits.leave(target, frame)
+        if inside and not breakable:
+            waits.hasten(target, frame)
+        elif breakable and before != (frame, frame.f_lasti):
+            target.waits_at = frame, frame.f_lasti
+            breakable = False
+        elif breakable:
+            breakable = waits.leave(target, frame)
     finally:
         target.depth -= 1
-    if leaves:
+    if breakable:
         raise target.strike()
 
 
@@ -244,8 +265,9 @@ def _call_previous(number: int, frame: FrameType | None) -> None:
 
 def _after_fork_in_child() -> None:
     # CPython has made the calling thread the main thread.
-    global _main, _request
+    global _main, _request, _lending
     _request = None
+    _lending = threading.Lock()
     if _word is not None:
         _main = threading.get_ident()
         _word.value = _main

@@ -82,6 +82,7 @@ def present(shell: Any, manager: JobManager, job: Job) -> None:
         _logger.exception("job %s has no card", job.id)
     else:
         _presented = job, shell.execution_count
+        job.has_card = True
 
 
 def _panel(manager: JobManager) -> Panel:

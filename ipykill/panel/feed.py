@@ -6,13 +6,15 @@ Everything here is plain JSON, and the user's text in it is nothing but text.
 from __future__ import annotations
 
 import re
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 from .. import stack
-from ..job import Job, JobInfo, JobState, message
+from ..job import Job, JobInfo, JobState, Progress, message
 from ..manager import JobManager
 
 Row = dict[str, Any]
@@ -55,8 +57,20 @@ def row(info: JobInfo, now: float) -> Row:
         "error": plain(info.error, _TEXT),
         "last": plain(info.last_line, _TEXT),
         "threads": info.threads if info.threads > 1 else None,
+        "progress": _progress(info.progress),
     }
     return {key: value for key, value in facts.items() if value is not None and value != ""}
+
+
+def _progress(progress: Progress | None) -> dict[str, Any] | None:
+    if progress is None:
+        return None
+    return {
+        "done": progress.done,
+        "total": progress.total,
+        "description": plain(progress.description, _TEXT),
+        "left": None if progress.left is None else round(progress.left),
+    }
 
 
 class Feed:
@@ -71,6 +85,7 @@ class Feed:
         self._manager = manager
         self._rows: dict[int, Row] = {}
         self._settled: set[int] = set()
+        self._marks: dict[int, object] = {}
         self._shown_early: set[int] = set()
         self.revision = 0
 
@@ -99,6 +114,7 @@ class Feed:
     def refresh(self) -> dict[str, Any] | None:
         """Look at the jobs; return what changed since the last look, None if nothing did."""
         now = time.time()
+        frames = sys._current_frames()
         present: set[int] = set()
         changes: dict[int, Row] = {}
         for job in self._manager:
@@ -107,11 +123,16 @@ class Feed:
                 continue
             settled = job.done()  # asked first: what is read after it is final
             old = self._rows.get(job.id)
-            new = row(job.info(), now)
+            mark = _mark(job, frames)
+            if not settled and mark == self._marks.get(job.id):
+                continue
+            self._marks[job.id] = mark
+            new = row(job.info(frames), now)
             if old is not None and "asked" in old and old.get("requested") == new.get("requested"):
                 new["asked"] = old["asked"]  # not the jitter between two clocks
             if settled:
                 self._settled.add(job.id)
+                del self._marks[job.id]
             if new != old:
                 self._rows[job.id] = new
                 # A view that was shown more than the others cannot use a difference.
@@ -122,6 +143,7 @@ class Feed:
         for number in gone:
             del self._rows[number]
             self._settled.discard(number)
+            self._marks.pop(number, None)
         if not changes and not gone:
             return None
         self.revision += 1
@@ -132,6 +154,19 @@ class Feed:
             "rows": changes,
             "gone": gone,
         }
+
+
+def _mark(job: Job, frames: dict[int, FrameType]) -> object:
+    """Return what is equal to the last mark if the job's row cannot have changed.
+
+    A row costs a walk through the stack of a thread. Most jobs wait in one place most of
+    the time, and then neither the place nor the CPU time changes.
+    """
+    frame = frames.get(job.thread.ident or 0)
+    place = None if frame is None else (id(frame), id(frame.f_code), frame.f_lasti)
+    threads = len(job.threads)
+    cpu = round(job.cpu_time, 1) if threads > 1 else 0  # that others use while the first waits
+    return (job.state, job.requested, job.reason, place, job.log.tail(1), threads, cpu)
 
 
 def _difference(old: Row, new: Row) -> Row:

@@ -637,7 +637,9 @@ class JobView {
     if (!names.includes(this.tab) && !loading) this.tab = "Log";
     const wanted = loading ? [this.tab] : names;
     if ([...this.tabs.children].map((it) => it.textContent).join() !== wanted.join()) {
+      const focused = this.tabs.contains(document.activeElement);
       this.tabs.replaceChildren(...wanted.map((name) => this.makeTab(name)));
+      if (focused) this.tabs.children[wanted.indexOf(this.tab)].focus();
     }
     for (const it of this.tabs.children) {
       const selected = it.textContent === this.tab;

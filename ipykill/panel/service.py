@@ -16,11 +16,11 @@ from ..threads import ServiceThread
 from .feed import Details, Feed
 
 _INTERVAL = 0.2  # seconds between two messages, at least
-_LOAD = 0.1  # the part of the time that looking at the jobs may take
+_LOAD = 0.1  # the part of one processor that looking at the jobs may take
 _RATE = 200_000  # bytes a second, a fifth of what the server lets pass
 _PATIENCE = 0.05  # seconds to wait for the effect of a Stop or Kill before it is answered
 _LEASE = 45.0  # seconds for which a page is believed to be open after it said so
-_TEXT_INTERVAL = 10.0  # seconds between two renewals of the text that is saved
+_TEXT_INTERVAL = 30.0  # seconds between two renewals of the text that is saved
 _WHOLE = 200  # rows; up to so many are sent whole when the last job has ended
 
 _logger = logging.getLogger("ipykill")
@@ -68,7 +68,7 @@ class Service:
         self._live = False
         self.tell: Callable[[], None] = lambda: None
         self._next_tell = 0.0
-        self._states: dict[int, str] = {}
+        self._states: dict[int, str] | None = {}
 
     def connect(self, channel: Channel) -> None:
         """Use this way to the views from now on."""
@@ -156,7 +156,7 @@ class Service:
 
     def _run(self) -> None:
         while True:
-            begin = time.monotonic()
+            begin = time.thread_time()  # not by the clock: a busy machine is no reason to wait
             with self._lock:
                 if not self._open_pages():
                     self._thread = None
@@ -166,7 +166,7 @@ class Service:
                 except Exception:
                     _logger.exception("the panel could not be refreshed")
                     size = 0
-            spent = time.monotonic() - begin
+            spent = time.thread_time() - begin
             time.sleep(max(_INTERVAL, spent / _LOAD, size / _RATE))
 
     def _open_pages(self) -> dict[str, tuple[float, set[int]]]:
@@ -194,9 +194,18 @@ class Service:
         self._channel.send(message)
         return len(json.dumps(message))
 
+    def told(self) -> None:
+        """Note that what `tell` says has just been said."""
+        with self._lock:
+            self._states = None
+            self._next_tell = time.monotonic() + _TEXT_INTERVAL
+
     def _renew_text(self) -> None:
-        if time.monotonic() >= self._next_tell and self._feed.states != self._states:
-            self._states = self._feed.states
+        states = self._feed.states
+        if self._states is None:
+            self._states = states
+        elif self._states != states and time.monotonic() >= self._next_tell:
+            self._states = states
             self._next_tell = time.monotonic() + _TEXT_INTERVAL
             self.tell()
 

@@ -24,7 +24,7 @@ _STYLE = """<style>
 > .jp-OutputArea-output:not(:has(*)) { display: none }
 </style>"""
 
-_SHOWN = 100  # jobs in the text of the panel
+_SHOWN = 50  # jobs in the text of the panel
 
 
 def sentence(info: JobInfo) -> str:

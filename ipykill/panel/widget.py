@@ -108,6 +108,7 @@ class Panel:
         """Show all jobs below the cell that runs."""
         update = self._show_static(static.panel(self._manager.snapshot()))
         self.service.tell = lambda: update(static.panel(self._manager.snapshot()))
+        self.service.told()
         self._model.show()
 
     def show_job(self, job: Job) -> None:

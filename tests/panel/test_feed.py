@@ -83,7 +83,7 @@ def test_finished_jobs_are_not_looked_at_again(manager: JobManager, monkeypatch)
     job.wait(30)
     feed = Feed(manager)
     feed.refresh()
-    monkeypatch.setattr(type(job), "info", lambda job: 1 / 0)
+    monkeypatch.setattr(type(job), "info", lambda job, frames: 1 / 0)
     assert feed.refresh() is None
 
 
@@ -148,3 +148,18 @@ def test_details_show_source_stack_and_error(manager: JobManager, start: Start) 
     assert full["error"]["stack"][-1]["function"] == "fail"
     assert "raise Odd" in full["source"]
     assert "threads" not in full
+
+
+def test_a_job_that_waits_costs_no_walk_through_its_stack(
+    manager: JobManager, start: Start, monkeypatch
+) -> None:
+    job = start()
+    feed = Feed(manager)
+    feed.refresh()
+    looks = []
+    info = type(job).info
+    monkeypatch.setattr(type(job), "info", lambda job, frames: (looks.append(job), info(job))[1])
+    assert feed.refresh() is None
+    assert looks == []
+    job.log.write("news")
+    assert (feed.refresh() or {})["rows"][job.id] == {"last": "news"}

@@ -43,5 +43,5 @@ def test_many_jobs_are_a_short_text(manager: JobManager) -> None:
     jobs = [manager.submit(int) for _ in range(150)]
     manager.wait(jobs, 30)
     text = static.panel(manager.snapshot())["text/plain"]
-    assert "without 50 earlier ones" in text
-    assert len(text.splitlines()) == 102
+    assert "without 100 earlier ones" in text
+    assert len(text.splitlines()) == 52

@@ -1,0 +1,488 @@
+"""What a Kill may break: each scenario is code to be killed in, and what must hold after.
+
+`body` runs in a job, for ever, and is killed at a random moment. `check` runs when the job is
+dead, in a thread that was never killed, and raises `AssertionError` for what was left broken.
+"""
+
+import concurrent.futures
+import contextlib
+import importlib
+import io
+import logging
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+import warnings
+from pathlib import Path
+
+from tests.waiting import wait_for
+
+
+def is_free(lock, what: str) -> None:
+    assert lock.acquire(timeout=30), f"{what} is still held"
+    lock.release()
+
+
+def children() -> list[str]:
+    """The child processes of this process, zombies too."""
+    found = []
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the thread has ended
+            found += (task / "children").read_text().split()
+    return found
+
+
+class Scenario:
+    """One scenario, made anew for each kill, in the main thread."""
+
+    def setup(self) -> None:
+        """Prepare what `body` uses."""
+
+    def body(self) -> None:
+        """Do once what is repeated for ever."""
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """Assert that nothing is broken; the job is dead."""
+        raise NotImplementedError
+
+    def meanwhile(self) -> None:
+        """Use the same things in another thread, while the job runs; again and again."""
+
+    def run(self) -> None:
+        while True:
+            self.body()
+
+
+class WithLock(Scenario):
+    def setup(self) -> None:
+        self.lock = threading.Lock()
+        self.n = 0
+
+    def body(self) -> None:
+        with self.lock:
+            self.n += 1
+
+    def check(self) -> None:
+        is_free(self.lock, "the lock")
+
+
+class WithContendedLock(WithLock):
+    def meanwhile(self) -> None:
+        with self.lock:
+            self.n -= 1
+
+
+class WithRLock(WithLock):
+    def setup(self) -> None:
+        self.lock = threading.RLock()
+        self.n = 0
+
+    def body(self) -> None:
+        with self.lock:
+            with self.lock:
+                self.n += 1
+
+    def meanwhile(self) -> None:
+        with self.lock:
+            self.n -= 1
+
+
+class AcquireTry(WithLock):
+    def body(self) -> None:
+        self.lock.acquire()
+        try:
+            self.n += 1
+        finally:
+            self.lock.release()
+
+
+class ContendedAcquireTry(AcquireTry):
+    def meanwhile(self) -> None:
+        with self.lock:
+            self.n -= 1
+
+
+class BlockedAcquireTry(AcquireTry):
+    """Killed while it waits for a lock that is released at about the same moment."""
+
+    def meanwhile(self) -> None:
+        with self.lock:
+            for _ in range(2000):
+                self.n -= 1
+
+
+class WithLockAroundALoop(WithLock):
+    def body(self) -> None:
+        with self.lock:
+            for _ in range(20):
+                self.n += 1
+                if self.n % 7:
+                    continue
+                self.n += 1
+
+
+class ContextManagerFunction(WithLock):
+    @contextlib.contextmanager
+    def held(self):
+        self.lock.acquire()
+        try:
+            yield
+        finally:
+            self.lock.release()
+
+    def body(self) -> None:
+        with self.held():
+            self.n += 1
+
+
+class ContextManagerClass(WithLock):
+    def setup(self) -> None:
+        super().setup()
+        self.entered = self.exited = 0
+
+    def __enter__(self) -> None:
+        self.lock.acquire()
+        self.entered += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.exited += 1
+        self.lock.release()
+
+    def body(self) -> None:
+        with self:
+            self.n += 1
+
+    def check(self) -> None:
+        super().check()
+        assert self.entered == self.exited
+
+
+class ExitStack(ContextManagerClass):
+    def body(self) -> None:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self)
+            stack.callback(int)
+            self.n += 1
+
+
+class Finally(Scenario):
+    """Nested finally blocks run, completely and once."""
+
+    def setup(self) -> None:
+        self.began = self.inner = self.outer = 0
+
+    def body(self) -> None:
+        for _ in range(3):
+            self.began += 1
+            try:
+                try:
+                    len(str(self.began))
+                finally:
+                    for _ in range(3):
+                        self.inner += 1
+            finally:
+                self.outer += 1
+                self.outer += 1
+                self.outer += 1
+
+    def check(self) -> None:
+        # The beginning itself may be the last thing that is done.
+        assert self.inner == self.outer
+        assert self.outer % 3 == 0
+        assert self.began * 3 - self.inner in (0, 3)
+
+
+class Rollback(Scenario):
+    def setup(self) -> None:
+        self.account = [100, 0]
+
+    def body(self) -> None:
+        before = list(self.account)
+        try:
+            for _ in range(5):
+                self.account[0] -= 1
+                self.account[1] += 1
+            raise ValueError
+        except BaseException as error:
+            self.account[0] = before[0]
+            self.account[1] = before[1]
+            if not isinstance(error, ValueError):
+                raise
+
+    def check(self) -> None:
+        assert self.account == [100, 0]
+
+
+class Conditions(Scenario):
+    def setup(self) -> None:
+        self.condition = threading.Condition()
+
+    def body(self) -> None:
+        with self.condition:
+            self.condition.notify()
+            self.condition.wait(0.0001)
+
+    def meanwhile(self) -> None:
+        with self.condition:
+            self.condition.notify_all()
+
+    def check(self) -> None:
+        is_free(self.condition, "the condition")
+        assert not self.condition._waiters
+
+
+class Events(Scenario):
+    def setup(self) -> None:
+        self.event = threading.Event()
+
+    def body(self) -> None:
+        self.event.wait(0.0001)
+        self.event.set()
+        self.event.wait()
+        self.event.clear()
+
+    def check(self) -> None:
+        is_free(self.event._cond, "the event's lock")
+        assert not self.event._cond._waiters
+
+
+class Semaphores(Scenario):
+    def setup(self) -> None:
+        self.semaphore = threading.Semaphore(2)
+
+    def body(self) -> None:
+        with self.semaphore:
+            with self.semaphore:
+                pass
+
+    def check(self) -> None:
+        assert self.semaphore._value == 2, f"the semaphore is at {self.semaphore._value}"
+        is_free(self.semaphore._cond, "the semaphore's lock")
+
+
+class Queues(Scenario):
+    def setup(self) -> None:
+        self.queue = queue.Queue()
+
+    def body(self) -> None:
+        self.queue.put(1)
+        self.queue.get()
+        self.queue.task_done()
+
+    def meanwhile(self) -> None:
+        self.queue.qsize()
+
+    def check(self) -> None:
+        is_free(self.queue.mutex, "the queue's lock")
+        self.queue.put(2)
+        assert self.queue.get(timeout=30)
+
+
+class SimpleQueues(Scenario):
+    def setup(self) -> None:
+        self.queue = queue.SimpleQueue()
+
+    def body(self) -> None:
+        self.queue.put(1)
+        self.queue.get()
+
+    def check(self) -> None:
+        self.queue.put(2)
+        assert self.queue.get(timeout=30)
+
+
+class Logging(Scenario):
+    def setup(self) -> None:
+        self.logger = logging.getLogger("ipykill.fuzz")
+        self.logger.propagate = False
+        self.handler = logging.StreamHandler(io.StringIO())
+        self.logger.handlers = [self.handler]
+        self.logger.setLevel(logging.INFO)
+
+    def body(self) -> None:
+        self.logger.info("a line with %s", 1)
+
+    def meanwhile(self) -> None:
+        self.logger.info("another line")
+
+    def check(self) -> None:
+        is_free(self.handler.lock, "the handler's lock")
+        is_free(logging._lock, "the lock of logging")
+
+
+class RedirectStdout(Scenario):
+    def setup(self) -> None:
+        self.stdout = sys.stdout
+
+    def body(self) -> None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            len("some work")
+
+    def check(self) -> None:
+        found, sys.stdout = sys.stdout, self.stdout
+        assert found is self.stdout, "stdout is still redirected"
+
+
+class CatchWarnings(Scenario):
+    def setup(self) -> None:
+        self.before = (warnings.filters, warnings.showwarning)
+
+    def body(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+
+    def check(self) -> None:
+        found = (warnings.filters, warnings.showwarning)
+        warnings.filters, warnings.showwarning = self.before
+        assert found == self.before, "the warning filters are not put back"
+
+
+class TemporaryDirectories(Scenario):
+    def setup(self) -> None:
+        self.base = tempfile.mkdtemp()
+
+    def body(self) -> None:
+        with tempfile.TemporaryDirectory(dir=self.base) as folder:
+            Path(folder, "file").touch()
+
+    def check(self) -> None:
+        assert os.listdir(self.base) == []
+        os.rmdir(self.base)
+
+
+class Files(Scenario):
+    """No descriptor is left open, nor closed by the finalizer (which would warn)."""
+
+    def setup(self) -> None:
+        self.count = len(os.listdir("/proc/self/fd"))
+
+    def body(self) -> None:
+        with open(os.devnull) as file:
+            file.read()
+        read, write = os.pipe()
+        try:
+            os.set_blocking(read, False)
+        finally:
+            os.close(read)
+            os.close(write)
+
+    def check(self) -> None:
+        assert len(os.listdir("/proc/self/fd")) == self.count
+
+
+class Imports(Scenario):
+    """No import lock is held and no half-imported module left."""
+
+    names = ("colorsys", "sndhdr", "chunk", "this_is_no_module", "rlcompleter", "tabnanny")
+
+    def body(self) -> None:
+        for name in self.names:
+            sys.modules.pop(name, None)
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+            try:
+                import colorsys
+
+                colorsys.rgb_to_hsv
+            except ImportError:
+                pass
+
+    def check(self) -> None:
+        import _imp
+
+        assert not _imp.lock_held()
+        locks = sys.modules["_frozen_importlib"]._module_locks
+        held = [
+            name for name, ref in list(locks.items()) if (lock := ref()) is not None and lock.owner
+        ]
+        assert not held, f"import locks are held: {held}"
+        for name in self.names:
+            module = sys.modules.get(name)
+            assert module is None or not getattr(module.__spec__, "_initializing", False)
+
+
+class Subprocesses(Scenario):
+    def body(self) -> None:
+        subprocess.run(["sleep", "0.002"], check=True)
+
+    def check(self) -> None:
+        assert not children(), "a child process is left"
+
+
+class WaitingSubprocesses(Subprocesses):
+    def body(self) -> None:
+        with subprocess.Popen(["sleep", "1000"], stdout=subprocess.PIPE) as process:
+            process.communicate()
+
+
+class Executors(Scenario):
+    def setup(self) -> None:
+        self.threads = threading.active_count()
+
+    def body(self) -> None:
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            list(pool.map(str, range(3)))
+            pool.submit(len, "x").result()
+
+    def check(self) -> None:
+        wait_for(lambda: threading.active_count() <= self.threads, "the pool's threads to end")
+
+
+class Threads(Scenario):
+    def setup(self) -> None:
+        self.threads = threading.active_count()
+
+    def body(self) -> None:
+        thread = threading.Thread(target=len, args=("x",))
+        thread.start()
+        thread.join()
+
+    def check(self) -> None:
+        assert threading.active_count() <= self.threads
+
+
+class Futures(Scenario):
+    def setup(self) -> None:
+        self.future = concurrent.futures.Future()
+
+    def body(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            self.future.result(0.0001)
+
+    def check(self) -> None:
+        is_free(self.future._condition, "the future's lock")
+        assert not self.future._condition._waiters
+
+
+class SharedNumber(Scenario):
+    """Two statements that belong together, in a lock, with a callback from C in the middle."""
+
+    def setup(self) -> None:
+        self.lock = threading.Lock()
+        self.a = self.b = 0
+
+    def key(self, value: int) -> int:
+        return -value
+
+    def body(self) -> None:
+        with self.lock:
+            try:
+                sorted([3, 1, 2], key=self.key)
+            finally:
+                self.a += 1
+                self.b += 1
+
+    def check(self) -> None:
+        is_free(self.lock, "the lock")
+        assert self.a == self.b
+
+
+SCENARIOS = {
+    scenario.__name__: scenario
+    for scenario in list(globals().values())
+    if isinstance(scenario, type) and issubclass(scenario, Scenario) and scenario is not Scenario
+}
