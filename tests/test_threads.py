@@ -334,6 +334,11 @@ def test_a_request_filed_while_the_thread_ends_is_raised_there_or_taken_back(mon
     assert not thread._gate.locked()
 
 
+def test_to_take_back_what_nobody_asked_for_does_nothing():
+    threads.take_back()
+    threads.take_back()
+
+
 class LyingGate:
     """A lock in which an exception strikes just after it was acquired, as on Python 3.14."""
 
