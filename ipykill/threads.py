@@ -45,6 +45,25 @@ def _set_async_exc(tid: int, exctype: object) -> int:
     return hit
 
 
+class _Nothing(BaseException):
+    """Replaces what was asked of a thread, and is caught at once."""
+
+
+def take_back() -> None:
+    """Take back what was asked of the calling thread.
+
+    Not by asking for NULL: up to CPython 3.12 that leaves a flag behind that makes the
+    interpreter look for an exception at every call and jump, in all threads, until one is
+    raised somewhere.
+    """
+    try:
+        _c_function(threading.get_ident(), _Nothing)
+        for _ in range(10):
+            pass
+    except _Nothing:
+        pass
+
+
 def _being_born() -> bool:
     # From the search to the call of the C function, 3.11 does not change threads: it does so
     # after calls of C functions and at backward jumps, and Python calls only begin with one.
@@ -249,10 +268,8 @@ class ThreadWithExc(StoppableThread):
         # request can raise here, and acquire() sees it when it has the gate.
         try:
             self._gate.acquire()
-            # Not without need: up to CPython 3.12 this leaves a flag behind that makes the
-            # interpreter look for an exception at every jump, in all threads.
             if self._asked:
-                _set_async_exc(threading.get_ident(), _NULL)
+                take_back()
         finally:
             self._gate.release()
 

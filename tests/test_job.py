@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import gc
 import itertools
 import logging
@@ -16,6 +17,7 @@ from ipykill.exceptions import JobAborted, JobError, JobKilled, JobStopped, JobT
 from ipykill.job import Job, JobState, checkpoint, current_job, sleep, stop_requested
 from ipykill.kill import shield
 from ipykill.manager import JobManager
+from ipykill.threads import ThreadWithExc
 from tests.racing import ended, frequent_switches, in_fork, silent_threads
 from tests.waiting import HANG_GUARD, wait_for
 
@@ -825,6 +827,32 @@ def test_of_jobs_that_kill_each_other_at_least_one_dies(jobs):
     assert len(jobs.wait(both, HANG_GUARD, any=True)) < 2
     assert jobs.kill_all(HANG_GUARD)
     assert [job.state for job in both if job.wait(HANG_GUARD)] == [S.KILLED] * 2
+
+
+@pytest.mark.parametrize("swallowed", [True, False])
+def test_a_job_can_be_killed_after_an_exception_was_raised_in_some_other_thread(jobs, swallowed):
+    # Up to 3.12, SetAsyncExc(NULL) leaves a flag behind, with which a wake-up hung on 3.11.
+    event = threading.Event()
+    thread = ThreadWithExc(target=spin, args=(event,), daemon=True)
+    thread.start()
+    assert event.wait(HANG_GUARD)
+    with silent_threads():
+        thread.raise_exc(SystemExit)
+        assert ended(thread)
+
+    def work():
+        with contextlib.suppress(JobKilled if swallowed else ValueError):
+            with shield():
+                gate()
+            spin()
+
+    gate = Gate()
+    job = jobs.submit(work)
+    gate.wait()
+    job.kill()
+    gate.open()
+    assert job.wait(HANG_GUARD)
+    assert job.state is S.KILLED
 
 
 # Children

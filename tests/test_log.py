@@ -70,6 +70,7 @@ def test_a_line_is_cut_at_its_bound_and_the_next_is_whole():
     assert log.tail() == ["head" + "x" * 96]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["\r", "\b", "x\b", "\r50%", "\n", "\b\r"])
 def test_a_million_control_characters_take_a_moment(text):
     # What is quadratic here takes minutes; the bound is no measure of speed.
@@ -79,6 +80,7 @@ def test_a_million_control_characters_take_a_moment(text):
     assert len(str(log)) < 20_000
 
 
+@pytest.mark.slow
 def test_a_million_updates_in_pieces_take_a_moment():
     log = JobLog()
     begin = time.monotonic()

@@ -514,6 +514,7 @@ def test_ids_are_unique_and_the_order_is_theirs_when_threads_submit(jobs):
     assert not disorder
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs setitimer")
 def test_a_signal_handler_may_use_the_manager_in_the_middle_of_its_work():
     script = """

@@ -22,6 +22,7 @@ INFO = JobInfo(
     place="cell [7], line 12 (time.sleep)",
     error="",
     last_line="epoch 4",
+    progress=None,
     threads=1,
 )
 
