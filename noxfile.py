@@ -3,6 +3,7 @@
 import nox
 
 nox.options.default_venv_backend = "venv"
+nox.options.download_python = "never"
 
 
 @nox.session(python=["3.11", "3.12", "3.13"])

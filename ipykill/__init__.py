@@ -17,9 +17,10 @@ from .exceptions import (
     JobTimeout,
     UnknownJobError,
 )
-from .job import Job, JobInfo, JobState, checkpoint, current_job, sleep, stop_requested
+from .job import Job, JobInfo, JobState, Progress, checkpoint, current_job, sleep, stop_requested
 from .kill import shield
 from .manager import JobManager, jobs
+from .progress import track
 from .threads import StoppableThread, ThreadWithExc, async_raise
 
 __version__ = "0.1.0"
@@ -34,6 +35,7 @@ __all__ = [
     "JobState",
     "JobStopped",
     "JobTimeout",
+    "Progress",
     "StoppableThread",
     "ThreadWithExc",
     "UnknownJobError",
@@ -46,6 +48,7 @@ __all__ = [
     "sleep",
     "stop_requested",
     "submit",
+    "track",
 ]
 
 submit = jobs.submit

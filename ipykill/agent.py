@@ -16,6 +16,8 @@ __all__ = ["Agent"]
 
 _logger = logging.getLogger("ipykill")
 
+_LONGEST = 3600.0  # seconds of one wait; a lock refuses some that a person may write
+
 
 class Agent:
     """A daemon thread that makes the calls it is given, one after another, some later.
@@ -38,21 +40,28 @@ class Agent:
             if self._started:
                 return
             self._started = True
-        ServiceThread(self._run, self._name).start()
+        try:
+            ServiceThread(self._run, self._name).start()
+        except RuntimeError as error:
+            # The system has no thread left, or (3.12) the interpreter is about to exit.
+            self._started = False
+            level = logging.DEBUG if "shutdown" in str(error) else logging.ERROR
+            _logger.log(level, "the thread %r cannot start: %s; its calls wait", self._name, error)
 
     def _run(self) -> None:
         waiting: list[tuple[float, int, Callable[[], None]]] = []
         number = itertools.count()
         while True:
+            left = min(waiting[0][0] - time.monotonic(), _LONGEST) if waiting else _LONGEST
+            # No variable may outlive its call here: it would keep a job alive.
             try:
-                timeout = max(waiting[0][0] - time.monotonic(), 0) if waiting else None
-                at, fn = self._calls.get(timeout=timeout)
+                at, fn = self._calls.get(timeout=max(left, 0))
                 heapq.heappush(waiting, (at, next(number), fn))
+                del fn
             except queue.Empty:
                 pass
             while waiting and waiting[0][0] <= time.monotonic():
-                fn = heapq.heappop(waiting)[2]
                 try:
-                    fn()
-                except Exception:
+                    heapq.heappop(waiting)[2]()
+                except BaseException:
                     _logger.exception("a call of the thread %r failed", self._name)

@@ -6,7 +6,7 @@ from typing import Any
 
 from IPython.core.error import TryNext
 
-from . import cell, output
+from . import cell, output, panel
 from .magics import BackgroundMagics
 from .manager import jobs
 
@@ -17,6 +17,7 @@ def load(shell: Any) -> None:
         return
     output.install(shell, jobs)
     cell.name_places(shell)
+    panel.install(shell, jobs)
     magics = BackgroundMagics(shell, jobs)
     shell.register_magics(magics)
     hooked = shell.strdispatchers.get("complete_command")
@@ -32,6 +33,7 @@ def unload(shell: Any) -> None:
     if magics is None:
         return
     output.uninstall(jobs)
+    panel.uninstall(shell)
     for kind, names in magics.magics.items():
         for name in names:
             shell.magics_manager.magics[kind].pop(name, None)

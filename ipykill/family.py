@@ -1,9 +1,9 @@
 """Which threads belong to a job.
 
-A job is more than the thread its code starts in: whatever thread that code starts, and
-whatever thread those start, is a member of its `Family`. `threading.Thread.start` is
-wrapped once, at the first launch of a job, and for a thread that is no member's child the
-wrapper only looks up the caller.
+A job is more than the thread its code starts in: whatever `threading.Thread` that code
+starts, and whatever those start, is a member of its `Family`. `Thread.start` is wrapped
+once, at the first launch of a job, and for a thread that is no member's child the wrapper
+only looks up the caller.
 """
 
 from __future__ import annotations
@@ -14,13 +14,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from .exceptions import JobKilled
+from .exceptions import JobKilled, JobStopped
 from .kill import GROUP_ATTRIBUTE, Target, contain, current_target, ends_a_loop, get_ready, pursue
 from .threads import ServiceThread, ThreadWithExc
-from .waiting import Deadline
-
-_thread_start: Callable[[threading.Thread], None] = threading.Thread.start
-_popen_init: Callable[..., None] = subprocess.Popen.__init__
+from .waiting import Deadline, Latch
 
 
 class Family:
@@ -39,7 +36,7 @@ class Family:
     Threading
     ---------
     Any thread may call any method. `_lock` guards the lists; it is never held while code
-    of others runs.
+    of others runs, but for a signal handler, which may take it again.
     """
 
     def __init__(
@@ -49,8 +46,11 @@ class Family:
         finish: Callable[[BaseException | None], None],
     ) -> None:
         self._enter = enter
-        self._lock = threading.Lock()
-        self._threads: list[threading.Thread] = []
+        self._lock = threading.RLock()
+        # Each with the fact that it left: its code ended, or it was let go. A thread that is
+        # not alive and has not left is about to start. (Thread.ident does not tell: it is
+        # set a moment before is_alive() says True.)
+        self._threads: dict[threading.Thread, Latch] = {}
         self._targets: list[Target] = []
         self._past_cpu_time = 0.0
         self.kill_requested = self.struck = False
@@ -71,8 +71,7 @@ class Family:
         try:
             self._first.start()
         except RuntimeError:
-            with self._lock:
-                self._threads.clear()
+            self._disown(self._first)
             raise
 
     def kill(self) -> None:
@@ -95,11 +94,11 @@ class Family:
             return list(self._targets)
 
     def threads(self) -> list[threading.Thread]:
-        """Return the threads that live, in the order in which they were started."""
+        """Return the threads that live or are starting, in the order of their start."""
         with self._lock:
-            self._threads[:] = [
-                thread for thread in self._threads if thread.ident is None or thread.is_alive()
-            ]
+            for thread, left in list(self._threads.items()):
+                if left.is_set() and not thread.is_alive():
+                    del self._threads[thread]
             return list(self._threads)
 
     def first_runs(self) -> bool:
@@ -111,7 +110,8 @@ class Family:
         """Forget a thread that turned out to serve others as well."""
         with self._lock:
             self._leave(target)
-            self._threads.remove(target.thread)
+            left = self._threads.pop(target.thread)
+        left.set()
         target.release()
 
     def _leave(self, target: Target) -> None:
@@ -128,11 +128,13 @@ class Family:
         deadline = Deadline(timeout)
         me = threading.current_thread()
         while others := [thread for thread in self.threads() if thread is not me]:
-            left = deadline.left()
-            if left == 0:
+            if deadline.left() == 0:
                 return False
-            # Not for longer: a thread may be let go while it is waited for.
-            others[0].join(_SLICE if left is None else min(left, _SLICE))
+            # Not Thread.join: it refuses a thread that is only about to start, and goes on
+            # waiting for one that is let go.
+            left = self._threads.get(others[0])
+            if left is not None and left.wait(deadline.left()) and others[0] in self._threads:
+                others[0].join(deadline.left())
         return True
 
     def cpu_time(self) -> float:
@@ -146,6 +148,7 @@ class Family:
         finish: Callable[[BaseException | None], None] | None = None,
     ) -> None:
         body = thread.run
+        left = Latch()
 
         def run() -> None:
             target = Target(self, thread)
@@ -158,40 +161,55 @@ class Family:
                 error = contain(target, body)
                 if finish is not None:
                     finish(error)
-                elif error is not None and not isinstance(error, JobKilled):
+                elif error is not None and not isinstance(error, JobKilled | JobStopped):
                     raise error
             finally:
                 with self._lock:
                     self._leave(target)
+                left.set()
 
         thread.run = run  # type: ignore[method-assign]
         vars(thread)[_ADOPTED] = True
         with self._lock:
-            self._threads.append(thread)
+            self._threads[thread] = left
+
+    def _disown(self, thread: threading.Thread) -> None:
+        """Forget a thread that did not start."""
+        with self._lock:
+            left = self._threads.pop(thread)
+        left.set()
 
 
 _ADOPTED = "_ipykill_adopted"
-_SLICE = 0.05  # seconds
+_thread_start: Callable[[threading.Thread], None] | None = None  # what _start wraps,
+_popen_init: Callable[..., None] | None = None  # and _init_popen
 
 
+@functools.wraps(threading.Thread.start)
 def _start(thread: threading.Thread) -> None:
+    assert _thread_start is not None
     target = current_target()
-    if target is None or _ADOPTED in vars(thread) or isinstance(thread, ServiceThread):
+    adopted = vars(thread)
+    if target is None or _ADOPTED in adopted or isinstance(thread, ServiceThread):
         _thread_start(thread)
         return
     family = target.group
     assert isinstance(family, Family)
+    own_run = adopted.get("run")
     family._adopt(thread)  # a ThreadWithExc has guarded its body by now
     try:
         _thread_start(thread)
-    except RuntimeError:
-        with family._lock:
-            family._threads.remove(thread)
+    except RuntimeError:  # it had been started before, or the system has no thread left
+        family._disown(thread)
+        del adopted["run"], adopted[_ADOPTED]
+        if own_run is not None:
+            adopted["run"] = own_run
         raise
 
 
-@functools.wraps(_popen_init)
+@functools.wraps(subprocess.Popen.__init__)
 def _init_popen(process: subprocess.Popen[Any], *args: Any, **kwargs: Any) -> None:
+    assert _popen_init is not None
     target = current_target()
     if target is not None:
         setattr(process, GROUP_ATTRIBUTE, target.group)
@@ -200,6 +218,9 @@ def _init_popen(process: subprocess.Popen[Any], *args: Any, **kwargs: Any) -> No
 
 def _install() -> None:
     """Wrap `threading.Thread.start` and `subprocess.Popen`, once."""
-    if threading.Thread.start is _thread_start:
+    global _thread_start, _popen_init
+    if _thread_start is None:
+        _thread_start = threading.Thread.start
+        _popen_init = subprocess.Popen.__init__
         threading.Thread.start = _start  # type: ignore[method-assign, assignment]
         subprocess.Popen.__init__ = _init_popen  # type: ignore[method-assign, assignment]

@@ -8,15 +8,13 @@ that is looked up per job.
 
 from __future__ import annotations
 
-import importlib.abc
-import importlib.machinery
-import importlib.util
 import sys
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
+from .imports import when_imported
 from .job import Job, current_job
 
 __all__ = ["install", "show"]
@@ -64,27 +62,6 @@ class _Figures:
         return len(self._mine())
 
 
-class _Finder(importlib.abc.MetaPathFinder):
-    """Replaces the table when matplotlib is imported for the first time."""
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if name != _HELPERS:
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
-
-            def exec_module(module: ModuleType) -> None:
-                execute(module)
-                _replace(module)
-
-            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec
-
-
 def _replace(helpers: ModuleType) -> None:
     if not isinstance(helpers.Gcf.figs, _Figures):
         helpers.Gcf.figs = _Figures(helpers.Gcf.figs)
@@ -95,10 +72,7 @@ def install() -> None:
 
     It stays so until the process ends; without jobs it changes nothing.
     """
-    if _HELPERS in sys.modules:
-        _replace(sys.modules[_HELPERS])
-    elif not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())
+    when_imported(_HELPERS, _replace)
 
 
 def show(job: Job) -> None:
@@ -111,8 +85,9 @@ def show(job: Job) -> None:
         import matplotlib
         from IPython.display import display
 
+        # Other backends show a figure when it is made, and it stays open.
         if "inline" in str(matplotlib.get_backend()).lower():
             for manager in list(figures.values()):
                 display(manager.canvas.figure)
-        helpers.Gcf.destroy_all()
+            helpers.Gcf.destroy_all()
     helpers.Gcf.figs.of_jobs.pop(job, None)

@@ -13,10 +13,12 @@ import contextvars
 import enum
 import functools
 import logging
+import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any, Literal, Protocol
 
 from . import stack
@@ -79,6 +81,37 @@ _FINAL = {
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far a job is.
+
+    Attributes
+    ----------
+    done, total
+        How many steps are done, and how many there are; None where that is not known.
+    description
+        What is being done, may be empty.
+    left
+        Seconds that the rest takes if it goes on like this, None where that is not known.
+    """
+
+    done: float
+    total: float | None
+    description: str
+    left: float | None
+
+
+class Bar(Protocol):
+    """Something that knows how far a job is. See `ipykill.progress`."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is at its end."""
+
+    def look(self) -> Progress:
+        """Return how far it is; any thread may ask."""
+
+
+@dataclass(frozen=True)
 class JobInfo:
     """What was true of a job at one moment.
 
@@ -104,6 +137,8 @@ class JobInfo:
         The last line of its traceback, empty when there is none.
     last_line
         The last line that it printed.
+    progress
+        How far it is, None where it does not tell.
     threads
         How many of its threads live.
     """
@@ -124,6 +159,7 @@ class JobInfo:
     place: str
     error: str
     last_line: str
+    progress: Progress | None
     threads: int
 
 
@@ -168,17 +204,22 @@ class Job:
     report : bool
         Whether the error it fails with is shown in its cell; not so where somebody waits
         there and raises it.
+    has_card : bool
+        Whether a card in its cell shows how it ends, which is not told in words then.
     log : JobLog
         What it printed.
     thread : ThreadWithExc
         The thread its code runs in.
     host : Host
         Where its output goes.
+    over : Latch
+        Set when the job is over.
 
     Threading
     ---------
     Any thread may call any method. `_lock` is a C-level lock, held for the writing of
-    facts and never while code of others runs.
+    facts and never while code of others runs, but for a signal handler, which may take it
+    again.
     """
 
     def __init__(
@@ -200,6 +241,7 @@ class Job:
         self.cell = cell
         self.origin = origin
         self.report = report
+        self.has_card = False
         self.timeout = timeout
         self.host: Host = _NoHost()
         self.log = JobLog()
@@ -208,20 +250,24 @@ class Job:
         self._on_end = on_end
         self._family = Family(self.thread, self._enter, self._finish)
         self._context = contextvars.copy_context()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._created = time.time()
         self._started: float | None = None
         self._ended: float | None = None
-        self._clock = (0.0, 0.0)  # monotonic start and end
+        self._begin = 0.0  # on the monotonic clock,
+        self._end: float | None = None  # which no change of the time of day moves
         self._stop = Latch()
-        self._over = Latch()
+        self.over = Latch()
         self._asked: float | None = None
         self._reason = ""
         self._outcome: JobState | None = None
         self._value: object = None
         self._error: BaseException | None = None
+        self._error_line = ""
         self._place = ""
         self._callbacks: list[Callable[[Job], object]] = []
+        self._bars: list[Bar] = []
+        self._progress: Progress | None = None  # when it ended
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.name!r}: {self.state.value}>"
@@ -261,8 +307,8 @@ class Job:
         """Seconds since the start of the job, or how long it ran."""
         if self._started is None:
             return 0.0
-        begin, end = self._clock
-        return (end if self._ended is not None else time.monotonic()) - begin
+        end = self._end
+        return (time.monotonic() if end is None else end) - self._begin
 
     @property
     def cpu_time(self) -> float:
@@ -274,9 +320,22 @@ class Job:
         """The threads of the job that live."""
         return [] if self._started is None else self._family.threads()
 
+    @property
+    def progress(self) -> Progress | None:
+        """How far the job is: its outermost bar that is not at its end, else the last one."""
+        bars = list(self._bars)
+        if not bars:
+            return self._progress
+        return next((bar for bar in bars if not bar.closed), bars[-1]).look()
+
+    def add_bar(self, bar: Bar) -> None:
+        """Let `bar` tell how far the job is, until it is at its end."""
+        if not self.done():
+            self._bars[:] = [it for it in self._bars if not it.closed] + [bar]
+
     def done(self) -> bool:
         """Whether the job is over."""
-        return self._over.is_set()
+        return self.over.is_set()
 
     def where(self) -> list[stack.Frame]:
         """Return the stack of the job's first thread, outermost frame first.
@@ -289,33 +348,41 @@ class Job:
             return []
         return stack.trim(stack.of_thread(ident))
 
-    def info(self) -> JobInfo:
-        """Return what is true of the job now."""
-        state = self.state
-        if state.final or state is JobState.PENDING:
-            place = self._place
-        else:
-            place = str(stack.innermost(self.where()) or "")
+    def info(self, frames: Mapping[int, FrameType] | None = None) -> JobInfo:
+        """Return what is true of the job now.
+
+        Parameters
+        ----------
+        frames
+            What `sys._current_frames` has just returned; for who asks many jobs, since
+            the price of that is all threads.
+        """
+        here = ""
+        if self._started is not None and self._outcome is None:
+            frames = sys._current_frames() if frames is None else frames
+            here = str(stack.here(frames.get(self.thread.ident or 0)) or "")
         tail = self.log.tail(1)
-        return JobInfo(
-            id=self.id,
-            name=self.name,
-            source=self.source,
-            cell=self.cell,
-            state=state,
-            requested=self.requested,
-            reason=self._reason,
-            created=self._created,
-            started=self._started,
-            ended=self._ended,
-            elapsed=self.elapsed,
-            cpu_time=self.cpu_time,
-            asked=None if self._asked is None else time.monotonic() - self._asked,
-            place=place,
-            error=_last_line(self._error) if state is JobState.FAILED else "",
-            last_line=tail[0] if tail else "",
-            threads=len(self.threads),
-        )
+        with self._lock:
+            return JobInfo(
+                id=self.id,
+                name=self.name,
+                source=self.source,
+                cell=self.cell,
+                state=self.state,
+                requested=self.requested,
+                reason=self._reason,
+                created=self._created,
+                started=self._started,
+                ended=self._ended,
+                elapsed=self.elapsed,
+                cpu_time=self.cpu_time,
+                asked=None if self._asked is None else time.monotonic() - self._asked,
+                place=here if self._outcome is None else self._place,
+                error=self._error_line,
+                last_line=tail[0] if tail else "",
+                progress=self.progress,
+                threads=len(self.threads),
+            )
 
     # What can be asked
 
@@ -323,7 +390,8 @@ class Job:
         """Ask the job to end at its next checkpoint.
 
         A job that has not started is skipped. The code of a job that has started has to
-        ask `stop_requested` or pass a `checkpoint`; nothing is interrupted.
+        ask `stop_requested` or pass a `checkpoint`; nothing is interrupted. To stop a job
+        again, or one that is over, changes nothing.
 
         Parameters
         ----------
@@ -336,13 +404,15 @@ class Job:
             Whether the job is over.
         """
         with self._lock:
-            skipped = self._started is None and self._outcome is None
-            if self._outcome is None and not self._stop.is_set():
-                self._note(reason or ("stopped before it started" if skipped else ""))
-                if skipped:
-                    self._outcome = JobState.SKIPPED
-        self._stop.set()
-        if skipped:
+            over = self._outcome is not None
+            pending = not over and self._started is None
+            if not over and self.requested is None:
+                self._note(reason or ("stopped before it started" if pending else ""))
+            if not over or self.threads:  # of a job that is over, threads may live on
+                self._stop.set()
+            if pending:
+                self._end_now(JobState.SKIPPED)
+        if pending:
             self._settle()
         return self.done() if timeout == 0 else self.wait(timeout)
 
@@ -350,7 +420,8 @@ class Job:
         """End the job from outside: raise `JobKilled` in every thread of it.
 
         Its ``finally:`` blocks run. To kill a job again, or one that is over, changes
-        nothing. In the job itself this raises `JobKilled` there.
+        nothing; of a job that is over, this ends the threads that live on. In the job
+        itself this raises `JobKilled` there, or after the `ipykill.shield` that it is in.
 
         Parameters
         ----------
@@ -368,16 +439,16 @@ class Job:
             if self._outcome is None and not self._family.kill_requested:
                 self._note(reason)
                 self._family.kill_requested = True
+                self._stop.set()  # ends a sleep() at once
                 if pending:
-                    self._outcome = JobState.KILLED
+                    self._end_now(JobState.KILLED)
         if pending:
             self._settle()
-        if self._started is None:
+        if not self.threads:
             return True
-        self._stop.set()  # ends a sleep() at once
-        if self._family.threads():
-            self._family.kill()
-        return self._family.join(timeout)
+        self._stop.set()
+        self._family.kill()
+        return self._family.join(timeout) and not self.threads
 
     def _note(self, reason: str) -> None:
         self._asked = time.monotonic()
@@ -388,11 +459,15 @@ class Job:
         with self._lock:
             if self._started is not None or self._outcome is not None:
                 return
-            self._outcome = JobState.SKIPPED
             self._reason = reason
+            self._end_now(JobState.SKIPPED)
         self._settle()
 
     # What it gives
+
+    def asked(self) -> bool:
+        """Whether the job was asked to end, by a Stop or a Kill; quick to ask."""
+        return self._stop.is_set()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the job is over, or `timeout` seconds; return whether it is.
@@ -402,10 +477,14 @@ class Job:
         JobError
             In the job's own thread, which would wait for itself for ever.
         """
+        self.refuse_itself()
+        return self.over.wait(timeout)
+
+    def refuse_itself(self) -> None:
+        """Raise `JobError` if the job's own thread, which is about to wait for it, calls."""
         if threading.get_ident() == self.thread.ident and not self.done():
             msg = f"job {self.id} ({self.name}) cannot wait for itself"
             raise JobError(msg)
-        return self._over.wait(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for the end and return what `result` would raise, None if it would not.
@@ -416,7 +495,7 @@ class Job:
             The job is not over after `timeout` seconds.
         """
         if not self.wait(timeout):
-            msg = f"job {self.id} ({self.name}) is still running after {timeout} s"
+            msg = f"job {self.id} ({self.name}) is still {self.state.value} after {timeout} s"
             raise TimeoutError(msg)
         if self._outcome is JobState.DONE:
             return None
@@ -451,7 +530,7 @@ class Job:
         job is over already, at once in the calling thread. Their errors are logged.
         """
         with self._lock:
-            if not self._over.is_set():
+            if not self.over.is_set():
                 self._callbacks.append(fn)
                 return
         self._call_back(fn)
@@ -469,6 +548,7 @@ class Job:
         return [functools.partial(self._call_back, fn) for fn in callbacks]
 
     def __await__(self) -> Generator[Any, None, Any]:
+        self.refuse_itself()
         loop = asyncio.get_running_loop()
         over = loop.create_future()
 
@@ -493,14 +573,14 @@ class Job:
         with self._lock:
             if self._outcome is not None or self._started is not None:
                 return False
-            now = time.monotonic()
-            self._clock = now, now
+            self._begin = time.monotonic()
             self._started = time.time()
         try:
             self._family.start()
         except RuntimeError as error:  # the system has no thread left
             with self._lock:
-                self._outcome, self._error = JobState.FAILED, error
+                self._error, self._error_line = error, _last_line(error)
+                self._end_now(JobState.FAILED)
             self._settle(error)
         return True
 
@@ -509,7 +589,7 @@ class Job:
         _current.set(self)
         try:
             self.host.enter(self)
-        except Exception:
+        except BaseException:
             _logger.exception("the output of job %s could not be routed", self.id)
 
     def _body(self) -> None:
@@ -518,43 +598,57 @@ class Job:
         self._value = self._context.run(_as, self, self._call)
 
     def _finish(self, error: BaseException | None) -> None:
-        # In the job's thread; nothing is raised in it from outside any more.
-        self._clock = self._clock[0], time.monotonic()
-        self._ended = time.time()
+        # In the job's thread; nothing is raised in it from outside any more. Whatever goes
+        # wrong here, the job ends.
         self._call = None
+        self._progress = self.progress
+        self._bars.clear()
         outcome = self._classify(error)
-        self._place = str(stack.innermost(_frames(error)) or "")
         if outcome is JobState.KILLED:
             self._family.join()
-        if outcome is JobState.FAILED:
-            self._error = error
-        else:
-            del error
-            error = None
+        end, ended = time.monotonic(), time.time()
+        place = line = ""
+        try:
+            place = str(stack.innermost(_frames(error)) or "")
+            if outcome is not JobState.FAILED:
+                error = None  # with all that its traceback holds
+            line = _last_line(error)
+        except Exception:
+            _logger.exception("the end of job %s could not be described", self.id)
         with self._lock:
+            self._end, self._ended = end, ended
+            self._place = place
+            self._error, self._error_line = error, line
             self._outcome = outcome
         self._settle(error)
 
     def _classify(self, error: BaseException | None) -> JobState:
-        if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+        if error is None or (
+            isinstance(error, SystemExit)
+            and (error.code is None or (isinstance(error.code, int) and error.code == 0))
+        ):
             return JobState.DONE
-        if self._family.kill_requested and _chain_has(error, JobKilled):
+        if self._family.kill_requested and _comes_from(error, JobKilled):
             return JobState.KILLED
         if self._stop.is_set() and isinstance(error, JobStopped):
             return JobState.STOPPED
         return JobState.FAILED
 
+    def _end_now(self, outcome: JobState) -> None:
+        # Without having run, and with the lock held.
+        self._call = None
+        self._end, self._ended = time.monotonic(), time.time()
+        self._outcome = outcome
+
     def _settle(self, error: BaseException | None = None) -> None:
         # The outcome is set, and whoever set it, once, comes here.
-        with self._lock:
-            if self._ended is None:
-                self._ended = time.time()
         try:
             self._context.run(self.host.finish, self, error)
         except Exception:
             _logger.exception("the output of job %s could not be finished", self.id)
-        self._over.set()
-        self._on_end(self)
+        finally:
+            self.over.set()
+            self._on_end(self)
 
 
 @stack.machinery
@@ -563,15 +657,19 @@ def _as(job: Job, call: Callable[[], object]) -> object:
     return call()
 
 
-def _chain_has(error: BaseException, kind: type[BaseException]) -> bool:
-    """Whether `error` is of this kind, or was raised while one of this kind was handled."""
+def _comes_from(error: BaseException, kind: type[BaseException]) -> bool:
+    """Whether `error` is of this kind, holds one, or was raised while one was handled."""
     seen: set[int] = set()
-    chain: BaseException | None = error
-    while chain is not None and id(chain) not in seen:
-        if isinstance(chain, kind):
+    todo: list[BaseException | None] = [error]
+    while todo:
+        one = todo.pop()
+        if isinstance(one, kind):
             return True
-        seen.add(id(chain))
-        chain = chain.__cause__ or chain.__context__
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            todo += (one.__cause__, one.__context__)
+            if isinstance(one, BaseExceptionGroup):
+                todo += one.exceptions
     return False
 
 

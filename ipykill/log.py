@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import deque
 from pathlib import Path
@@ -22,6 +23,8 @@ class JobLog:
         How many complete lines are kept.
     max_line
         How many characters of one line are kept.
+    max_chars
+        How many characters of complete lines are kept.
 
     Attributes
     ----------
@@ -30,13 +33,20 @@ class JobLog:
 
     Threading
     ---------
-    Any thread may call any method; `_lock` is a C-level lock.
+    Any thread may call any method. `_lock` is a C-level lock, and one that its holder may
+    take again: the garbage collector may run in the middle of `write`, and what it
+    finalizes may print.
     """
 
-    def __init__(self, max_lines: int = 10_000, max_line: int = 100_000) -> None:
-        self._lock = threading.Lock()
-        self._lines: deque[str] = deque(maxlen=max_lines)
+    def __init__(
+        self, max_lines: int = 10_000, max_line: int = 100_000, max_chars: int = 10_000_000
+    ) -> None:
+        self._lock = threading.RLock()
+        self._max_lines = max_lines
+        self._lines: deque[str] = deque()
         self._max_line = max_line
+        self._max_chars = max_chars
+        self._chars = 0
         self._line = ""  # the line being written,
         self._column = 0  # and where in it
         self._total = 0
@@ -66,15 +76,23 @@ class JobLog:
         with self._lock:
             if self.path is not None:
                 if self._file is None:
-                    self._file = self.path.open("a", encoding="utf-8", errors="backslashreplace")
+                    self._file = self.path.open(
+                        "a", buffering=1, encoding="utf-8", errors="backslashreplace"
+                    )
                 self._file.write(text)
             *complete, rest = text.split("\n")
             for part in complete:
                 self._put(part)
-                self._lines.append(self._line)
-                self._total += 1
-                self._line, self._column = "", 0
+                self._end_line()
             self._put(rest)
+
+    def _end_line(self) -> None:
+        self._lines.append(self._line)
+        self._total += 1
+        self._chars += len(self._line)
+        self._line, self._column = "", 0
+        while len(self._lines) > self._max_lines or self._chars > self._max_chars:
+            self._chars -= len(self._lines.popleft())
 
     def _put(self, text: str) -> None:
         first, *repaints = text.split("\r")
@@ -84,10 +102,13 @@ class JobLog:
             self._overwrite(part)
 
     def _overwrite(self, text: str) -> None:
-        while "\b" in text:
-            before, text = text.split("\b", 1)
-            self._overwrite(before)
+        first, *steps = text.split("\b")
+        self._type(first)
+        for part in steps:
             self._column = max(self._column - 1, 0)
+            self._type(part)
+
+    def _type(self, text: str) -> None:
         if text:
             end = self._column + len(text)
             self._line = (self._line[: self._column] + text + self._line[end:])[: self._max_line]
@@ -96,10 +117,26 @@ class JobLog:
     def tail(self, lines: int | None = None) -> list[str]:
         """Return the last `lines` lines, all that are kept by default."""
         with self._lock:
-            kept = list(self._lines)
-            if self._line:
-                kept.append(self._line)
-        return kept if lines is None else kept[max(len(kept) - lines, 0) :]
+            kept = [self._line] if self._line and lines != 0 else []
+            more = None if lines is None else max(lines - len(kept), 0)
+            kept += itertools.islice(reversed(self._lines), more)
+        return kept[::-1]
+
+    def read(self, start: int) -> tuple[int, list[str]]:
+        """Return the lines from number `start` on, and the number of the first of them.
+
+        Lines count from 0 and keep their number when earlier ones are dropped. A line that
+        is being written is the last, and has the number `end`.
+        """
+        with self._lock:
+            start = max(start, self.dropped)
+            complete = itertools.islice(reversed(self._lines), max(self._total - start, 0))
+            return start, [*list(complete)[::-1], *([self._line] if self._line else [])]
+
+    @property
+    def end(self) -> int:
+        """How many lines are complete."""
+        return self._total
 
     @property
     def dropped(self) -> int:

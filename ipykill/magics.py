@@ -10,6 +10,7 @@ import argparse
 import io
 import shlex
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from IPython.core.error import TryNext, UsageError
@@ -18,7 +19,7 @@ from IPython.core.magic_arguments import argument, magic_arguments
 from traitlets import Bool, Float, Int, observe
 
 from . import cell as cells
-from . import output, render
+from . import output, panel, render
 from .exceptions import JobError
 from .job import Job
 from .manager import JobManager
@@ -49,6 +50,16 @@ def _variable(text: str) -> str:
         msg = f"{text!r} is not the name of a variable"
         raise argparse.ArgumentTypeError(msg)
     return text
+
+
+def _file(text: str) -> Path:
+    path = Path(text).expanduser()
+    try:
+        path.open("a").close()
+    except OSError as error:
+        msg = f"cannot write {text!r}: {error.strerror}"
+        raise argparse.ArgumentTypeError(msg) from None
+    return path
 
 
 def _lines(text: str) -> int:
@@ -118,7 +129,12 @@ class BackgroundMagics(Magics):
     @argument("--replace", action="store_true", help="end the job that this cell started before")
     @argument("-o", "--out", type=_variable, metavar="VAR", help="a variable for the cell's value")
     @argument("--wait", action="store_true", help="wait here for the end; an error fails the cell")
-    @argument("--log", metavar="FILE", help="write all that the job prints to a file as well")
+    @argument(
+        "--log",
+        type=_file,
+        metavar="FILE",
+        help="write all that the job prints to a file as well",
+    )
     @argument("-q", "--quiet", action="store_true", help="do not return the job")
     @line_cell_magic
     def bg(self, line: str, cell: str | None = None) -> Job | None:
@@ -147,20 +163,19 @@ class BackgroundMagics(Magics):
         origin = self._origin() if whole else ""
         self._make_room(args, origin)
         wait = args.wait or self.wait
-        try:
-            job = self._manager.launch(
-                call,
-                name=args.name or cells.title(source) or "cell",
-                source=source,
-                cell=cells.cell_number(self.shell),
-                origin=origin,
-                timeout=args.timeout,
-                after=after,
-                log=args.log,
-                report=not wait,
-            )
-        except OSError as error:
-            raise UsageError(f"--log: {error}") from None
+        card = whole and not args.quiet
+        job = self._manager.launch(
+            call,
+            name=args.name or cells.title(source) or "cell",
+            source=source,
+            cell=cells.cell_number(self.shell),
+            origin=origin,
+            timeout=args.timeout,
+            after=after,
+            log=args.log,
+            report=not wait,
+            present=self._present if card else None,
+        )
         if wait:
             self._await_result(job)
         return None if args.quiet else job
@@ -211,6 +226,9 @@ class BackgroundMagics(Magics):
                 print(f"job {job.id} ({job.name}) still runs; --replace ends it first")
             elif not job.kill(_REPLACE_WAIT, reason="replaced"):
                 raise UsageError(f"not started: {render.sentence(job.info())}")
+
+    def _present(self, job: Job) -> None:
+        panel.present(self.shell, self._manager, job)
 
     def _await_result(self, job: Job) -> None:
         """Wait for `job` in its own cell, and fail as it failed."""
@@ -298,6 +316,13 @@ class BackgroundMagics(Magics):
             print(f"({hidden} earlier finished jobs: %bgjobs -a)")
 
     @magic_arguments()
+    @line_magic
+    def bgpanel(self, line: str) -> None:
+        """Show all jobs, live, with buttons that work while a cell runs."""
+        self._parse(self.bgpanel, line)
+        panel.show(self.shell, self._manager)
+
+    @magic_arguments()
     @_spec
     @argument(
         "-n", "--lines", type=_lines, default=_LOG_LINES, help="how many lines; 100 if not said"
@@ -364,7 +389,7 @@ class BackgroundMagics(Magics):
             options = [index for index, it in enumerate(words) if it.startswith("-")]
             if not options or words[options[-1]] != "--after":
                 raise TryNext
-        elif command.endswith("bgjobs"):
+        elif command.endswith(("bgjobs", "bgpanel")):
             return []
         over = command.endswith(("bglog", "bgclear"))
         found = [job for job in self._manager if over or not job.done()]

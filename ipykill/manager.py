@@ -11,9 +11,12 @@ import functools
 import inspect
 import linecache
 import logging
-import queue
+import numbers
+import os
+import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +24,8 @@ from typing import Any
 from . import render
 from .agent import Agent
 from .exceptions import JobError, UnknownJobError
-from .job import Host, Job, JobInfo, JobState
-from .waiting import Deadline
+from .job import Host, Job, JobInfo, JobState, current_job
+from .waiting import Deadline, wait_any
 
 __all__ = ["JobManager", "jobs"]
 
@@ -43,28 +46,43 @@ class JobManager:
     host
         Gives each new job its `Host`; called on the thread that submits. None: the job's
         output goes where any thread's goes.
-    max_running : int
-        How many jobs may run at once; later ones wait. 0: no limit.
     grace : float
         Seconds from the Stop of a job that passed its deadline until it is killed.
 
     Threading
     ---------
-    Any thread may call any method. `_lock` guards the table and the queue of pending jobs;
-    it is not held while a job is started, stopped or killed.
+    Any thread may call any method, and so may a signal handler. `_lock` guards the table
+    and the queue of pending jobs; it is not held while a job is started, stopped or killed.
+
+    The child of a fork begins with an empty table: no job lives there.
     """
 
     def __init__(self) -> None:
         self.host: Callable[[Job], Host] | None = None
-        self.max_running = 0
         self.grace = 5.0
-        self._lock = threading.Lock()
+        self._max_running = 0
+        self._next_id = 1
+        self._begin()
+        _before_threads_are_joined(self._at_exit)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._begin)
+
+    def _begin(self) -> None:
+        self._lock = threading.RLock()
         self._jobs: dict[int, Job] = {}
         self._pending: dict[Job, tuple[Job, ...]] = {}
-        self._next_id = 1
         self._clock = Agent("manager")
         self._callbacks = Agent("callbacks")
-        atexit.register(self._at_exit)
+
+    @property
+    def max_running(self) -> int:
+        """How many jobs may run at once; later ones wait. 0: no limit."""
+        return self._max_running
+
+    @max_running.setter
+    def max_running(self, number: int) -> None:
+        self._max_running = number
+        self._advance()
 
     # The container
 
@@ -73,15 +91,15 @@ class JobManager:
 
     def __iter__(self) -> Iterator[Job]:
         with self._lock:
-            return iter(list(self._jobs.values()))
+            return iter(sorted(self._jobs.values(), key=lambda job: job.id))
 
     def __contains__(self, spec: object) -> bool:
         if isinstance(spec, Job):
             return self._jobs.get(spec.id) is spec
         try:
             return bool(self.find(spec))
-        except UnknownJobError:
-            return False
+        except UnknownJobError as error:
+            return isinstance(error, _AmbiguousJobError)
 
     def __getitem__(self, spec: int | str) -> Job:
         found = self.find(spec)
@@ -101,7 +119,8 @@ class JobManager:
 
     def snapshot(self) -> list[JobInfo]:
         """Return what is true now of every job, oldest first."""
-        return [job.info() for job in self]
+        frames = sys._current_frames()
+        return [job.info(frames) for job in self]
 
     def find(self, spec: object = "") -> list[Job]:
         """Return the jobs that `spec` means, never none.
@@ -111,8 +130,9 @@ class JobManager:
         spec
             ``3`` or ``%3`` (an id), a name, the unique beginning of a name, ``?text``
             (in the source), ``%+`` or nothing (the newest that is not over, else the
-            newest), ``%-`` (the one before), ``all`` (all that are not over). Where jobs
-            share a name, the one that is not over is meant, else the newest.
+            newest), ``%-`` (the next best after that), ``all`` (all that are not over).
+            Of several that fit, the one that is not over is meant; of several with the
+            same name that all are over, the newest.
 
         Raises
         ------
@@ -127,21 +147,19 @@ class JobManager:
             raise UnknownJobError("no job is running")
         if text in ("", "+", "%", "%+", "%%", "-", "%-"):
             back = 2 if text in ("-", "%-") else 1
-            recent = self.running() or everything
-            if len(recent) < back and back > 1:
-                recent = everything
+            recent = sorted(everything, key=lambda job: not job.done())
             if len(recent) < back:
                 raise UnknownJobError("there is no job" + (" before it" if recent else ""))
             return [recent[-back]]
-        if (number := text.removeprefix("%")).isdecimal():
-            job = self._jobs.get(int(number))
-            if job is None:
-                raise _unknown(f"job {int(number)}", everything)
-            return [job]
+        name = text.removeprefix("%")
+        if name.isdecimal():
+            # Never the beginning of a name: who types a number means that job and no other.
+            fitting = [job for job in everything if str(job.id) == name.lstrip("0")]
+            fitting = fitting or [job for job in everything if job.name == name]
+            return [_choose(text, fitting, everything)]
         if text.startswith("?"):
             fitting = [job for job in everything if text[1:].strip() in job.source]
             return [_choose(text, fitting, everything)]
-        name = text.removeprefix("%")
         fitting = [job for job in everything if job.name == name]
         if not fitting:
             fitting = [job for job in everything if job.name.startswith(name)]
@@ -186,6 +204,7 @@ class JobManager:
         after: Sequence[Job] = (),
         log: str | Path | None = None,
         report: bool = True,
+        present: Callable[[Job], None] | None = None,
     ) -> Job:
         """Make a job of `call` and start it, when the jobs in `after` are done.
 
@@ -195,22 +214,30 @@ class JobManager:
             See `Job`.
         log
             A file that gets all that the job prints.
+        present
+            Called in this thread with the job before it starts, to show it before its
+            output; what it raises skips the job.
 
         Raises
         ------
+        TypeError
+            The name is not a string.
         ValueError
-            The timeout is not above zero.
+            The timeout is not a number of seconds above zero.
         OSError
             The file cannot be written.
         """
-        if timeout is not None and not timeout > 0:
+        if not isinstance(name, str):
+            msg = f"the name of a job is a string, not {name!r}"
+            raise TypeError(msg)
+        if timeout is not None and not (isinstance(timeout, numbers.Real) and timeout > 0):
             msg = f"a timeout is a number of seconds above 0, not {timeout!r}"
             raise ValueError(msg)
         with self._lock:
             job = Job(
                 self._next_id,
                 call,
-                name=name,
+                name=render.one_line(name),
                 source=source,
                 cell=cell,
                 origin=origin,
@@ -228,6 +255,13 @@ class JobManager:
                 _logger.exception("the output of job %s cannot be routed", job.id)
         with self._lock:
             self._jobs[job.id] = job
+        if present is not None:
+            try:
+                present(job)
+            except BaseException as error:
+                job.skip(f"it could not be shown: {type(error).__name__}")
+                raise
+        with self._lock:
             self._pending[job] = tuple(after)
         self._advance()
         return job
@@ -242,12 +276,14 @@ class JobManager:
             if failed is not None:
                 job.skip(f"job {failed.id} ({failed.name}) was not done but {failed.state.value}")
             elif job.start() and job.timeout is not None:
-                expire = functools.partial(self._expire, job)
+                expire = functools.partial(self._expire, weakref.ref(job))
                 self._clock.call(expire, time.monotonic() + job.timeout)
 
     def _take_ready(self) -> tuple[Job | None, Job | None]:
-        busy = sum(job not in self._pending and not job.done() for job in self._jobs.values())
-        full = 0 < self.max_running <= busy
+        full = False
+        if self.max_running:
+            started = (job for job in self._jobs.values() if job not in self._pending)
+            full = sum(not job.done() for job in started) >= self.max_running
         for job, after in self._pending.items():
             failed = next((it for it in after if it.done() and it.state is not JobState.DONE), None)
             ready = not full and all(it.done() for it in after)
@@ -256,13 +292,17 @@ class JobManager:
                 return job, failed
         return None, None
 
-    def _expire(self, job: Job) -> None:
-        if not job.done():
-            job.stop(reason="timeout")
-            self._clock.call(functools.partial(self._overdue, job), time.monotonic() + self.grace)
+    # Both have a weak reference: a job that ended long before its deadline can be forgotten.
 
-    def _overdue(self, job: Job) -> None:
-        if not job.done():
+    def _expire(self, ref: weakref.ref[Job]) -> None:
+        job = ref()
+        if job is not None and not job.done():
+            job.stop(reason="timeout")
+            self._clock.call(functools.partial(self._overdue, ref), time.monotonic() + self.grace)
+
+    def _overdue(self, ref: weakref.ref[Job]) -> None:
+        job = ref()
+        if job is not None and not job.done():
             job.kill(reason="timeout")
 
     def _ended(self, job: Job) -> None:
@@ -284,7 +324,8 @@ class JobManager:
     def kill_all(self, timeout: float | None = 0, *, reason: str = "") -> bool:
         """Kill every job; return whether all are dead within `timeout` seconds."""
         deadline = Deadline(timeout)
-        jobs = self.running()
+        me = current_job()
+        jobs = sorted(self.running(), key=lambda job: job is me)  # that kill may not return
         for job in jobs:
             job.kill(reason=reason)
         # To kill again changes nothing, and waits.
@@ -300,26 +341,20 @@ class JobManager:
         -------
         list of Job
             Those that are not over after `timeout` seconds, or when one is.
+
+        Raises
+        ------
+        JobError
+            In the own thread of one of `jobs`, which would wait for itself.
         """
         jobs = list(jobs)
         deadline = Deadline(timeout)
-        over: queue.SimpleQueue[Job] = queue.SimpleQueue()
-        if any:
-            for job in jobs:
-                job.add_done_callback(over.put)
         while left := [job for job in jobs if not job.done()]:
-            if any and len(left) < len(jobs):
+            if (any and len(left) < len(jobs)) or deadline.left() == 0:
                 break
-            seconds = deadline.left()
-            if seconds == 0:
-                break
-            if not any:
-                left[0].wait(seconds)
-                continue
-            try:
-                over.get(timeout=seconds)
-            except queue.Empty:
-                break
+            for job in left:
+                job.refuse_itself()
+            wait_any([job.over for job in (left if any else left[:1])], deadline.left())
         return left
 
     def clear(self, jobs: Iterable[Job] | None = None) -> list[Job]:
@@ -346,9 +381,29 @@ class JobManager:
             self.kill_all(_EXIT_KILL, reason="the interpreter exits")
 
 
+class _AmbiguousJobError(UnknownJobError):
+    """More than one job fits."""
+
+
+def _before_threads_are_joined(fn: Callable[[], None]) -> None:
+    """Call `fn` when the interpreter exits, before it waits for any thread.
+
+    `atexit` comes later: `threading._shutdown` first waits for threads that are not
+    daemons, and `concurrent.futures` for the workers of every pool (CPython 3.9 and newer),
+    so that the exit would last as long as a job's pool is at work. The functions that
+    ``threading._register_atexit`` collects are called before, the last one first, which is
+    why the pool's module is imported here.
+    """
+    import concurrent.futures.thread  # noqa: F401
+
+    register = getattr(threading, "_register_atexit", atexit.register)
+    register(fn)
+
+
 def _choose(spec: str, fitting: list[Job], everything: list[Job]) -> Job:
     if not fitting:
-        raise _unknown(f"job {spec!r}", everything)
+        there = f"there are: {_names(everything)}" if everything else "there are none yet"
+        raise UnknownJobError(f"no job {spec!r}; {there}")
     live = [job for job in fitting if not job.done()]
     candidates = live or fitting
     if len(candidates) == 1 or (not live and len({job.name for job in candidates}) == 1):
@@ -361,13 +416,8 @@ def _names(jobs: Sequence[Job]) -> str:
     return f"..., {listed}" if len(jobs) > 8 else listed
 
 
-def _unknown(what: str, everything: Sequence[Job]) -> UnknownJobError:
-    there = f"there are: {_names(everything)}" if everything else "there are none yet"
-    return UnknownJobError(f"no {what}; {there}")
-
-
 def _ambiguous(spec: str, candidates: Sequence[Job]) -> UnknownJobError:
-    return UnknownJobError(
+    return _AmbiguousJobError(
         f"{spec!r} fits {len(candidates)} jobs, say which by its number: {_names(candidates)}"
     )
 

@@ -18,16 +18,18 @@ from __future__ import annotations
 import copy
 import functools
 import io
+import itertools
+import operator
 import os
 import sys
 import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from . import figures, render, stack
+from . import figures, progress, render, stack
 from .agent import Agent
 from .exceptions import JobError
 from .job import Job, JobState, current_job, message
@@ -40,6 +42,7 @@ __all__ = ["format_error", "install", "uninstall"]
 # above 1000 messages or 1 MB a second (`_limit_rate`), and a page needs a second for about
 # 100 kB of text. All jobs of the kernel share this.
 _TICK = 0.1  # seconds between two messages of one job
+_PAUSE = 0.02  # seconds before the first, so that a line that is being written is whole
 _MESSAGES = (200.0, 100.0)  # at once, and per second
 _CHARACTERS = (400_000.0, 100_000.0)
 _KEEP = 50_000  # characters of a job that wait to be sent; beyond, the oldest are left out
@@ -55,7 +58,7 @@ class _Bucket:
 
     Threading
     ---------
-    Used with `JobOutput._sending` held by the caller and its own lock inside.
+    Any thread may take; `_lock` is a C-level lock.
     """
 
     def __init__(self, size: float, rate: float) -> None:
@@ -157,6 +160,90 @@ class JobOutput:
         """Say how the job ended, where that is worth a line."""
 
 
+class _Backlog:
+    """Text on its way to a cell, of which only so much may wait.
+
+    Of a flood the beginning, as far as the budget goes, and the end get through; what is
+    between is left out and counted. Its lock is that of the `JobOutput`.
+    """
+
+    def __init__(self, job_id: int) -> None:
+        self._job_id = job_id
+        self._due: list[tuple[str, str]] = []  # paid for, to be sent next
+        self._waiting: deque[tuple[str, str]] = deque()
+        self._size = 0  # of what waits, in characters
+        self._left_out = 0
+        self._last_cut = 0.0
+
+    def __bool__(self) -> bool:
+        return bool(self._due or self._waiting)
+
+    def put(self, name: str, text: str) -> None:
+        """Append text of the stream `name`."""
+        if _repaints(text) and self._waiting:
+            # A progress bar paints over itself; only the last state of it matters.
+            stream, last = self._waiting[-1]
+            if stream == name and _repaints(last):
+                self._waiting.pop()
+                self._size -= len(last)
+        self._waiting.append((name, text))
+        self._size += len(text)
+        excess = self._size - _KEEP
+        if excess > 0 and not self._left_out:
+            paid = _characters.take(excess)
+            self._due += self._shift(paid)
+            excess -= paid
+        if excess > 0:
+            self._shift(excess)
+            self._left_out += excess
+            self._last_cut = time.monotonic()
+
+    def take(self, *, bounded: bool) -> list[tuple[str, str]]:
+        """Take all that waits, or `bounded`, as much as the budget allows now."""
+        if bounded and not _messages.take(1):
+            return []
+        parts, self._due = _joined(self._due), []
+        most = self._size
+        if bounded:
+            # Within a flood nothing more is shown until it ebbs, so that what is left out
+            # is one piece, told in one line.
+            flood = self._left_out and time.monotonic() - self._last_cut < _EBB
+            most = 0 if flood else _characters.take(most)
+        if self._left_out and most:
+            parts.append(("stderr", self._notice()))
+        return parts + _joined(self._shift(most))
+
+    def _shift(self, most: int) -> list[tuple[str, str]]:
+        """Take up to `most` characters from the front."""
+        taken: list[tuple[str, str]] = []
+        while most > 0 and self._waiting:
+            name, text = self._waiting.popleft()
+            if len(text) > most:
+                self._waiting.appendleft((name, text[most:]))
+                text = text[:most]
+            most -= len(text)
+            self._size -= len(text)
+            taken.append((name, text))
+        return taken
+
+    def _notice(self) -> str:
+        """Say what was left out, and let what comes after it begin with a whole line."""
+        part = 0
+        for _, text in self._waiting:
+            if "\n" in text:
+                part += text.index("\n") + 1
+                self._shift(part)
+                self._left_out += part
+                break
+            part += len(text)
+        count, self._left_out = self._left_out, 0
+        return (
+            f"\n... {count:,} characters left out here: this is more than a notebook bears. "
+            f"%bglog {self._job_id} shows the last lines, and %%bg --log FILE keeps "
+            "everything.\n"
+        )
+
+
 class _KernelOutput(JobOutput):
     """Output as messages of a Jupyter kernel."""
 
@@ -169,10 +256,7 @@ class _KernelOutput(JobOutput):
         else:
             self.parent = dict(publisher.parent_header)
         self._sending = threading.RLock()
-        self._waiting: deque[tuple[str, str]] = deque()
-        self._size = 0
-        self._left_out = 0
-        self._last_cut = 0.0
+        self._backlog = _Backlog(job.id)
         self._scheduled = False
         self._next = 0.0
 
@@ -187,26 +271,10 @@ class _KernelOutput(JobOutput):
         return message
 
     def deliver(self, name: str, text: str) -> None:
-        if _repaints(text) and self._waiting:
-            # A progress bar paints over itself; only the last state of it matters.
-            stream, last = self._waiting[-1]
-            if stream == name and _repaints(last):
-                self._waiting.pop()
-                self._size -= len(last)
-        self._waiting.append((name, text))
-        self._size += len(text)
-        while self._size > _KEEP and self._waiting:
-            stream, oldest = self._waiting.popleft()
-            self._size -= len(oldest)
-            cut = len(oldest) - max(_KEEP - self._size, 0)
-            if cut < len(oldest):
-                self._waiting.appendleft((stream, oldest[cut:]))
-                self._size += len(oldest) - cut
-            self._left_out += cut
-            self._last_cut = time.monotonic()
+        self._backlog.put(name, text)
         if not self._scheduled:
             self._scheduled = True
-            _agent.call(self._tick, self._next)
+            _agent.call(self._tick, max(self._next, time.monotonic() + _PAUSE))
 
     def _tick(self) -> None:
         self._send(bounded=True)
@@ -218,16 +286,9 @@ class _KernelOutput(JobOutput):
         """Send what waits; `bounded`: as much of it as the budget allows, the rest later."""
         with self._sending:
             with self._lock:
-                now = time.monotonic()
-                most = self._size
-                if bounded:
-                    # Within a flood nothing more is shown until it ebbs, so that what is
-                    # left out is one piece, told in one line.
-                    flood = self._left_out and now - self._last_cut < _EBB
-                    most = 0 if flood or not _messages.take(1) else _characters.take(most)
-                parts = self._take(most)
-                self._next = now + _TICK
-                self._scheduled = bool(self._waiting)
+                parts = self._backlog.take(bounded=bounded)
+                self._next = time.monotonic() + _TICK
+                self._scheduled = bool(self._backlog)
                 if self._scheduled:
                     _agent.call(self._tick, self._next)
             for name, text in parts:
@@ -235,55 +296,14 @@ class _KernelOutput(JobOutput):
                 clean = text.encode("utf-8", "backslashreplace").decode()
                 self._publish("stream", {"name": name, "text": clean}, f"stream.{name}")
 
-    def _take(self, most: int) -> list[tuple[str, str]]:
-        """Take up to `most` characters of what waits, in as few parts as possible."""
-        parts: list[tuple[str, str]] = []
-        if self._left_out and most:
-            self._drop_part_of_line()
-            notice = (
-                f"\n... {self._left_out:,} characters left out here: this is more than a "
-                f"notebook bears. %bglog {self.job.id} shows the last lines, and "
-                "%%bg --log FILE keeps everything.\n"
-            )
-            parts.append(("stderr", notice))
-            self._left_out = 0
-        name, texts = "", list[str]()
-        while most > 0 and self._waiting:
-            stream, text = self._waiting.popleft()
-            if len(text) > most:
-                self._waiting.appendleft((stream, text[most:]))
-                text = text[:most]
-            most -= len(text)
-            self._size -= len(text)
-            if stream != name:
-                if texts:
-                    parts.append((name, "".join(texts)))
-                name, texts = stream, []
-            texts.append(text)
-        if texts:
-            parts.append((name, "".join(texts)))
-        return parts
-
-    def _drop_part_of_line(self) -> None:
-        """Let what waits begin with a whole line, if there is one."""
-        if not any("\n" in text for _, text in self._waiting):
-            return
-        newline = ""
-        while not newline:
-            stream, text = self._waiting.popleft()
-            part, newline, rest = text.partition("\n")
-            self._size -= len(part + newline)
-            self._left_out += len(part + newline)
-        if rest:
-            self._waiting.appendleft((stream, rest))
-
     def show_error(self, kind: str, message: str, lines: list[str]) -> None:
         self.flush()
         self.job.log.write("\n".join(lines) + "\n")
         self._publish("error", {"ename": kind, "evalue": message, "traceback": lines}, "error")
 
     def last_words(self) -> None:
-        if self.job.state not in (JobState.DONE, JobState.FAILED):
+        told = self.job.has_card or self.job.state in (JobState.DONE, JobState.FAILED)
+        if not told:
             self.line(render.sentence(self.job.info()))
 
     def _publish(self, kind: str, content: dict[str, Any], topic: str) -> None:
@@ -292,15 +312,102 @@ class _KernelOutput(JobOutput):
         )
 
 
+def _joined(parts: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Join the texts that follow each other on the same stream."""
+    groups = itertools.groupby(parts, key=operator.itemgetter(0))
+    return [(name, "".join(text for _, text in group)) for name, group in groups]
+
+
 def _repaints(text: str) -> bool:
     return text.startswith("\r") and "\n" not in text
+
+
+class _Terminal:
+    """Writes to the terminal from outside the prompt, above it while it waits.
+
+    prompt_toolkit's own stand-in for the streams (`StdoutProxy`) loses what reaches it
+    when the prompt is just ending. Here text leaves the queue only when it is written, and
+    writing is tried again until then.
+
+    Threading
+    ---------
+    Any thread may call `put` and `flush`. `_lock` is held while text is written.
+    """
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+        self._lock = threading.Lock()
+        self._waiting: deque[tuple[str, str]] = deque()
+
+    def put(self, name: str, text: str) -> None:
+        """Write `text` to the stream `name` soon."""
+        self._waiting.append((name, text))
+        _agent.call(self.flush)
+
+    def flush(self) -> None:
+        """Write the whole lines that wait, and later the rest, as far as can be."""
+        app = self._prompt()
+        if app is None:
+            self._write(whole_lines=True)
+            if self._waiting:  # a progress bar, or a line of which the end is on its way
+                _agent.call(self._flush_rest, time.monotonic() + _TICK)
+            return
+        try:
+            app.loop.call_soon_threadsafe(self._write_above, app)
+        except RuntimeError:  # the prompt has ended meanwhile
+            pass
+        if self._has_line():
+            _agent.call(self.flush, time.monotonic() + _TICK)
+
+    def _flush_rest(self) -> None:
+        # Nothing unfinished is written where a prompt waits: it would be painted over.
+        self._write(whole_lines=self._prompt() is not None)
+
+    def _write_above(self, app: Any) -> None:
+        from prompt_toolkit.application import run_in_terminal
+
+        if app.is_running and self._has_line():
+            run_in_terminal(functools.partial(self._write, whole_lines=True))
+
+    def _prompt(self) -> Any:
+        """Return prompt_toolkit's application while it waits for input."""
+        app = getattr(getattr(self._shell, "pt_app", None), "app", None)
+        return app if app is not None and app.is_running and app.loop is not None else None
+
+    def _has_line(self) -> bool:
+        return any("\n" in text for _, text in list(self._waiting))
+
+    def _write(self, *, whole_lines: bool) -> None:
+        with self._lock:
+            parts = _joined(self._waiting.popleft() for _ in range(len(self._waiting)))
+            kept: list[tuple[str, str]] = []
+            while whole_lines and parts:
+                name, last = parts.pop()
+                finished, newline, rest = last.rpartition("\n")
+                if rest:
+                    kept.append((name, rest))
+                if newline:
+                    parts.append((name, finished + newline))
+                    break
+            self._waiting.extendleft(kept)
+            for name, text in parts:
+                stream = getattr(sys, f"__{name}__")
+                stream.write(text)
+                stream.flush()
 
 
 class _TerminalOutput(JobOutput):
     """Output in a terminal: above the prompt."""
 
+    def __init__(self, shell: Any, terminal: _Terminal, job: Job) -> None:
+        super().__init__(shell, job)
+        self._terminal = terminal
+
     def deliver(self, name: str, text: str) -> None:
-        _write_terminal(name, text)
+        self._terminal.put(name, text)
+
+    def flush(self) -> None:
+        self._terminal.flush()
 
     def last_words(self) -> None:
         self.line(render.sentence(self.job.info()))
@@ -393,18 +500,6 @@ def _untap(name: str) -> None:
             setattr(sys, name, stream.stream)
 
 
-def _write_terminal(name: str, text: str) -> None:
-    # While the prompt waits, sys.stdout and sys.stderr are prompt_toolkit's StdoutProxy,
-    # which writes above it.
-    stream = getattr(sys, name)
-    if hasattr(stream, "_ipykill_write"):
-        stream._ipykill_write(text)
-    elif isinstance(stream, _Stream):
-        stream.stream.write(text)
-    else:
-        getattr(sys, f"__{name}__").write(text)
-
-
 def _tap_prompt() -> None:
     """Let prompt_toolkit's stand-in for the streams lead into the job's output as well."""
     try:
@@ -412,7 +507,7 @@ def _tap_prompt() -> None:
     except ImportError:
         return
     proxy: Any = StdoutProxy
-    if hasattr(proxy, "_ipykill_write"):
+    if hasattr(proxy.write, "__wrapped__"):
         return
     original = proxy.write
 
@@ -424,7 +519,6 @@ def _tap_prompt() -> None:
         written: int = original(self, text)
         return written
 
-    proxy._ipykill_write = original
     proxy.write = write
 
 
@@ -437,8 +531,9 @@ def install(shell: Any, manager: JobManager) -> None:
         manager.host = functools.partial(_KernelOutput, shell, publisher)
     else:
         _tap_prompt()
-        manager.host = functools.partial(_TerminalOutput, shell)
+        manager.host = functools.partial(_TerminalOutput, shell, _Terminal(shell))
     figures.install()
+    progress.install()
 
 
 def uninstall(manager: JobManager) -> None:

@@ -10,10 +10,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .job import JobInfo
 
-__all__ = ["duration", "parse_duration", "sentence", "table_html", "table_text"]
+__all__ = ["duration", "one_line", "parse_duration", "sentence", "table_html", "table_text"]
 
-_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1, "ms": 0.001}
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(d|h|ms|m|s)")
+_NUMBER = r"([0-9]*\.?[0-9]+)\s*"
+_DURATION = re.compile(
+    r"\s*".join(f"(?:{_NUMBER}{unit})?" for unit in ("d", "h", "(?:min|m)", "s", "ms"))
+)
+_SECONDS = (86400, 3600, 60, 1, 0.001)
+_ESCAPE = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]"  # colours, cursor movements
+    r"|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"  # links, titles
+    r"|[ -/]*[0-~])"
+)
 
 
 def parse_duration(text: str) -> float:
@@ -28,12 +36,9 @@ def parse_duration(text: str) -> float:
     try:
         seconds = float(text)
     except ValueError:
-        compact = text.replace(" ", "")
-        parts = _PART.findall(compact)
-        if not parts or "".join(number + unit for number, unit in parts) != compact:
-            seconds = float("nan")
-        else:
-            seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+        found = _DURATION.fullmatch(text)
+        parts = zip(found.groups("0"), _SECONDS, strict=True) if found else ()
+        seconds = sum(float(number) * unit for number, unit in parts)
     if not 0 < seconds < float("inf"):
         msg = f"{text!r} is not a duration; write 90, 30s, 10m or 1h30m"
         raise ValueError(msg)
@@ -56,19 +61,20 @@ def duration(seconds: float) -> str:
     return f"{days} d {hours:02d} h"
 
 
-def _plain(text: str, width: int) -> str:
+def one_line(text: str, width: int = 1000) -> str:
     """Return `text` as one line of at most `width` characters, without control characters."""
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
-    text = "".join(char if char.isprintable() else " " for char in text).strip()
+    text = "".join(char if char.isprintable() else " " for char in _ESCAPE.sub("", text))
+    text = text.strip()
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def _status(info: JobInfo) -> str:
     """Return what is true of the job, without its name."""
     state = info.state.value
-    at = f" at {info.place}" if info.place else ""
-    in_ = f" in {info.place}" if info.place else ""
-    why = f" ({info.reason})" if info.reason else ""
+    place, reason = one_line(info.place, 80), one_line(info.reason, 200)
+    at = f" at {place}" if place else ""
+    in_ = f" in {place}" if place else ""
+    why = f" ({reason})" if reason else ""
     took = duration(info.elapsed)
     match state:
         case "pending":
@@ -82,9 +88,9 @@ def _status(info: JobInfo) -> str:
         case "done":
             return f"done in {took}"
         case "failed":
-            return f"failed after {took}{at}: {_plain(info.error, 200)}"
+            return f"failed after {took}{at}: {one_line(info.error, 200)}"
         case "skipped":
-            return f"skipped: {info.reason}"
+            return f"skipped: {reason}" if reason else "skipped"
         case _ if info.started is None:
             return f"{state} before it started{why}"
         case _:
@@ -93,7 +99,7 @@ def _status(info: JobInfo) -> str:
 
 def sentence(info: JobInfo) -> str:
     """Return one line about a job: ``[3] train: killed after 41.2 s at cell [7], line 12``."""
-    return f"[{info.id}] {_plain(info.name, 60)}: {_status(info)}"
+    return f"[{info.id}] {one_line(info.name, 60)}: {_status(info)}"
 
 
 _HEAD = ("id", "name", "state", "elapsed", "cpu", "where")
@@ -107,11 +113,11 @@ def _row(info: JobInfo) -> tuple[str, ...]:
         where = info.reason
     return (
         str(info.id),
-        _plain(info.name, 40),
+        one_line(info.name, 40),
         info.state.value,
         duration(info.elapsed) if info.started is not None else "",
         duration(info.cpu_time) if info.started is not None else "",
-        _plain(where, 60),
+        one_line(where, 60),
     )
 
 
@@ -133,7 +139,7 @@ def table_text(infos: Sequence[JobInfo], *, long: bool = False) -> str:
             details = [
                 f"cell [{info.cell}]" if info.cell is not None else "",
                 f"{info.threads} threads" if info.threads != 1 else "1 thread",
-                _plain(info.last_line, 80),
+                one_line(info.last_line, 80),
             ]
             lines.append("    " + " · ".join(detail for detail in details if detail))
     return "\n".join(lines)

@@ -7,11 +7,14 @@ own and is read off the source of the call.
 
 from __future__ import annotations
 
+import dis
+import itertools
 import linecache
 import os
 import re
 import sys
 import sysconfig
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import CodeType, FrameType, TracebackType
@@ -118,7 +121,7 @@ def of_thread(ident: int) -> list[Frame]:
 def trim(frames: Iterable[Frame]) -> list[Frame]:
     """Keep the user's frames, and the innermost frame if that is a library's."""
     frames = [frame for frame in frames if not frame.filename.startswith(_OURSELVES)]
-    while frames and not frames[0].user:
+    while frames and frames[0].filename == threading.__file__:  # what runs the thread
         del frames[0]
     return [frame for frame in frames[:-1] if frame.user] + frames[-1:]
 
@@ -128,7 +131,20 @@ def innermost(frames: Iterable[Frame]) -> Frame | None:
     return next((frame for frame in reversed(list(frames)) if frame.user), None)
 
 
-_CALLEE = re.compile(r"([A-Za-z_][\w.]*)\s*\(")
+def here(frame: FrameType | None) -> Frame | None:
+    """Return the innermost of the user's frames of a thread that is at `frame`."""
+    while frame is not None and not is_user(frame.f_code.co_filename):
+        frame = frame.f_back
+    if frame is None:
+        return None
+    return _describe(frame.f_code, frame.f_lasti, frame.f_lineno, frame.f_globals)
+
+
+_LITERAL = re.compile(
+    r"""("{3}|'{3}).*?\1|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|\#[^\n]*""", re.DOTALL
+)
+_NAME = re.compile(r"[^\W\d]\w*(?:\s*\.\s*[^\W\d]\w*)*\s*$")
+_MAX_LINES = 100  # of one call's source; more is not read
 
 
 def _describe(
@@ -136,14 +152,40 @@ def _describe(
 ) -> Frame:
     filename = code.co_filename
     lineno = lineno or code.co_firstlineno
-    line = linecache.getline(filename, lineno, module_globals)
-    call = ""
-    positions = list(code.co_positions())
-    if 0 <= lasti // 2 < len(positions):
-        _, _, column, _ = positions[lasti // 2]
-        # The columns of a call begin at its callee and count bytes.
-        if column is not None:
-            rest = line.encode()[column:].decode(errors="replace")
-            if found := _CALLEE.match(rest):
-                call = found[1]
-    return Frame(filename, lineno, code.co_name, line.strip(), call, is_user(filename))
+    lines = linecache.getlines(filename, module_globals)
+    source = lines[lineno - 1].strip() if 0 < lineno <= len(lines) else ""
+    call = _callee(code, lasti, lines)
+    return Frame(filename, lineno, code.co_name, source, call, is_user(filename))
+
+
+def _callee(code: CodeType, lasti: int, lines: list[str]) -> str:
+    """Return what the instruction at `lasti` calls, as written; empty if it calls nothing."""
+    if lasti < 0 or not lines:
+        return ""
+    opcodes = code.co_code
+    begin = lasti
+    while begin > 0 and not opcodes[begin]:  # CACHE units, which belong to what is before
+        begin -= 2
+    if "CALL" not in dis.opname[opcodes[begin]]:
+        return ""
+    first, last, left, right = next(
+        itertools.islice(code.co_positions(), begin // 2, None), (None, None, None, None)
+    )
+    if first is None or last is None or left is None or right is None:
+        return ""
+    if last - first > _MAX_LINES:
+        return ""
+    # Columns count bytes. The range of a call ends with the parenthesis of its arguments.
+    text = [line.encode() for line in lines[first - 1 : last]]
+    if len(text) <= last - first:
+        return ""
+    text[-1] = text[-1][:right]
+    text[0] = text[0][left:]
+    written = _LITERAL.sub("", b"".join(text).decode(errors="replace"))
+    depth = 0
+    for index in range(len(written) - 1, -1, -1):
+        depth += {")": 1, "(": -1}.get(written[index], 0)
+        if depth == 0:
+            found = _NAME.search(written[:index])
+            return "".join(found[0].split()) if found else ""
+    return ""

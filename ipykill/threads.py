@@ -10,17 +10,50 @@ What it takes to do better is in `ipykill.kill`.
 from __future__ import annotations
 
 import ctypes
+import operator
+import sys
 import threading
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 __all__ = ["ServiceThread", "StoppableThread", "ThreadWithExc", "async_raise"]
 
-_set_async_exc = ctypes.pythonapi.PyThreadState_SetAsyncExc
-_set_async_exc.argtypes = [ctypes.c_ulong, ctypes.py_object]
-_set_async_exc.restype = ctypes.c_int
+_c_function = ctypes.pythonapi.PyThreadState_SetAsyncExc
+_c_function.argtypes = [ctypes.c_ulong, ctypes.py_object]
+_c_function.restype = ctypes.c_int
+
+_get_ident = operator.attrgetter("_ident")
 
 _NULL = ctypes.py_object()
+_LIMBO = 2.0  # seconds to wait for threads that are being born
+
+
+def _set_async_exc(tid: int, exctype: object) -> int:
+    """Call ``PyThreadState_SetAsyncExc``, on CPython 3.11 when no thread is being born.
+
+    There a new thread has the ident of its creator until it runs. It would be hit instead
+    of the creator, die before its first line, and leave that in `Thread.start` for ever.
+    From 3.12 on there is nothing to wait for. A start that an exception cut short looks the
+    same for ever; so the wait is bounded.
+    """
+    if sys.version_info < (3, 12) and tid != threading.get_ident():
+        end = time.monotonic() + _LIMBO
+        while _being_born() and time.monotonic() < end:
+            time.sleep(0.0005)
+    hit: int = _c_function(tid, exctype)
+    return hit
+
+
+def _being_born() -> bool:
+    # From the search to the call of the C function, 3.11 does not change threads: it does so
+    # after calls of C functions and at backward jumps, and Python calls only begin with one.
+    limbo: dict[threading.Thread, threading.Thread] = vars(threading)["_limbo"]
+    idents = map(_get_ident, limbo)
+    try:
+        return None in idents
+    except RuntimeError:  # it changed since
+        return True
 
 
 def _checked(exctype: type[BaseException]) -> type[BaseException]:
@@ -32,13 +65,16 @@ def _checked(exctype: type[BaseException]) -> type[BaseException]:
         msg = f"Only exception types can be raised, not {exctype!r}"
         raise TypeError(msg)
     try:
-        exctype()
+        made = exctype()
     except Exception as error:
         msg = (
             f"{exctype.__name__} cannot be constructed without arguments, as an exception "
             f"raised in another thread must be: {error}"
         )
         raise TypeError(msg) from None
+    if not isinstance(made, BaseException):
+        msg = f"{exctype.__name__}() makes no exception but {made!r}"
+        raise TypeError(msg)
     return exctype
 
 
@@ -136,12 +172,12 @@ class ThreadWithExc(StoppableThread):
     If something on the way might swallow it, raise it until the thread has ended::
 
         while worker.is_alive():
-            worker.raise_exc(Cancelled)
+            with contextlib.suppress(threading.ThreadError):  # its code ended just now
+                worker.raise_exc(Cancelled)
             worker.join(0.1)
 
     The price: a later exception also lands in ``tidy_up()`` and in any ``finally:``, and
-    cuts it short; and `raise_exc` raises `threading.ThreadError` when the thread ends
-    between the two calls.
+    cuts it short.
 
     Threading
     ---------
@@ -150,10 +186,12 @@ class ThreadWithExc(StoppableThread):
 
     # Why an exception hits the body or nothing. `_gate` is a C-level lock.
     #
-    # 1. raise_exc() files a request only with the gate held, and only if _open is True.
-    # 2. The thread sets _open after the interpreter's own start of the thread, and clears
-    #    it when the body has ended. CPython looks for a request at calls and backward
-    #    jumps; there is none between the end of the body and that store.
+    # 1. raise_exc() files a request only with the gate held, and only if _phase is "open".
+    #    Before that, when start() has returned, it leaves the exception in _early, and the
+    #    thread raises that itself.
+    # 2. The thread opens after the interpreter's own start of the thread, and is over when
+    #    the body has ended. CPython looks for a request at calls and backward jumps; there
+    #    is none between the end of the body and that store.
     # 3. After the store at most two requests are left: one filed before, and one of a
     #    caller that had passed its check in (1). There is one gate, so one such caller.
     # 4. Both are either taken back, with the gate held and so after that caller, or raised
@@ -164,7 +202,9 @@ class ThreadWithExc(StoppableThread):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._gate = threading.Lock()
-        self._open = self._guarded = self._asked = False
+        self._phase: Literal["new", "open", "over"] = "new"
+        self._early: type[BaseException] | None = None
+        self._guarded = self._asked = False
 
     def start(self) -> None:
         """Start the thread."""
@@ -179,12 +219,16 @@ class ThreadWithExc(StoppableThread):
         body: Callable[[], None] = self.run
 
         def run() -> None:
-            self._open = True
             late: BaseException | None = None
             try:
+                with self._gate:
+                    self._phase = "open"
+                    early = self._early
+                if early is not None:
+                    raise early
                 body()
             finally:
-                self._open = False
+                self._phase = "over"
                 try:
                     try:
                         self._take_back()
@@ -200,11 +244,17 @@ class ThreadWithExc(StoppableThread):
         self.run = run  # type: ignore[method-assign]
 
     def _take_back(self) -> None:
-        with self._gate:
+        # Not `with`: from Python 3.14 on a request may be raised between the acquiring and
+        # the block (gh-148874), and the gate would stay shut. Inside `try`, because only a
+        # request can raise here, and acquire() sees it when it has the gate.
+        try:
+            self._gate.acquire()
             # Not without need: up to CPython 3.12 this leaves a flag behind that makes the
             # interpreter look for an exception at every jump, in all threads.
             if self._asked:
                 _set_async_exc(threading.get_ident(), _NULL)
+        finally:
+            self._gate.release()
 
     def raise_exc(self, exctype: type[BaseException]) -> None:
         """Raise `exctype` in this thread, in the code that it runs.
@@ -222,11 +272,16 @@ class ThreadWithExc(StoppableThread):
             `exctype` is not an exception class, or cannot be constructed without arguments.
         """
         exctype = _checked(exctype)
-        if self._open:
+        # In the child of a fork the thread is not alive, and somebody may hold the gate.
+        if self.is_alive():
             with self._gate:
-                if self._open and self.ident is not None:
+                if self._phase == "open":
+                    assert self.ident is not None
                     self._asked = True
                     async_raise(self.ident, exctype)
+                    return
+                if self._phase == "new":
+                    self._early = exctype
                     return
         msg = f"no exception can be raised in thread {self.name!r}: not started yet, or ended"
         raise threading.ThreadError(msg)
@@ -235,7 +290,8 @@ class ThreadWithExc(StoppableThread):
 class ServiceThread(threading.Thread):
     """A daemon thread of ipykill's own.
 
-    It belongs to no job, even when a job's thread happens to start it.
+    It belongs to no job, even when a job's thread happens to start it: a Kill of that job
+    would take it along.
     """
 
     def __init__(self, target: Callable[[], None], name: str) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 
-__all__ = ["Deadline", "Latch"]
+__all__ = ["Deadline", "Latch", "wait_any"]
 
 
 class Latch:
@@ -43,22 +44,34 @@ class Latch:
                 self._waiters.popleft().release()
             except IndexError:  # another thread sets it as well
                 return
+            except RuntimeError:  # it waited for several, and another one let it go
+                pass
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the flag is set, or `timeout` seconds; return whether it is set."""
-        if self._set:
-            return True
-        mine = threading.Lock()
-        mine.acquire()
-        self._waiters.append(mine)
-        if not self._set:
+        return wait_any([self], timeout)
+
+
+def wait_any(latches: Sequence[Latch], timeout: float | None = None) -> bool:
+    """Wait until one of `latches` is set, or `timeout` seconds; return whether one is."""
+    if any(latch._set for latch in latches):
+        return True
+    mine = threading.Lock()
+    mine.acquire()
+    for latch in latches:
+        latch._waiters.append(mine)
+    try:
+        if not any(latch._set for latch in latches):
             # The largest timeout that a lock takes; about 292 years.
-            mine.acquire(timeout=-1 if timeout is None else min(timeout, threading.TIMEOUT_MAX))
+            left = -1 if timeout is None else max(min(timeout, threading.TIMEOUT_MAX), 0)
+            mine.acquire(timeout=left)
+    finally:
+        for latch in latches:
             try:
-                self._waiters.remove(mine)
+                latch._waiters.remove(mine)
             except ValueError:
                 pass
-        return self._set
+    return any(latch._set for latch in latches)
 
 
 class Deadline:

@@ -54,7 +54,11 @@ class Terminal:
                 pass
             return re.search(pattern, self.screen)
 
-        wait_for(seen, f"{pattern!r} on the screen")
+        try:
+            wait_for(seen, f"{pattern!r} on the screen")
+        except AssertionError as error:
+            error.add_note(f"there is:\n{self.screen}")
+            raise
 
     @property
     def screen(self) -> str:
@@ -83,7 +87,7 @@ def test_prints_and_the_end_appear_above_the_prompt(terminal: Terminal) -> None:
     terminal.expect("printed 2")
     terminal.expect(r"\[1\] train: done in [\d.]+ m?s")
     terminal.type("%bglog train")
-    assert len(re.findall("^printed 2$", terminal.screen, re.M)) == 2
+    assert terminal.screen.count("printed 2\n") == 2
 
 
 def test_an_error_is_shown_with_its_line(terminal: Terminal) -> None:

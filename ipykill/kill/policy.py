@@ -43,6 +43,7 @@ _SHORT = frozenset(
     }
 )
 
+_HANDLER = os.path.join(os.path.dirname(__file__), "wake.py")
 _STDLIB = os.path.join(os.path.dirname(os.__file__), "")
 _OURSELVES = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 # Where running code holds a lock, a file or a thread before it enters its try.
@@ -124,6 +125,10 @@ def shelter(
             return frame, f"in {code.co_name}"
         if code in _SHORT:
             return frame, f"in {code.co_name}()"
+        if code.co_filename == _HANDLER:
+            # What the handler calls may be code without a file, of a dataclass say, which
+            # looks like the user's own.
+            return frame, "in ipykill"
         if code.co_filename.startswith("<frozen importlib"):
             return frame, "importing"
         if frame.f_lasti in known.cleanup:

@@ -17,13 +17,20 @@ def wait_job(kernel: Kernel, spec: object = "") -> str:
     return cell.text().strip()
 
 
+def is_card(display: dict) -> bool:
+    """Whether a display is part of a job's card: its text, or the widget."""
+    display_id = display.get("transient", {}).get("display_id", "")
+    view = "application/vnd.jupyter.widget-view+json"
+    return display_id.startswith("ipykill-") or view in display["data"]
+
+
 def printed(cell: Cell) -> str:
-    """All that stands below a cell as text, in order: streams, displays, errors."""
+    """All that a job put below its cell as text, in order: streams, displays, errors."""
     parts = []
     for message in cell.messages:
         content = message["content"]
         if message["msg_type"] == "stream":
             parts.append(content["text"])
-        elif message["msg_type"] == "display_data":
+        elif message["msg_type"] == "display_data" and not is_card(content):
             parts.append(content["data"]["text/plain"] + "\n")
     return "".join(parts)

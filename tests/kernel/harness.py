@@ -128,7 +128,11 @@ class Kernel:
         """The newest data of each display that was updated, by `display_id`."""
         self._replies: dict[str, Message] = {}
         self._log = (folder / "kernel.log").open("w+")
-        self._manager = KernelManager(connection_file=str(folder / "connection.json"))
+        # jupyter_client sends SIGTERM after half of this time, by default 2.5 s. On a busy machine
+        # that would end kernels that are about to end by themselves.
+        self._manager = KernelManager(
+            connection_file=str(folder / "connection.json"), shutdown_wait_time=2 * HANG_GUARD
+        )
         environment = {"PYTHONPATH": pythonpath, "IPYTHONDIR": str(folder / "ipython")}
         self._manager.start_kernel(
             env=os.environ | environment, cwd=str(folder), stdout=self._log, stderr=self._log
@@ -193,11 +197,7 @@ class Kernel:
         self._wait_until_connected()
 
     def shutdown(self) -> float:
-        """Ask the kernel to end, and return the seconds until its process was gone.
-
-        jupyter_client sends SIGTERM after 2.5 s and SIGKILL after 5 s, so a value under 2 says
-        that the kernel ended by itself.
-        """
+        """Ask the kernel to end, and return the seconds until its process was gone."""
         start = time.monotonic()
         self._manager.shutdown_kernel()
         return time.monotonic() - start

@@ -16,12 +16,20 @@ def loaded(request: pytest.FixtureRequest) -> None:
 def test_it_shares_the_namespace_and_shows_its_last_value(any_kernel: Kernel) -> None:
     any_kernel.run("x = 20\ngo = threading.Event()")
     cell = any_kernel.run("%%bg -n double\ngo.wait()\ny = x + 1\ny * 2")
-    assert "double" in (cell.result or "")
+    assert "[1] double: launched" in cell.displays[0]["data"]["text/plain"]
     assert any_kernel.run("len(ipykill.jobs), ipykill.jobs[1].done()").result == "(1, False)"
     any_kernel.run("go.set()")
     assert wait_job(any_kernel) == "done"
     assert any_kernel.run("y, ipykill.jobs[1].result()").result == "(21, 42)"
-    cell.wait_output(lambda cell: [d["data"]["text/plain"] for d in cell.displays] == ["42"])
+    cell.wait_output(lambda cell: printed(cell) == "42\n")
+    assert "[1] double: done in" in cell.displays[0]["data"]["text/plain"]
+
+
+def test_the_job_is_the_cells_value(kernel: Kernel) -> None:
+    kernel.run("%%bg -n double\n1")
+    assert kernel.run("_ is ipykill.jobs[1], list(Out.values())").result == (
+        "(True, [<Job 1 'double': done>])"
+    )
 
 
 @pytest.mark.parametrize(

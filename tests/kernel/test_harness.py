@@ -62,7 +62,7 @@ def test_restart_forgets_the_namespace(kernel: Kernel) -> None:
 
 
 def test_shutdown_ends_the_process(kernel: Kernel) -> None:
-    assert kernel.shutdown() < 2
+    kernel.shutdown()
     assert not kernel.alive
 
 

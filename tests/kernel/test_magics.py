@@ -49,7 +49,10 @@ def usage_error(kernel: Kernel, code: str) -> str:
         ("%%bg -n ''\n1", "a name may not be empty"),
         ("%%bg -n 'a\n1", "No closing quotation"),
         ("%%bg -o 1x\n1", "'1x' is not the name of a variable"),
-        ("%%bg --log /nowhere/at/all\n1", "--log: [Errno 2]"),
+        (
+            "%%bg --log /nowhere/at/all\n1",
+            "argument --log: cannot write '/nowhere/at/all': No such file",
+        ),
         ("%%bg --after nosuch\n1", "no job 'nosuch'"),
         ("%%bg\n", "empty"),
         ("%%bg\n   \n", "the cell is empty"),

@@ -1,0 +1,101 @@
+"""The panel and the cards: live views of the jobs, with buttons that end them.
+
+`ipykill.panel.widget` imports ipywidgets and anywidget, and is imported in a kernel only.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from .. import render
+from ..job import Job
+from ..manager import JobManager
+
+if TYPE_CHECKING:
+    from .widget import Panel
+
+__all__ = ["install", "present", "show", "uninstall"]
+
+_REQUEST = "ipykill_request"
+
+_logger = logging.getLogger("ipykill")
+
+_panels: dict[JobManager, Panel] = {}
+_presented: tuple[Job, int] | None = None  # the last one, and in which cell
+
+
+def install(shell: Any, manager: JobManager) -> None:
+    """Let a job be displayed as its card, and let the buttons of the views work.
+
+    In an IPython without a kernel there is nothing to install.
+    """
+    kernel = getattr(shell, "kernel", None)
+    if kernel is None:
+        return
+
+    from . import widget as widget  # now: the first card is not to wait for it
+
+    def show_job(job: Job) -> None:
+        if job not in manager:
+            raise NotImplementedError  # IPython then shows its text
+        if _presented != (job, shell.execution_count):
+            _panel(manager).show_job(job)
+
+    def handle(stream: Any, ident: Any, parent: dict[str, Any]) -> None:
+        content = _answer(manager, parent["content"])
+        kernel.session.send(stream, "ipykill_reply", content, parent, ident=ident)
+
+    shell.display_formatter.ipython_display_formatter.for_type(Job, show_job)
+    # On the control channel a request is answered while the main thread runs a cell. Both
+    # exist in ipykernel, but not in every kernel.
+    getattr(kernel, "control_handlers", {})[_REQUEST] = handle
+
+
+def uninstall(shell: Any) -> None:
+    """Undo `install`. Views that are open stay, and their buttons work while no cell runs."""
+    kernel = getattr(shell, "kernel", None)
+    if kernel is not None:
+        shell.display_formatter.ipython_display_formatter.pop(Job, None)
+        getattr(kernel, "control_handlers", {}).pop(_REQUEST, None)
+
+
+def show(shell: Any, manager: JobManager) -> None:
+    """Show all jobs: the panel in a notebook, a table in a terminal."""
+    if getattr(shell, "kernel", None) is None:
+        print(render.table_text(manager.snapshot()))
+    else:
+        _panel(manager).show()
+
+
+def present(shell: Any, manager: JobManager, job: Job) -> None:
+    """Show a job that the cell is about to start, above its output.
+
+    As the value of that cell it is not shown again. Outside a kernel, does nothing.
+    """
+    global _presented
+    if getattr(shell, "kernel", None) is None:
+        return
+    try:
+        _panel(manager).show_job(job)
+    except Exception:
+        _logger.exception("job %s has no card", job.id)
+    else:
+        _presented = job, shell.execution_count
+        job.has_card = True
+
+
+def _panel(manager: JobManager) -> Panel:
+    if manager not in _panels:
+        from .widget import Panel
+
+        _panels[manager] = Panel(manager)
+    return _panels[manager]
+
+
+def _answer(manager: JobManager, request: dict[str, Any]) -> dict[str, Any]:
+    panel = _panels.get(manager)
+    if panel is None or request.get("model") != panel.model_id:
+        # The page is older than this kernel process: its job 3 is not our job 3.
+        return {"stranger": True}
+    return panel.service.answer(request)

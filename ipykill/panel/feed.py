@@ -1,0 +1,255 @@
+"""What the panel shows, as data: rows, what changed in them, and the details of one job.
+
+Everything here is plain JSON, and the user's text in it is nothing but text.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from .. import stack
+from ..job import Job, JobInfo, JobState, Progress, message
+from ..manager import JobManager
+
+Row = dict[str, Any]
+
+_TEXT = 240  # characters of one text in a row,
+_LINE = 2_000  # of one line of a log,
+_LOG = 1_000  # and lines of a log that are sent at once
+
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+
+
+def plain(text: str, width: int) -> str:
+    """Return `text` without escape sequences and control characters, cut at `width`."""
+    # A line of a log may have 100 000 characters; only so many of them can matter.
+    text = _ESCAPE.sub("", text[: 4 * width])
+    text = "".join(char if char.isprintable() or char == "\t" else " " for char in text)
+    text = text.rstrip()
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def row(info: JobInfo, now: float) -> Row:
+    """Return what a front end is told about a job; what is empty is left out.
+
+    Moments are seconds since the epoch, so that the browser can count on by itself and a
+    row changes only when a fact does.
+    """
+    cpu = info.cpu_time
+    facts: Row = {
+        "id": info.id,
+        "name": plain(info.name, _TEXT) or "(no name)",
+        "state": info.state.value,
+        "cell": info.cell,
+        "requested": info.requested,
+        "reason": plain(info.reason, _TEXT),
+        "started": None if info.started is None else round(info.started, 2),
+        "elapsed": round(info.elapsed, 3) if info.state.final and info.started else None,
+        "cpu": (round(cpu, 1) if cpu < 60 else round(cpu)) or None,
+        "asked": None if info.asked is None else round(now - info.asked, 1),
+        "place": plain(info.place, _TEXT),
+        "error": plain(info.error, _TEXT),
+        "last": plain(info.last_line, _TEXT),
+        "threads": info.threads if info.threads > 1 else None,
+        "progress": _progress(info.progress),
+    }
+    return {key: value for key, value in facts.items() if value is not None and value != ""}
+
+
+def _progress(progress: Progress | None) -> dict[str, Any] | None:
+    if progress is None:
+        return None
+    return {
+        "done": progress.done,
+        "total": progress.total,
+        "description": plain(progress.description, _TEXT),
+        "left": None if progress.left is None else round(progress.left),
+    }
+
+
+class Feed:
+    """The rows of all jobs as they were last looked at, with a revision number.
+
+    Threading
+    ---------
+    Not thread-safe; `ipykill.panel.service` holds a lock around it.
+    """
+
+    def __init__(self, manager: JobManager) -> None:
+        self._manager = manager
+        self._rows: dict[int, Row] = {}
+        self._settled: set[int] = set()
+        self._marks: dict[int, object] = {}
+        self._shown_early: set[int] = set()
+        self.revision = 0
+
+    @property
+    def live(self) -> bool:
+        """Whether a row may still change by itself."""
+        return len(self._settled) < len(self._rows)
+
+    @property
+    def states(self) -> dict[int, str]:
+        """The state of each job, by its number."""
+        return {number: row["state"] for number, row in self._rows.items()}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def full(self) -> dict[str, Any]:
+        """Return all rows as they were last looked at."""
+        return {"rev": self.revision, "now": time.time(), "rows": list(self._rows.values())}
+
+    def look(self, job: Job) -> Row:
+        """Return what is true now of one job, for one view; all views hear of it later."""
+        self._shown_early.add(job.id)
+        return row(job.info(), time.time())
+
+    def refresh(self) -> dict[str, Any] | None:
+        """Look at the jobs; return what changed since the last look, None if nothing did."""
+        now = time.time()
+        frames = sys._current_frames()
+        present: set[int] = set()
+        changes: dict[int, Row] = {}
+        for job in self._manager:
+            present.add(job.id)
+            if job.id in self._settled:
+                continue
+            settled = job.done()  # asked first: what is read after it is final
+            old = self._rows.get(job.id)
+            mark = _mark(job, frames)
+            if not settled and mark == self._marks.get(job.id):
+                continue
+            self._marks[job.id] = mark
+            new = row(job.info(frames), now)
+            if old is not None and "asked" in old and old.get("requested") == new.get("requested"):
+                new["asked"] = old["asked"]  # not the jitter between two clocks
+            if settled:
+                self._settled.add(job.id)
+                del self._marks[job.id]
+            if new != old:
+                self._rows[job.id] = new
+                # A view that was shown more than the others cannot use a difference.
+                early = job.id in self._shown_early
+                self._shown_early.discard(job.id)
+                changes[job.id] = new if old is None or early else _difference(old, new)
+        gone = [number for number in self._rows if number not in present]
+        for number in gone:
+            del self._rows[number]
+            self._settled.discard(number)
+            self._marks.pop(number, None)
+        if not changes and not gone:
+            return None
+        self.revision += 1
+        return {
+            "base": self.revision - 1,
+            "rev": self.revision,
+            "now": now,
+            "rows": changes,
+            "gone": gone,
+        }
+
+
+def _mark(job: Job, frames: dict[int, FrameType]) -> object:
+    """Return what is equal to the last mark if the job's row cannot have changed.
+
+    A row costs a walk through the stack of a thread. Most jobs wait in one place most of
+    the time, and then neither the place nor the CPU time changes.
+    """
+    frame = frames.get(job.thread.ident or 0)
+    place = None if frame is None else (id(frame), id(frame.f_code), frame.f_lasti)
+    threads = len(job.threads)
+    cpu = round(job.cpu_time, 1) if threads > 1 else 0  # that others use while the first waits
+    return (job.state, job.requested, job.reason, place, job.log.tail(1), threads, cpu)
+
+
+def _difference(old: Row, new: Row) -> Row:
+    changed: Row = {key: value for key, value in new.items() if old.get(key) != value}
+    return changed | dict.fromkeys(old.keys() - new.keys())
+
+
+@dataclass
+class _Sent:
+    line: int = 0
+    tail: list[str] = field(default_factory=list)
+    threads: list[Any] = field(default_factory=list)
+
+
+class Details:
+    """The log and the stacks of the jobs whose details somebody looks at.
+
+    Threading
+    ---------
+    Not thread-safe; `ipykill.panel.service` holds a lock around it.
+    """
+
+    def __init__(self) -> None:
+        self._sent: dict[int, _Sent] = {}
+
+    def full(self, job: Job) -> dict[str, Any]:
+        """Return everything that is shown of a job on demand."""
+        sent = self._sent.setdefault(job.id, _Sent())
+        sent.line = max(job.log.end - _LOG, 0)
+        sent.tail = []
+        sent.threads = []
+        source = job.source.encode("utf-8", "backslashreplace").decode()
+        return {"source": source, "error": _error(job)} | (self.refresh(job) or {})
+
+    def refresh(self, job: Job) -> dict[str, Any] | None:
+        """Return what changed since this was last asked, None if nothing did."""
+        sent = self._sent.setdefault(job.id, _Sent())
+        changes: dict[str, Any] = {}
+        start, lines = job.log.read(max(sent.line, job.log.end - _LOG))
+        if lines != sent.tail or start != sent.line:
+            changes["log"] = {"start": start, "lines": [plain(line, _LINE) for line in lines]}
+            sent.line = job.log.end
+            # A line that is being written has no number yet; it is sent again when it grows.
+            sent.tail = lines[sent.line - start :]
+        threads = _threads(job)
+        if threads != sent.threads:
+            changes["threads"] = sent.threads = threads
+        return changes or None
+
+    def keep(self, ids: set[int]) -> None:
+        """Forget all jobs but these."""
+        for number in self._sent.keys() - ids:
+            del self._sent[number]
+
+
+def _frames(frames: list[stack.Frame]) -> list[dict[str, str]]:
+    return [
+        {"place": str(frame), "function": frame.function, "source": plain(frame.source, _TEXT)}
+        for frame in frames
+    ]
+
+
+def _threads(job: Job) -> list[dict[str, Any]]:
+    if job.done():
+        return []
+    found = []
+    for thread in job.threads:
+        if thread.ident is None or thread.ident == threading.get_ident():
+            continue
+        frames = stack.trim(stack.of_thread(thread.ident))
+        title = "the job's own thread" if thread is job.thread else thread.name
+        found.append({"name": plain(title, _TEXT), "stack": _frames(frames)})
+    return found
+
+
+def _error(job: Job) -> dict[str, Any] | None:
+    if not job.done() or job.state is not JobState.FAILED:
+        return None
+    error = job.exception(0)
+    assert error is not None
+    lines = [plain(line, _LINE) for line in message(error).splitlines()[:_LOG]]
+    return {
+        "type": type(error).__name__,
+        "message": "\n".join(lines),
+        "stack": _frames(stack.trim(stack.of_traceback(error.__traceback__))),
+    }

@@ -1,0 +1,1117 @@
+// The live views of background jobs: the panel of all jobs, and the card of one.
+//
+// `Jobs` holds what the kernel said and asks it for things; `JobView` draws one job; `Panel`
+// draws the list. All text of the user's gets into the page as text (`textContent`), never
+// as markup. The kernel's side is service.py and feed.py.
+
+// ---------------------------------------------------------------------------------------
+// Words
+
+const STATES = {
+  // state: [path of a 16 x 16 icon, whether the job is over]
+  pending: ["M8 2.2a5.8 5.8 0 1 0 0 11.6A5.8 5.8 0 0 0 8 2.2M8 4.8V8l2.2 1.6", false],
+  running: ["M5 3.2v9.6L12.8 8z", false],
+  stopping: ["M4.5 4.5h7v7h-7z", false],
+  killing: ["M4.2 4.2l7.6 7.6M11.8 4.2l-7.6 7.6", false],
+  done: ["M3.2 8.6l3.1 3.1 6.5-7.2", true],
+  failed: ["M8 2.4v7M8 12.2v1.4", true],
+  stopped: ["M4.5 4.5h7v7h-7z", true],
+  killed: ["M4.2 4.2l7.6 7.6M11.8 4.2l-7.6 7.6", true],
+  skipped: ["M3.4 3.8l4 4.2-4 4.2M8.6 3.8l4 4.2-4 4.2", true],
+  gone: ["M4 8h8", true], // not the kernel's word: it was restarted
+};
+
+const isOver = (job) => STATES[job.state]?.[1] ?? false;
+
+function duration(seconds, exact = false) {
+  const s = Math.max(seconds, 0);
+  if (exact && s < 0.0995) return `${Math.round(s * 1000)} ms`;
+  if (s < 59.95) return exact ? `${s.toFixed(1)} s` : `${Math.floor(s)} s`;
+  const minutes = Math.floor(Math.round(s) / 60);
+  const two = (n) => String(n).padStart(2, "0");
+  if (minutes < 60) return `${minutes} min ${two(Math.round(s) % 60)} s`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 24) return `${hours} h ${two(minutes % 60)} min`;
+  return `${Math.floor(hours / 24)} d ${two(hours % 24)} h`;
+}
+
+const titleOf = (job) => `${job.name} (job ${job.id})`;
+const count = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
+
+// ---------------------------------------------------------------------------------------
+// Elements
+
+function make(tag, className = "", attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+function setAttribute(node, name, value) {
+  if (value === null) node.removeAttribute(name);
+  else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
+}
+
+function button(text, label, onClick, className = "") {
+  const node = make("button", `ipykill-button ${className}`, { type: "button" }, text);
+  if (label) node.setAttribute("aria-label", label);
+  node.addEventListener("click", onClick);
+  return node;
+}
+
+function icon(path) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const shape = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  svg.setAttribute("viewBox", "0 0 16 16");
+  svg.setAttribute("aria-hidden", "true");
+  shape.setAttribute("d", path);
+  svg.append(shape);
+  return svg;
+}
+
+// ---------------------------------------------------------------------------------------
+// What the kernel said
+
+const HEARTBEAT = 15_000; // ms between two messages that say a view is open
+const PATIENCE = 3_000; // ms to wait for an answer on the control channel,
+const LONG_PATIENCE = 30_000; // and for one that waits until the kernel's cell has ended
+const LOG_LINES = 5_000; // lines of a log that a page keeps
+
+class Jobs {
+  constructor(model) {
+    this.id = model.get("model");
+    this.rows = new Map(); // id -> job, oldest first
+    this.details = new Map(); // id -> {source, error, threads, log: {start, lines}}
+    this.link = "live"; // or "saved", "restarted", "lost"
+    this.asOf = 0; // when the kernel was last heard of, in its own seconds,
+    this.heard = 0; // and in ours
+    this.problem = new Map(); // id -> why a request about the job failed
+    this.page = crypto.randomUUID?.() ?? String(Math.random());
+    this.views = new Set();
+    this.watched = new Map(); // id -> how many views show its details
+    this.waiting = new Map();
+    this.revision = -1;
+    this.model = model;
+    this.takeWhole(model.get("jobs"));
+    model.on("change:jobs", () => this.takeWhole(model.get("jobs")));
+    model.on("msg:custom", (message) => this.receive(message));
+    this.ready = this.connect();
+  }
+
+  async connect() {
+    // The whole model, of which anywidget shows a part.
+    const whole = await this.model.widget_manager.get_model?.(this.id)?.catch(() => null);
+    if (!whole) return;
+    const update = () => {
+      if (whole.comm_live) return;
+      this.setLink(this.link === "live" && whole.ipykillWasLive ? "restarted" : "saved");
+    };
+    whole.ipykillWasLive ||= whole.comm_live;
+    whole.on("comm_live_update", update);
+    if (!whole.comm_live) this.setLink("saved");
+  }
+
+  setLink(link) {
+    if (this.link === link || this.link === "restarted") return;
+    if (link === "restarted") {
+      for (const [id, job] of this.rows) {
+        if (isOver(job)) continue;
+        this.rows.set(id, { ...job, state: "gone", elapsed: this.elapsed(job) });
+      }
+    }
+    this.link = link;
+    this.notify(null);
+  }
+
+  get live() {
+    return this.link === "live";
+  }
+
+  // The kernel's time, in seconds; it stands still when the kernel is not there.
+  now() {
+    return this.asOf + (this.live ? (performance.now() - this.heard) / 1000 : 0);
+  }
+
+  elapsed(job) {
+    return job.elapsed ?? (job.started ? this.now() - job.started : 0);
+  }
+
+  takeWhole(state) {
+    if (!state || state.rev === undefined || state.rev < this.revision) return;
+    const before = this.rows;
+    this.rows = new Map(state.rows.map((row) => [row.id, row]));
+    this.took(state);
+    this.announceChanges(before);
+    this.notify(null);
+  }
+
+  receive(message) {
+    if (message.to !== undefined) {
+      this.waiting.get(message.to)?.(message.reply);
+      return;
+    }
+    if (message.rev !== undefined) this.takeChanges(message);
+    for (const [id, details] of Object.entries(message.details ?? {})) {
+      this.takeDetails(Number(id), details);
+    }
+  }
+
+  takeChanges(message) {
+    if (message.rev <= this.revision) return;
+    if (message.base !== this.revision) {
+      this.watch(); // a message is missing
+      return;
+    }
+    const before = new Map();
+    for (const [key, changes] of Object.entries(message.rows)) {
+      const id = Number(key);
+      const old = this.rows.get(id);
+      before.set(id, old);
+      this.put(id, changes.id ? changes : { ...old, ...changes }, message.now);
+    }
+    const gone = message.gone.filter((id) => this.rows.delete(id));
+    for (const id of gone) this.details.delete(id);
+    this.took(message);
+    this.announceChanges(before);
+    this.notify(gone.length ? null : [...before.keys()]);
+  }
+
+  put(id, row, now) {
+    const old = this.rows.get(id);
+    if (old && old.heard > now) return; // the answer to a click has overtaken this
+    for (const key of Object.keys(row)) if (row[key] === null) delete row[key];
+    this.rows.set(id, row);
+  }
+
+  took(message) {
+    this.revision = message.rev;
+    this.hear(message.now);
+  }
+
+  hear(now) {
+    this.asOf = now;
+    this.heard = performance.now();
+    if (this.link === "lost") this.setLink("live");
+  }
+
+  takeDetails(id, changes) {
+    const details = this.details.get(id) ?? {};
+    this.details.set(id, details);
+    if ("source" in changes) details.source = changes.source;
+    if ("error" in changes) details.error = changes.error;
+    if ("threads" in changes) details.threads = changes.threads;
+    if (changes.log) {
+      const { start, lines } = changes.log;
+      const log = (details.log ??= { start, lines: [] });
+      if (start < log.start || start > log.start + log.lines.length) {
+        log.start = start;
+        log.lines = lines;
+      } else {
+        log.lines.splice(start - log.start, Infinity, ...lines);
+      }
+      const excess = log.lines.length - LOG_LINES;
+      if (excess > 0) {
+        log.lines.splice(0, excess);
+        log.start += excess;
+      }
+    }
+    this.notify([id]);
+  }
+
+  // Views
+
+  open(view) {
+    this.views.add(view);
+    if (this.views.size > 1) return;
+    this.speaker = make("div", "ipykill-speaker", { role: "status", "aria-live": "polite" });
+    document.body.append(this.speaker);
+    this.onVisible = () => this.watch();
+    document.addEventListener("visibilitychange", this.onVisible);
+    this.heartbeat = setInterval(() => this.watch(), HEARTBEAT);
+    this.clock = setInterval(() => {
+      if (!document.hidden) for (const it of this.views) it.tick();
+    }, 1000);
+    this.ready.then(() => this.watch());
+  }
+
+  close(view) {
+    this.views.delete(view);
+    if (this.views.size) return;
+    clearInterval(this.heartbeat);
+    clearInterval(this.clock);
+    document.removeEventListener("visibilitychange", this.onVisible);
+    this.speaker.remove();
+    if (this.live) this.request({ do: "leave" });
+  }
+
+  notify(ids) {
+    for (const view of this.views) view.changed(ids);
+  }
+
+  announceChanges(before) {
+    const said = [];
+    for (const [id, old] of before) {
+      const job = this.rows.get(id);
+      if (!job || !old || old.state === job.state || job.state === "running") continue;
+      said.push(`${titleOf(job)} ${job.state}`);
+    }
+    if (said.length) this.announce(said.length > 3 ? `${said.length} jobs changed` : said.join("; "));
+  }
+
+  announce(text) {
+    if (this.speaker) this.speaker.textContent = text;
+  }
+
+  // Requests
+
+  async watch() {
+    if (!this.views.size || document.hidden || !["live", "lost"].includes(this.link)) return;
+    const details = [...this.watched.keys()];
+    const reply = await this.request({ do: "watch", rev: this.revision, details });
+    if (reply?.state) {
+      this.revision = -1;
+      this.takeWhole(reply.state);
+    } else if (reply) {
+      if (this.link === "lost") this.setLink("live");
+    }
+  }
+
+  async ask(what, job = null) {
+    if (job) {
+      this.problem.delete(job.id);
+    }
+    const reply = await this.request(job ? { do: what, id: job.id } : { do: what });
+    if (reply?.row) {
+      const old = this.rows.get(job.id);
+      if (old && !isOver(old)) {
+        this.put(job.id, { ...reply.row, heard: reply.now }, reply.now);
+        this.announceChanges(new Map([[job.id, old]]));
+      }
+    }
+    if (job && reply?.error) this.problem.set(job.id, reply.error);
+    if (job && !reply && this.link !== "restarted") {
+      this.problem.set(job.id, `The kernel has not answered; it may not know of the ${what} yet.`);
+    }
+    if (job) this.notify([job.id]);
+    return reply;
+  }
+
+  async showDetails(id) {
+    this.watched.set(id, (this.watched.get(id) ?? 0) + 1);
+    if (!this.live) return;
+    const reply = await this.request({ do: "details", id });
+    if (reply?.details) this.takeDetails(id, reply.details);
+  }
+
+  hideDetails(id) {
+    const left = (this.watched.get(id) ?? 0) - 1;
+    if (left > 0) this.watched.set(id, left);
+    else this.watched.delete(id);
+  }
+
+  // Returns the kernel's answer, null if there is none.
+  async request(content) {
+    if (this.link === "restarted" || this.link === "saved") return null;
+    const whole = { ...content, model: this.id, page: this.page };
+    const kernel = this.model.widget_manager.kernel;
+    let reply = null;
+    if (typeof kernel?.sendControlMessage === "function") {
+      reply = await this.throughControl(kernel, whole).catch(() => null);
+    }
+    reply ??= await this.throughComm(whole);
+    if (reply?.stranger) {
+      this.setLink("restarted");
+      return null;
+    }
+    if (!reply && content.do === "watch") this.setLink("lost");
+    return reply;
+  }
+
+  // Answered while the kernel runs a cell. `kernel` is @jupyterlab/services' connection.
+  throughControl(kernel, content) {
+    const message = {
+      header: {
+        msg_id: crypto.randomUUID?.() ?? String(Math.random()),
+        msg_type: "ipykill_request",
+        session: kernel.clientId,
+        username: kernel.username ?? "",
+        date: new Date().toISOString(),
+        version: "5.3",
+      },
+      parent_header: {},
+      metadata: {},
+      content,
+      channel: "control",
+      buffers: [],
+    };
+    return new Promise((resolve, reject) => {
+      const future = kernel.sendControlMessage(message, true, true);
+      future.done.catch(() => undefined);
+      future.onReply = (answer) => resolve(answer.content);
+      setTimeout(() => {
+        reject(new Error("no answer on the control channel"));
+        if (!future.isDisposed) future.dispose();
+      }, PATIENCE);
+    });
+  }
+
+  throughComm(content) {
+    const message = crypto.randomUUID?.() ?? String(Math.random());
+    return new Promise((resolve) => {
+      const finish = (reply) => {
+        this.waiting.delete(message);
+        resolve(reply);
+      };
+      this.waiting.set(message, finish);
+      setTimeout(finish, LONG_PATIENCE, null);
+      try {
+        this.model.send({ ...content, message });
+      } catch {
+        finish(null);
+      }
+    });
+  }
+}
+
+// ---------------------------------------------------------------------------------------
+// One job
+
+const ARMED = 3_000; // ms for which a first click on Kill waits for the second
+const OVERDUE = 3; // seconds after which a Stop that has no effect is overdue
+const PENDING_KILL = 1; // seconds after which a Kill that has no effect is explained
+
+class JobView {
+  constructor(jobs, id, { inCard = false } = {}) {
+    this.jobs = jobs;
+    this.id = id;
+    this.inCard = inCard;
+    this.tab = null; // of the details, null while they are closed
+
+    this.icon = make("span", "ipykill-icon");
+    this.name = make("span", "ipykill-name");
+    this.number = make("span");
+    this.cell = make("span", "ipykill-cell");
+    this.state = make("span", "ipykill-state");
+    this.time = make("span", "ipykill-time");
+    this.cpu = make("span", "ipykill-cpu");
+    this.place = make("span", "ipykill-place");
+    this.last = make("span", "ipykill-last");
+    this.note = make("div", "ipykill-note");
+    this.log = button("Log", "", () => this.toggleDetails(), "ipykill-log-button");
+    this.stop = button("Stop", "", () => this.jobs.ask("stop", this.job), "ipykill-stop");
+    this.kill = button("Kill", "", () => this.clickKill(), "ipykill-kill");
+    this.kill.addEventListener("blur", () => this.disarm());
+    this.bar = make("div", "ipykill-bar", {}, make("div"));
+    this.barText = make("span", "ipykill-bar-text");
+    this.progress = make("div", "ipykill-progress", {}, this.bar, this.barText);
+    this.el = make(
+      inCard ? "div" : "li",
+      "ipykill-job",
+      inCard ? { role: "group" } : {},
+      this.icon,
+      make("div", "ipykill-title", {}, this.name, make("span", "ipykill-meta", {}, this.number, this.cell)),
+      this.state,
+      this.time,
+      make("div", "ipykill-actions", {}, this.log, this.stop, this.kill),
+      make("div", "ipykill-now", {}, this.place, this.last, this.cpu),
+      this.progress,
+      this.note,
+    );
+    this.el.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      if (this.armed) this.disarm();
+      else if (this.tab) this.toggleDetails();
+    });
+    this.draw();
+  }
+
+  get job() {
+    return this.jobs.rows.get(this.id);
+  }
+
+  get over() {
+    return isOver(this.job) || this.jobs.link === "saved";
+  }
+
+  draw() {
+    const job = this.job;
+    if (!job) {
+      this.drawMissing();
+      return;
+    }
+    if (this.el.dataset.state !== job.state) {
+      this.el.dataset.state = job.state;
+      this.icon.replaceChildren(icon(STATES[job.state]?.[0] ?? ""));
+      if (isOver(job)) this.disarm();
+    }
+    const title = titleOf(job);
+    setAttribute(this.el, "aria-label", title);
+    setText(this.name, job.name);
+    setText(this.number, `job ${job.id}`);
+    setText(this.cell, job.cell ? ` · cell [${job.cell}]` : "");
+    setText(this.state, job.state);
+    setText(this.place, this.whereText(job));
+    setText(this.last, this.lastText(job));
+    this.drawProgress(job);
+    this.drawActions(job, title);
+    this.tick();
+    if (this.tab) this.drawDetails();
+  }
+
+  drawMissing() {
+    this.el.dataset.state = "gone";
+    setText(this.name, `job ${this.id}`);
+    setText(this.state, "");
+    setText(this.note, "Not in the list any more.");
+    for (const node of [this.log, this.stop, this.kill]) node.hidden = true;
+  }
+
+  whereText(job) {
+    if (job.state === "failed") return job.error ?? "";
+    if (job.state === "skipped") return job.reason ?? "";
+    if (job.state === "pending") return job.reason ?? "waiting for its turn";
+    const place = job.place ?? "";
+    const why = job.reason ? ` (${job.reason})` : "";
+    return (isOver(job) && place ? `at ${place}` : place) + why;
+  }
+
+  lastText(job) {
+    // The whole output stands below a card, and ends in the error or in how the job ended.
+    return isOver(job) && (this.inCard || job.state !== "done") ? "" : (job.last ?? "");
+  }
+
+  drawProgress(job) {
+    const progress = job.progress;
+    this.progress.hidden = !progress;
+    if (!progress) return;
+    const done = progress.total ? Math.min(progress.done / progress.total, 1) : null;
+    this.bar.classList.toggle("ipykill-endless", done === null && !isOver(job));
+    this.bar.firstChild.style.width = done === null ? "" : `${done * 100}%`;
+    setAttribute(this.bar, "role", "progressbar");
+    setAttribute(this.bar, "aria-label", `Progress of ${titleOf(job)}`);
+    setAttribute(this.bar, "aria-valuenow", done === null ? null : Math.round(done * 100));
+    const words = [progress.description];
+    if (done !== null) words.push(`${Math.floor(done * 100)} %`);
+    words.push(progress.total ? `${progress.done} of ${progress.total}` : String(progress.done));
+    if (progress.left && !isOver(job)) words.push(`${duration(progress.left)} left`);
+    setText(this.barText, words.filter(Boolean).join(" · "));
+  }
+
+  drawActions(job, title) {
+    const over = this.over;
+    // A button that vanishes takes the keyboard's place in the page with it.
+    const focused = [this.stop, this.kill].includes(document.activeElement);
+    this.stop.hidden = this.kill.hidden = over;
+    if (over && focused) this.log.focus();
+    setAttribute(this.log, "aria-label", `Log of ${title}`);
+    setAttribute(this.log, "aria-expanded", this.tab !== null);
+    setAttribute(this.stop, "aria-label", `Stop ${title}`);
+    setAttribute(this.kill, "aria-label", `Kill ${title}`);
+    this.log.hidden = !this.jobs.live && !this.jobs.details.has(this.id);
+    const overdue = this.stopOverdue(job);
+    this.el.classList.toggle("ipykill-overdue", overdue);
+    this.kill.title = overdue
+      ? "End the code now; its finally: blocks run"
+      : "End the code wherever it is, after a second click; its finally: blocks run";
+    this.stop.title = "Ask the code to finish";
+  }
+
+  stopOverdue(job) {
+    return job.state === "stopping" && this.jobs.now() - job.asked >= OVERDUE;
+  }
+
+  // What changes by the clock alone.
+  tick() {
+    const job = this.job;
+    if (!job) return;
+    const started = job.started !== undefined;
+    setText(this.time, started ? duration(this.jobs.elapsed(job), isOver(job)) : "");
+    setText(this.cpu, started && job.cpu ? `CPU ${duration(job.cpu, true)}` : "");
+    const note = this.noteText(job);
+    if (this.note.textContent !== note) {
+      this.note.textContent = note;
+      this.note.hidden = !note;
+      this.drawActions(job, titleOf(job));
+    }
+  }
+
+  noteText(job) {
+    const { link, problem } = this.jobs;
+    if (job.state === "gone") return "The kernel was restarted; this job ended with it.";
+    if (isOver(job)) return problem.get(job.id) ?? "";
+    const moment = new Date(this.jobs.asOf * 1000).toLocaleString();
+    if (link === "saved") return `No kernel; this was true on ${moment}.`;
+    if (link === "lost") return `No answer from the kernel since ${moment}.`;
+    if (problem.has(job.id)) return problem.get(job.id);
+    const asked = this.jobs.now() - (job.asked ?? Infinity);
+    if (this.stopOverdue(job)) {
+      return `Stop asked ${duration(asked)} ago; the code has not looked yet. Kill does not ask.`;
+    }
+    if (job.state === "killing" && asked >= PENDING_KILL) {
+      return (
+        `Kill pending for ${duration(asked)}: that call has not returned to Python, or the code ` +
+        "catches the Kill. If it never ends, only a restart of the kernel helps."
+      );
+    }
+    return "";
+  }
+
+  clickKill() {
+    const job = this.job;
+    if (this.armed || this.stopOverdue(job) || job.state === "killing") {
+      this.disarm();
+      this.jobs.ask("kill", job);
+      return;
+    }
+    this.armed = setTimeout(() => this.disarm(), ARMED);
+    this.kill.classList.add("ipykill-armed");
+    setText(this.kill, "Kill?");
+    this.jobs.announce(`Press again to kill ${titleOf(job)}`);
+  }
+
+  disarm() {
+    if (!this.armed) return;
+    clearTimeout(this.armed);
+    this.armed = null;
+    this.kill.classList.remove("ipykill-armed");
+    setText(this.kill, "Kill");
+  }
+
+  destroy() {
+    this.disarm();
+    if (this.tab) this.jobs.hideDetails(this.id);
+  }
+
+  // Details
+
+  toggleDetails() {
+    if (this.tab) {
+      this.tab = null;
+      this.jobs.hideDetails(this.id);
+      if (this.box.contains(document.activeElement)) this.log.focus();
+      this.box.remove();
+    } else {
+      this.openDetails(this.job.state === "failed" ? "Error" : "Log");
+    }
+    setAttribute(this.log, "aria-expanded", this.tab !== null);
+  }
+
+  openDetails(tab) {
+    this.tab = tab;
+    this.tabs = make("div", "ipykill-tabs", { role: "tablist" });
+    this.pane = make("div", "ipykill-pane", { role: "tabpanel", tabindex: "0" });
+    this.copy = button("Copy", "", () => this.copyPane(), "ipykill-copy");
+    const head = make("div", "ipykill-details-head", {}, this.tabs, this.copy);
+    this.box = make("div", "ipykill-details", {}, head, this.pane);
+    this.tabs.addEventListener("keydown", (event) => this.moveTab(event));
+    this.el.append(this.box);
+    this.shown = null;
+    this.jobs.showDetails(this.id).then(() => this.tab && this.drawDetails());
+    this.drawDetails();
+  }
+
+  moveTab(event) {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    const names = [...this.tabs.children].map((it) => it.textContent);
+    this.tab = names[(names.indexOf(this.tab) + step + names.length) % names.length];
+    this.drawDetails();
+    this.tabs.querySelector("[aria-selected=true]").focus();
+    event.preventDefault();
+  }
+
+  drawDetails() {
+    const job = this.job;
+    const details = this.jobs.details.get(this.id);
+    const names = ["Log"];
+    if (details?.threads?.length) names.push("Stack");
+    if (details?.source) names.push("Source");
+    if (details?.error) names.push("Error");
+    const loading = details === undefined;
+    if (!names.includes(this.tab) && !loading) this.tab = "Log";
+    const wanted = loading ? [this.tab] : names;
+    if ([...this.tabs.children].map((it) => it.textContent).join() !== wanted.join()) {
+      const focused = this.tabs.contains(document.activeElement);
+      this.tabs.replaceChildren(...wanted.map((name) => this.makeTab(name)));
+      if (focused) this.tabs.children[wanted.indexOf(this.tab)].focus();
+    }
+    for (const it of this.tabs.children) {
+      const selected = it.textContent === this.tab;
+      setAttribute(it, "aria-selected", selected);
+      setAttribute(it, "tabindex", selected ? 0 : -1);
+    }
+    setAttribute(this.pane, "aria-label", `${this.tab} of ${titleOf(job)}`);
+    setAttribute(this.copy, "aria-label", `Copy ${this.tab.toLowerCase()} of ${titleOf(job)}`);
+    if (loading) return;
+    const draw = { Log: drawLog, Stack: drawStacks, Source: drawSource, Error: drawError };
+    const atEnd = this.pane.scrollHeight - this.pane.scrollTop - this.pane.clientHeight < 8;
+    const turned = this.shown !== this.tab;
+    this.shown = this.tab;
+    this.pane.dataset.tab = this.tab;
+    // A selection that is being made in the text must not be lost to the next line.
+    const selection = getSelection();
+    if (!turned && !selection.isCollapsed && this.pane.contains(selection.anchorNode)) return;
+    draw[this.tab](this.pane, details, job);
+    if (this.tab === "Log" && (atEnd || turned)) this.pane.scrollTop = this.pane.scrollHeight;
+    else if (turned) this.pane.scrollTop = 0;
+  }
+
+  makeTab(name) {
+    const tab = make("button", "ipykill-tab", { type: "button", role: "tab" }, name);
+    tab.addEventListener("click", () => {
+      this.tab = name;
+      this.drawDetails();
+    });
+    return tab;
+  }
+
+  async copyPane() {
+    let copied = true;
+    try {
+      await navigator.clipboard.writeText(this.pane.textContent);
+    } catch {
+      getSelection().selectAllChildren(this.pane); // then Ctrl-C does it
+      copied = false;
+    }
+    setText(this.copy, copied ? "Copied" : "Selected");
+    setTimeout(() => setText(this.copy, "Copy"), 1500);
+  }
+}
+
+function drawLog(pane, { log }, job) {
+  const text = log?.lines.length ? log.lines.join("\n") : "";
+  const empty = isOver(job) ? "It printed nothing." : "Nothing printed yet.";
+  pane.classList.toggle("ipykill-empty-pane", !text);
+  const dropped = text && log.start ? `(${count(log.start, "earlier line")})\n` : "";
+  setText(pane, text ? dropped + text : empty);
+}
+
+function drawSource(pane, { source }) {
+  pane.classList.remove("ipykill-empty-pane");
+  setText(pane, source);
+}
+
+function stackElements(frames) {
+  return frames.flatMap((frame) => [
+    make("div", "ipykill-frame", {}, `${frame.place}, in ${frame.function}\n`),
+    make("div", "ipykill-frame-source", {}, frame.source ? `    ${frame.source}\n` : ""),
+  ]);
+}
+
+function drawStacks(pane, { threads }) {
+  pane.classList.remove("ipykill-empty-pane");
+  pane.replaceChildren(
+    ...threads.flatMap((thread) => [
+      make("div", "ipykill-thread", {}, `${thread.name}\n`),
+      ...stackElements(thread.stack),
+    ]),
+  );
+}
+
+function drawError(pane, { error }) {
+  pane.classList.remove("ipykill-empty-pane");
+  const words = error.message ? `${error.type}: ${error.message}\n` : `${error.type}\n`;
+  pane.replaceChildren(make("div", "ipykill-error", {}, words), ...stackElements(error.stack));
+}
+
+// ---------------------------------------------------------------------------------------
+// The list
+
+const LINGER = 20; // seconds for which a job that has just ended keeps its place
+const HEIGHT = 46; // px of a row until it was measured
+const MARGIN = 300; // px above and below the visible part that are drawn as well
+const FOLD = "fold"; // the key of the line that hides the finished jobs,
+const FOLD_HEIGHT = 34; // and its height
+
+class Panel {
+  constructor(jobs, root) {
+    this.jobs = jobs;
+    this.root = root;
+    this.views = new Map(); // what is drawn: id -> JobView
+    this.heights = new Map([[FOLD, FOLD_HEIGHT]]);
+    this.states = new Set(); // the states that are filtered for
+    this.unfolded = null; // null: the finished jobs show when no other is there
+    this.ended = new Map(); // id -> when this page saw it end
+
+    this.chips = make("div", "ipykill-chips", { role: "group", "aria-label": "Jobs by state" });
+    this.search = make("input", "ipykill-search", {
+      type: "search",
+      placeholder: "Filter",
+      "aria-label": "Filter jobs",
+    });
+    this.search.addEventListener("input", () => this.layOut());
+    this.stopAll = button("Stop all", "Stop all jobs", () => this.jobs.ask("stop_all"));
+    this.killAll = button("Kill all", "Kill all jobs", () => this.clickKillAll(), "ipykill-kill");
+    this.killAll.addEventListener("blur", () => this.disarm());
+    this.clear = button("Clear finished", "Clear finished jobs", () => this.jobs.ask("clear"));
+    this.tools = make("div", "ipykill-tools", {}, this.search, this.stopAll, this.killAll, this.clear);
+    this.banner = make("div", "ipykill-banner");
+    this.list = make("ul", "ipykill-list", { role: "list", "aria-label": "Jobs" });
+    this.scroller = make("div", "ipykill-scroller", {}, this.list);
+    this.empty = make("div", "ipykill-empty");
+    const head = make("div", "ipykill-head", {}, this.chips, this.tools);
+    root.append(head, this.banner, this.scroller, this.empty);
+
+    this.foldButton = button("", "", () => {
+      this.unfolded = !this.isUnfolded;
+      this.layOut();
+    }, "ipykill-fold");
+    this.fold = make("li", "ipykill-fold-row", {}, this.foldButton);
+
+    this.sizes = new ResizeObserver((entries) => this.measured(entries));
+    this.sizes.observe(this.scroller);
+    this.scroller.addEventListener("scroll", () => this.schedule(), { passive: true });
+    this.list.addEventListener("keydown", (event) => this.moveRow(event));
+    this.changed(null);
+  }
+
+  changed(ids) {
+    const now = performance.now();
+    for (const id of ids ?? this.jobs.rows.keys()) {
+      const job = this.jobs.rows.get(id);
+      if (!job || !isOver(job)) this.live = (this.live ?? new Set()).add(id);
+      else if (this.live?.delete(id)) this.ended.set(id, now);
+    }
+    this.stale = ids === null || this.stale === null ? null : [...(this.stale ?? []), ...ids];
+    this.schedule();
+  }
+
+  schedule() {
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = null;
+      this.layOut();
+    });
+  }
+
+  tick() {
+    let over = false;
+    for (const [id, at] of this.ended) {
+      if (performance.now() - at < LINGER * 1000 || this.isBusy(id)) continue;
+      this.ended.delete(id);
+      over = true;
+    }
+    if (over) this.layOut();
+    for (const view of this.views.values()) view.tick();
+  }
+
+  // Somebody reads its details or is about to press one of its buttons.
+  isBusy(id) {
+    const view = this.views.get(id);
+    return view && (view.tab || view.el.matches(":hover, :focus-within"));
+  }
+
+  get isUnfolded() {
+    return this.unfolded ?? !this.anyLive;
+  }
+
+  // What is in the list: ids, newest first, and the line that folds.
+  items() {
+    const words = this.search.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
+    const filtered = this.states.size > 0 || words.length > 0;
+    const top = [];
+    const folded = [];
+    this.counts = {};
+    this.anyLive = false;
+    for (const job of this.jobs.rows.values()) {
+      this.counts[job.state] = (this.counts[job.state] ?? 0) + 1;
+      const over = isOver(job);
+      this.anyLive ||= !over;
+      if (this.states.size && !this.states.has(job.state)) continue;
+      if (words.length) {
+        const text = `${job.id} ${job.name} ${job.place ?? ""} ${job.last ?? ""}`.toLowerCase();
+        if (!words.every((word) => text.includes(word))) continue;
+      }
+      (filtered || !over || this.ended.has(job.id) ? top : folded).push(job.id);
+    }
+    this.folded = folded.length;
+    top.reverse();
+    if (!folded.length) return top;
+    return this.isUnfolded ? [...top, FOLD, ...folded.reverse()] : [...top, FOLD];
+  }
+
+  layOut() {
+    const items = this.items();
+    this.drawHead(items);
+    const view = this.scroller.clientHeight || 480;
+    const from = this.scroller.scrollTop - MARGIN;
+    const to = this.scroller.scrollTop + view + MARGIN;
+    const focused = document.activeElement?.closest?.(".ipykill-list > li");
+    const wanted = [];
+    let y = 0;
+    for (const [index, id] of items.entries()) {
+      const height = this.heights.get(id) ?? this.usual ?? HEIGHT;
+      const node = id === FOLD ? this.fold : this.views.get(id)?.el;
+      // What has the keyboard's focus stays, however far away it is.
+      if ((y + height > from && y < to) || (focused && node === focused)) wanted.push([id, y, index]);
+      y += height;
+    }
+    this.order = items;
+    this.list.style.height = `${y}px`;
+    this.drawRows(wanted, items.length);
+  }
+
+  drawRows(wanted, total) {
+    const keep = new Set(wanted.map(([id]) => id));
+    for (const [id, view] of this.views) {
+      if (keep.has(id)) continue;
+      if (view.tab && this.jobs.rows.has(id)) this.openTabs.set(id, view.tab);
+      this.sizes.unobserve(view.el);
+      view.destroy();
+      view.el.remove();
+      this.views.delete(id);
+    }
+    if (!keep.has(FOLD)) this.fold.remove();
+    let after = null;
+    for (const [id, y, index] of wanted) {
+      const node = id === FOLD ? this.fold : this.row(id).el;
+      const place = after ? after.nextSibling : this.list.firstChild;
+      if (node !== place) this.list.insertBefore(node, place);
+      node.style.transform = `translateY(${y}px)`;
+      setAttribute(node, "aria-setsize", total);
+      setAttribute(node, "aria-posinset", index + 1);
+      after = node;
+    }
+    this.stale = undefined;
+  }
+
+  openTabs = new Map();
+
+  row(id) {
+    let view = this.views.get(id);
+    if (!view) {
+      view = new JobView(this.jobs, id);
+      view.el.dataset.job = id;
+      this.views.set(id, view);
+      this.sizes.observe(view.el);
+      if (this.openTabs.has(id)) {
+        view.openDetails(this.openTabs.get(id));
+        this.openTabs.delete(id);
+      }
+    } else if (this.stale === null || this.stale?.includes(id)) {
+      view.draw();
+    }
+    return view;
+  }
+
+  measured(entries) {
+    let changed = false;
+    for (const { target } of entries) {
+      const id = Number(target.dataset?.job);
+      if (!id) {
+        changed = true;
+        continue;
+      }
+      const height = target.offsetHeight;
+      if (!height || this.heights.get(id) === height) continue;
+      this.heights.set(id, height);
+      if (!this.views.get(id)?.tab) this.usual = height;
+      changed = true;
+    }
+    if (changed) this.schedule();
+  }
+
+  drawHead(items) {
+    const { rows, link } = this.jobs;
+    const over = [...Object.entries(this.counts)].reduce(
+      (sum, [state, n]) => sum + (STATES[state]?.[1] ? n : 0), 0);
+    const live = rows.size - over;
+    const connected = link === "live" || link === "lost";
+    this.drawChips();
+    this.root.classList.toggle("ipykill-bare", rows.size === 0);
+    this.stopAll.hidden = this.killAll.hidden = !live || !connected;
+    this.clear.hidden = !over || !connected;
+    this.search.hidden = rows.size < 6 && !this.search.value;
+    if (!live) this.disarm();
+    const moment = new Date(this.jobs.asOf * 1000).toLocaleString();
+    const words = {
+      live: "",
+      lost: `No answer from the kernel since ${moment}.`,
+      restarted: "The kernel was restarted; its jobs ended with it. Run %bgpanel again for new ones.",
+      saved: `No kernel; this was true on ${moment}.`,
+    }[link];
+    setText(this.banner, words);
+    this.banner.hidden = !words;
+    this.scroller.hidden = items.length === 0;
+    this.empty.hidden = items.length > 0;
+    if (items.length === 0 && this.emptyFor !== rows.size) this.drawEmpty(rows.size);
+    this.emptyFor = items.length === 0 ? rows.size : null;
+    const action = this.isUnfolded ? "Hide" : "Show";
+    setText(this.foldButton, `${action} ${this.folded} finished`);
+    setAttribute(this.foldButton, "aria-expanded", this.isUnfolded);
+  }
+
+  drawEmpty(total) {
+    if (total) {
+      this.empty.replaceChildren("No job matches the filter.");
+      return;
+    }
+    this.empty.replaceChildren(
+      make("div", "ipykill-empty-title", {}, "No background jobs"),
+      make("div", "", {}, "Write ", make("code", "", {}, "%%bg"),
+        " on the first line of a cell to run it in the background."),
+    );
+  }
+
+  drawChips() {
+    const shown = Object.keys(STATES).filter((it) => this.counts[it] || this.states.has(it));
+    const key = shown.join();
+    if (key !== this.chipKey) {
+      this.chipKey = key;
+      this.chips.replaceChildren(...shown.map((state) => this.makeChip(state)));
+    }
+    for (const chip of this.chips.children) {
+      const { state } = chip.dataset;
+      setText(chip.lastChild, `${this.counts[state] ?? 0} ${state}`);
+      setAttribute(chip, "aria-pressed", this.states.has(state));
+    }
+  }
+
+  makeChip(state) {
+    const chip = button("", "", () => {
+      if (!this.states.delete(state)) this.states.add(state);
+      this.layOut();
+    }, "ipykill-chip");
+    chip.dataset.state = state;
+    chip.title = `Show only the jobs that are ${state}`;
+    chip.append(make("span", "ipykill-icon", {}, icon(STATES[state][0])), make("span"));
+    return chip;
+  }
+
+  // Kill all always asks, in place.
+  clickKillAll() {
+    if (this.armed) {
+      this.disarm();
+      this.jobs.ask("kill_all");
+      return;
+    }
+    const live = [...this.jobs.rows.values()].filter((job) => !isOver(job)).length;
+    this.armed = setTimeout(() => this.disarm(), ARMED);
+    this.killAll.classList.add("ipykill-armed");
+    setText(this.killAll, `Kill ${live}?`);
+    this.jobs.announce(`Press again to kill ${count(live, "job")}`);
+  }
+
+  disarm() {
+    if (!this.armed) return;
+    clearTimeout(this.armed);
+    this.armed = null;
+    this.killAll.classList.remove("ipykill-armed");
+    setText(this.killAll, "Kill all");
+  }
+
+  // Up and Down go to the same button of the row above and below.
+  moveRow(event) {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const row = event.target.closest("li");
+    if (!step || !event.target.matches(".ipykill-actions > button, .ipykill-fold")) return;
+    const id = row === this.fold ? FOLD : Number(row.dataset.job);
+    const next = this.order[this.order.indexOf(id) + step];
+    if (next === undefined) return;
+    event.preventDefault();
+    const kind = ["ipykill-stop", "ipykill-kill"].find((it) => event.target.classList.contains(it));
+    this.scrollTo(next);
+    if (next === FOLD) this.foldButton.focus({ preventScroll: true });
+    else {
+      const { el } = this.views.get(next);
+      const same = kind && el.querySelector(`.${kind}:not([hidden])`);
+      (same || el.querySelector(".ipykill-actions > button:not([hidden])"))?.focus({
+        preventScroll: true,
+      });
+    }
+  }
+
+  scrollTo(item) {
+    let y = 0;
+    for (const id of this.order) {
+      if (id === item) break;
+      y += this.heights.get(id) ?? this.usual ?? HEIGHT;
+    }
+    const height = this.heights.get(item) ?? this.usual ?? HEIGHT;
+    const { scrollTop, clientHeight } = this.scroller;
+    if (y < scrollTop) this.scroller.scrollTop = y;
+    else if (y + height > scrollTop + clientHeight) this.scroller.scrollTop = y + height - clientHeight;
+    this.layOut();
+  }
+
+  destroy() {
+    this.disarm();
+    cancelAnimationFrame(this.frame);
+    this.sizes.disconnect();
+    for (const view of this.views.values()) view.destroy();
+  }
+}
+
+class Card {
+  constructor(jobs, id, root) {
+    this.id = id;
+    this.view = new JobView(jobs, id, { inCard: true });
+    root.append(this.view.el);
+  }
+
+  changed(ids) {
+    if (ids && !ids.includes(this.id)) return;
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = null;
+      this.view.draw();
+    });
+  }
+
+  tick() {
+    this.view.tick();
+  }
+
+  destroy() {
+    cancelAnimationFrame(this.frame);
+    this.view.destroy();
+  }
+}
+
+// ---------------------------------------------------------------------------------------
+// anywidget
+
+const panels = (globalThis[Symbol.for("ipykill.panels")] ??= new Map());
+
+function draw(el, className, jobs, makeView) {
+  // Keys that are pressed here are not commands to the notebook.
+  const root = make("div", `ipykill ${className}`, { "data-lm-suppress-shortcuts": "true" });
+  el.append(root);
+  const view = makeView(root);
+  jobs.open(view);
+  return () => {
+    view.destroy();
+    jobs.close(view);
+    root.remove();
+  };
+}
+
+export default {
+  initialize({ model }) {
+    const jobs = new Jobs(model);
+    const panel = {
+      jobs,
+      drawCard: (el, id) =>
+        draw(el, "ipykill-card", jobs, (root) => new Card(jobs, id, root)),
+      drawPanel: (el) => {
+        const close = draw(el, "ipykill-panel", jobs, (root) => {
+          root.setAttribute("role", "region");
+          root.setAttribute("aria-label", "Background jobs");
+          return new Panel(jobs, root);
+        });
+        return close;
+      },
+    };
+    const waiting = panels.get(jobs.id);
+    panels.set(jobs.id, { ...panel, promise: Promise.resolve(panel) });
+    waiting?.resolve?.(panel);
+  },
+
+  render({ model, el }) {
+    return panels.get(model.get("model")).drawPanel(el);
+  },
+};

@@ -1,0 +1,221 @@
+"""Between the jobs and the views of them: answers requests, and tells the views what changed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ..exceptions import UnknownJobError
+from ..job import Job
+from ..manager import JobManager
+from ..threads import ServiceThread
+from .feed import Details, Feed
+
+_INTERVAL = 0.2  # seconds between two messages, at least
+_LOAD = 0.1  # the part of one processor that looking at the jobs may take
+_RATE = 200_000  # bytes a second, a fifth of what the server lets pass
+_PATIENCE = 0.05  # seconds to wait for the effect of a Stop or Kill before it is answered
+_LEASE = 45.0  # seconds for which a page is believed to be open after it said so
+_TEXT_INTERVAL = 30.0  # seconds between two renewals of the text that is saved
+_WHOLE = 200  # rows; up to so many are sent whole when the last job has ended
+
+_logger = logging.getLogger("ipykill")
+
+
+class Channel(Protocol):
+    """The way to all views; both methods may be called on any thread."""
+
+    def send(self, content: dict[str, Any]) -> None:
+        """Send a message to all views."""
+
+    def send_whole(self) -> None:
+        """Send `Service.whole` to all views, as the state that front ends save."""
+
+
+class Service:
+    """One per kernel. Views *watch*: they say that they are open, again and again.
+
+    While one is open, a thread looks at the jobs and sends what changed: one message every
+    `_INTERVAL` at most, fewer when there is much to say. When all views are closed, or
+    were not heard of for `_LEASE` seconds, the thread ends.
+
+    Attributes
+    ----------
+    tell
+        Called on the refresh thread to renew the text that is saved with the notebook:
+        when the state of a job has changed, and not often.
+
+    Threading
+    ---------
+    Any thread may call any method: requests come on the kernel's control thread, the main
+    thread or a subshell's. `_lock` guards everything and is held while a message is sent, so
+    that messages leave in the order of their revisions. It is reentrant because sending the
+    whole state asks `whole` for it.
+    """
+
+    def __init__(self, manager: JobManager) -> None:
+        self._manager = manager
+        self._channel: Channel | None = None
+        self._lock = threading.RLock()
+        self._feed = Feed(manager)
+        self._details = Details()
+        self._pages: dict[str, tuple[float, set[int]]] = {}
+        self._thread: ServiceThread | None = None
+        self._live = False
+        self.tell: Callable[[], None] = lambda: None
+        self._next_tell = 0.0
+        self._states: dict[int, str] | None = {}
+
+    def connect(self, channel: Channel) -> None:
+        """Use this way to the views from now on."""
+        self._channel = channel
+
+    @property
+    def watched(self) -> bool:
+        """Whether a view is open."""
+        with self._lock:
+            return bool(self._open_pages())
+
+    @property
+    def refreshing(self) -> bool:
+        """Whether the refresh thread runs."""
+        with self._lock:
+            return self._thread is not None
+
+    def whole(self) -> dict[str, Any]:
+        """Return what is true now of all jobs."""
+        with self._lock:
+            self._feed.refresh()
+            self._live = self._live or self._feed.live
+            return self._feed.full()
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Do what a view asks; never raises."""
+        try:
+            return self._answer(request)
+        except UnknownJobError:
+            return {"error": f"job {request.get('id')} is not in the list any more"}
+        except Exception as error:
+            _logger.exception("the panel's request %r failed", request)
+            return {"error": f"{type(error).__name__}: {error}"}
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        match request.get("do"):
+            case "watch":
+                return self._watch(request)
+            case "leave":
+                with self._lock:
+                    self._pages.pop(str(request["page"]), None)
+                return {}
+            case "details":
+                return self._show(str(request["page"]), self._manager[int(request["id"])])
+            case "stop":
+                job = self._manager[int(request["id"])]
+                job.stop(_PATIENCE)
+                return self._row(job)
+            case "kill":
+                job = self._manager[int(request["id"])]
+                job.kill(_PATIENCE)
+                return self._row(job)
+            case "stop_all":
+                self._manager.stop_all()
+            case "kill_all":
+                self._manager.kill_all()
+            case "clear":
+                self._manager.clear()
+            case unknown:
+                return {"error": f"the panel does not know how to {unknown!r}"}
+        return {}
+
+    def _row(self, job: Job) -> dict[str, Any]:
+        with self._lock:
+            return {"row": self._feed.look(job), "now": time.time()}
+
+    def _watch(self, request: dict[str, Any]) -> dict[str, Any]:
+        with self._lock:
+            open_details = {int(number) for number in request.get("details", ())}
+            self._pages[str(request["page"])] = (time.monotonic() + _LEASE, open_details)
+            if self._thread is None:
+                self._thread = ServiceThread(self._run, "panel")
+                self._thread.start()
+            if request.get("rev") == self._feed.revision:
+                return {}
+            return {"state": self.whole()}
+
+    def _show(self, page: str, job: Job) -> dict[str, Any]:
+        with self._lock:
+            if page in self._pages:
+                self._pages[page][1].add(job.id)
+            return {"details": self._details.full(job)}
+
+    # The refresh thread
+
+    def _run(self) -> None:
+        while True:
+            begin = time.thread_time()  # not by the clock: a busy machine is no reason to wait
+            with self._lock:
+                if not self._open_pages():
+                    self._thread = None
+                    return
+                try:
+                    size = self._send_changes()
+                except Exception:
+                    _logger.exception("the panel could not be refreshed")
+                    size = 0
+            spent = time.thread_time() - begin
+            time.sleep(max(_INTERVAL, spent / _LOAD, size / _RATE))
+
+    def _open_pages(self) -> dict[str, tuple[float, set[int]]]:
+        now = time.monotonic()
+        for page, (end, _) in list(self._pages.items()):
+            if end < now:
+                del self._pages[page]
+        return self._pages
+
+    def _send_changes(self) -> int:
+        """Send what changed, if anything did; return how many bytes, about."""
+        changes = self._feed.refresh()
+        details = self._changed_details()
+        was_live, self._live = self._live, self._feed.live
+        if self._channel is None:
+            return 0
+        self._renew_text()
+        if was_live and not self._live and changes and not details and len(self._feed) <= _WHOLE:
+            # What a front end saves with the notebook is the end, not the beginning.
+            self._channel.send_whole()
+            return 0
+        message = (changes or {}) | ({"details": details} if details else {})
+        if not message:
+            return 0
+        self._channel.send(message)
+        return len(json.dumps(message))
+
+    def told(self) -> None:
+        """Note that what `tell` says has just been said."""
+        with self._lock:
+            self._states = None
+            self._next_tell = time.monotonic() + _TEXT_INTERVAL
+
+    def _renew_text(self) -> None:
+        states = self._feed.states
+        if self._states is None:
+            self._states = states
+        elif self._states != states and time.monotonic() >= self._next_tell:
+            self._states = states
+            self._next_tell = time.monotonic() + _TEXT_INTERVAL
+            self.tell()
+
+    def _changed_details(self) -> dict[int, Any]:
+        shown = set().union(*(ids for _, ids in self._pages.values()))
+        self._details.keep(shown)
+        found = {}
+        for number in shown:
+            if number not in self._manager:
+                continue
+            if changes := self._details.refresh(self._manager[number]):
+                found[number] = changes
+        return found

@@ -1,0 +1,151 @@
+"""The widgets: one model of all jobs per kernel, and one small model per card."""
+
+from __future__ import annotations
+
+import contextvars
+import uuid
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+from IPython.display import display
+
+from ..job import Job
+from ..manager import JobManager
+from . import static
+from .service import Service
+
+_HERE = Path(__file__).parent
+_CARDS = 200  # cards that stay live; those of earlier finished jobs become text
+
+_VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+class _Widget(anywidget.AnyWidget):  # type: ignore[misc]
+    # The layout of ipywidgets would be a model, and a message, of its own for each widget.
+    layout = traitlets.Any(None)
+
+    def show(self) -> None:
+        """Show a view of this widget below the cell that runs."""
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
+        display({_VIEW: view, "text/plain": ""}, raw=True)
+
+
+class JobsModel(_Widget):
+    """All jobs. `jobs` is what a front end gets when it opens or saves the model.
+
+    What changes later comes as messages: see `Service`.
+    """
+
+    _esm = (_HERE / "panel.js").read_text(encoding="utf-8")
+    _css = (_HERE / "panel.css").read_text(encoding="utf-8")
+
+    model = traitlets.Unicode().tag(sync=True)
+    jobs = traitlets.Dict().tag(sync=True, to_json=lambda value, widget: widget.service.whole())
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        number = uuid.uuid4().hex
+        super().__init__(model_id=number, model=number)
+        self.on_msg(self._on_message)
+        _let_any_subshell_answer(self.comm)
+
+    def _on_message(self, _: object, content: dict[str, Any], buffers: object) -> None:
+        # Only from a front end that has no control channel to offer, see panel.js.
+        self.send({"to": content.get("message"), "reply": self.service.answer(content)})
+
+    def send_whole(self) -> None:
+        """Send all rows to all views."""
+        self.send_state("jobs")
+
+
+class CardModel(_Widget):
+    """Says which job a card shows; the jobs are those of a `JobsModel`."""
+
+    _esm = (_HERE / "card.js").read_text(encoding="utf-8")
+
+    model = traitlets.Unicode().tag(sync=True)
+    job = traitlets.Int().tag(sync=True)
+
+
+def _let_any_subshell_answer(comm: Any) -> None:
+    """Let ipykernel 7.4 handle a message of the front end while the main thread is busy.
+
+    It remembers the subshell of the last message, None for the main one, and sends later
+    ones there: `ipykernel.comm.comm.BaseComm._reply_subshell_for`. Without that method it
+    does as 7.2 did, and takes the subshell that the front end asks for.
+    """
+    if hasattr(comm, "_reply_subshell_for"):
+        comm._reply_subshell_for = None
+
+
+class Panel:
+    """Shows jobs as live views, in a front end that may or may not know widgets.
+
+    Threading
+    ---------
+    `show` and `show_job` are called where a cell runs. The callbacks at the end of a job
+    come on a thread of the manager, in a copy of the context of `show_job`, because
+    ipykernel 7.0 displays nothing outside one.
+    """
+
+    def __init__(self, manager: JobManager) -> None:
+        self.service = Service(manager)
+        self._manager = manager
+        self._model = JobsModel(self.service)
+        self._cards: deque[tuple[Job, CardModel]] = deque()
+        self.service.connect(self._model)
+
+    @property
+    def model_id(self) -> str:
+        """What views call this panel in their requests."""
+        return self._model.model
+
+    def show(self) -> None:
+        """Show all jobs below the cell that runs."""
+        update = self._show_static(static.panel(self._manager.snapshot()))
+        self.service.tell = lambda: update(static.panel(self._manager.snapshot()))
+        self.service.told()
+        self._model.show()
+
+    def show_job(self, job: Job) -> None:
+        """Show one job below the cell that runs."""
+        update = self._show_static(static.job(job.info()))
+        card = CardModel(model=self.model_id, job=job.id)
+        card.show()
+        self._cards.append((job, card))
+        self._close_cards()
+
+        def over(job: Job) -> None:
+            update(static.job(job.info()))
+            if not self.service.watched:
+                self._model.send_whole()  # for a run that nobody looks at, but that is saved
+
+        if not job.done():
+            job.add_done_callback(over)
+
+    def _show_static(self, bundle: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
+        """Show a text; return what replaces it by another."""
+        number = f"ipykill-{uuid.uuid4().hex}"
+        display(bundle, raw=True, display_id=number)
+        context = contextvars.copy_context()
+
+        def update(bundle: dict[str, Any]) -> None:
+            context.copy().run(display, bundle, raw=True, display_id=number, update=True)
+
+        return update
+
+    def _close_cards(self) -> None:
+        """Close the cards of jobs that were forgotten, and the oldest ones; their text stays."""
+        spare = len(self._cards) - _CARDS
+        kept: deque[tuple[Job, CardModel]] = deque()
+        for job, card in self._cards:
+            if job in self._manager and (spare <= 0 or not job.done()):
+                kept.append((job, card))
+            else:
+                spare -= 1
+                card.close()
+        self._cards = kept

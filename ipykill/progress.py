@@ -1,0 +1,123 @@
+"""How far a job is: `track`, and the bars of tqdm.
+
+A bar that is made in a job is noted there, and whoever shows the job looks at it. Nothing is
+sent and nobody is called while it moves.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+import time
+from collections.abc import Iterable, Iterator
+from types import ModuleType
+from typing import Any, TypeVar
+
+from .imports import when_imported
+from .job import Progress, checkpoint, current_job
+
+__all__ = ["install", "track"]
+
+_T = TypeVar("_T")
+
+
+class _Bar:
+    """The state of a `track`; written by the thread that iterates."""
+
+    __slots__ = ("begin", "closed", "description", "done", "total")
+
+    def __init__(self, total: int | None, description: str) -> None:
+        self.total = total
+        self.description = description
+        self.done = 0
+        self.begin = time.monotonic()
+        self.closed = False
+
+    def look(self) -> Progress:
+        elapsed = time.monotonic() - self.begin
+        return _progress(self.done, self.total, self.description, elapsed)
+
+
+class _TqdmBar:
+    """A bar of tqdm as a job sees it."""
+
+    def __init__(self, bar: Any) -> None:
+        self._bar = bar
+
+    @property
+    def closed(self) -> bool:
+        return bool(self._bar.disable)
+
+    def look(self) -> Progress:
+        bar = self._bar
+        elapsed = bar._time() - bar.start_t
+        return _progress(bar.n, bar.total, str(bar.desc or "").removesuffix(": "), elapsed)
+
+
+def _progress(done: float, total: float | None, description: str, elapsed: float) -> Progress:
+    left = elapsed / done * max(total - done, 0) if total and done else None
+    return Progress(done, total, description, left)
+
+
+def track(iterable: Iterable[_T], total: int | None = None, description: str = "") -> Iterator[_T]:
+    """Iterate, and let the job's card and the panel show how far it is.
+
+    Each step is a checkpoint: a job that was asked to stop ends there. Outside a job this
+    only iterates.
+
+    Parameters
+    ----------
+    total
+        How many items there will be; by default what ``len()`` says, if anything.
+    description
+        What is being done.
+    """
+    items = iter(iterable)
+    job = current_job()
+    if job is None:
+        return items
+    if total is None:
+        total = operator.length_hint(iterable) or None
+    bar = _Bar(total, description)
+    job.add_bar(bar)
+    return _track(items, bar, job.asked)
+
+
+def _track(items: Iterator[_T], bar: _Bar, asked: Any) -> Iterator[_T]:
+    done = 0
+    try:
+        for item in items:
+            if asked():
+                checkpoint()
+            yield item
+            done += 1
+            bar.done = done
+    finally:
+        bar.closed = True
+
+
+def install() -> None:
+    """Let the bars of tqdm tell their job how far it is, from its import on."""
+    when_imported("tqdm.std", _watch)
+
+
+def _watch(std: ModuleType) -> None:
+    tqdm: Any = std.tqdm
+    if hasattr(tqdm.update, "__wrapped__"):
+        return
+    init, update = tqdm.__init__, tqdm.update
+
+    @functools.wraps(init)
+    def watched_init(self: Any, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        job = current_job()
+        if job is not None and not self.disable:
+            job.add_bar(_TqdmBar(self))
+
+    @functools.wraps(update)
+    def watched_update(self: Any, n: float | None = 1) -> Any:
+        painted = update(self, n)
+        checkpoint()
+        return painted
+
+    tqdm.__init__, tqdm.update = watched_init, watched_update

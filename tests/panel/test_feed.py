@@ -1,0 +1,165 @@
+"""Rows say what is true, and change only when that does."""
+
+import json
+import threading
+
+from ipykill import JobManager
+from ipykill.panel.feed import Details, Feed, plain
+from tests.panel.conftest import Start
+
+
+def test_a_row_holds_the_facts_and_nothing_empty(manager: JobManager, start: Start) -> None:
+    job = start("train", cell=7)
+    feed = Feed(manager)
+    feed.refresh()
+    (row,) = feed.full()["rows"]
+    assert row.items() >= {"id": 1, "name": "train", "state": "running", "cell": 7}.items()
+    assert row["started"] > 0
+    assert not {"error", "elapsed", "asked", "requested", "reason"} & row.keys()
+    job.stop()
+    feed.refresh()
+    (row,) = feed.full()["rows"]
+    assert (row["state"], row["requested"]) == ("stopping", "stop")
+
+
+def test_what_has_not_changed_is_not_told_again(manager: JobManager, start: Start) -> None:
+    start()
+    feed = Feed(manager)
+    assert feed.refresh() is not None
+    assert feed.refresh() is None
+    assert feed.revision == 1
+
+
+def test_a_change_names_only_what_changed(
+    manager: JobManager, start: Start, may_end: threading.Event
+) -> None:
+    first, second = start("first"), start("second")
+    feed = Feed(manager)
+    feed.refresh()
+    first.stop()
+    changes = feed.refresh()
+    assert changes is not None
+    assert (changes["base"], changes["rev"]) == (1, 2)
+    assert changes["rows"].keys() == {first.id}
+    assert changes["rows"][first.id].keys() >= {"state", "requested", "asked"}
+    assert "name" not in changes["rows"][first.id]
+    assert feed.refresh() is None  # the moment it was asked does not jitter
+    may_end.set()
+    second.wait(30)
+    first.wait(30)
+    changes = feed.refresh()
+    assert changes is not None
+    assert changes["rows"][second.id]["state"] == "done"
+    assert changes["rows"][second.id]["elapsed"] > 0
+    assert not feed.live
+
+
+def test_cleared_jobs_are_gone(manager: JobManager, start: Start, may_end: threading.Event) -> None:
+    job = start()
+    feed = Feed(manager)
+    feed.refresh()
+    may_end.set()
+    job.wait(30)
+    manager.clear()
+    changes = feed.refresh()
+    assert changes is not None
+    assert changes["gone"] == [job.id]
+    assert feed.full()["rows"] == []
+
+
+def test_who_was_shown_a_row_early_gets_it_whole(manager: JobManager, start: Start) -> None:
+    job = start()
+    feed = Feed(manager)
+    feed.refresh()
+    job.stop()
+    assert feed.look(job)["state"] == "stopping"
+    changes = feed.refresh()
+    assert changes is not None
+    assert changes["rows"][job.id]["id"] == job.id
+
+
+def test_finished_jobs_are_not_looked_at_again(manager: JobManager, monkeypatch) -> None:
+    job = manager.submit(lambda: None)
+    job.wait(30)
+    feed = Feed(manager)
+    feed.refresh()
+    monkeypatch.setattr(type(job), "info", lambda job, frames: 1 / 0)
+    assert feed.refresh() is None
+
+
+def test_text_is_plain_and_bounded() -> None:
+    assert plain("\x1b[31mred\x1b[0m\x00\u202e<b>", 80) == "red  <b>"
+    assert plain("\x1b]8;;http://x\x07link\x1b]8;;\x07", 80) == "link"
+    assert len(plain("x" * 1000, 50)) == 50
+
+
+def test_rows_are_json_whatever_the_names(manager: JobManager) -> None:
+    name = "<img src=x onerror=alert(1)>\ud800\x1b[2J" + "n" * 10_000
+    manager.launch(lambda: None, name=name).wait(30)
+    feed = Feed(manager)
+    feed.refresh()
+    text = json.dumps(feed.full())
+    assert len(text) < 1000
+    json.loads(text.encode())
+
+
+def test_a_log_grows_by_its_new_lines(manager: JobManager, start: Start) -> None:
+    job = start()
+    job.log.write("one\ntwo\npart")
+    details = Details()
+    full = details.full(job)
+    assert full["log"] == {"start": 0, "lines": ["one", "two", "part"]}
+    assert details.refresh(job) is None
+    job.log.write("ial\nnext\n")
+    assert (details.refresh(job) or {})["log"] == {"start": 2, "lines": ["partial", "next"]}
+    job.log.write("\rbar 1")
+    job.log.write("\rbar 2")
+    assert (details.refresh(job) or {})["log"] == {"start": 4, "lines": ["bar 2"]}
+    assert details.refresh(job) is None
+
+
+def test_of_a_flood_only_the_end_is_sent(manager: JobManager, start: Start) -> None:
+    job = start()
+    details = Details()
+    details.full(job)
+    job.log.write("x\n" * 50_000 + "last\n")
+    log = (details.refresh(job) or {})["log"]
+    assert log["start"] + len(log["lines"]) == 50_001
+    assert len(log["lines"]) == 1000
+    assert log["lines"][-1] == "last"
+
+
+def test_details_show_source_stack_and_error(manager: JobManager, start: Start) -> None:
+    running = Details().full(start())
+    assert running["threads"][0]["stack"][-1]["function"] == "wait"
+    assert running["error"] is None
+
+    class Odd(Exception):
+        def __str__(self) -> str:
+            raise ValueError
+
+    def fail() -> None:
+        raise Odd
+
+    failed = manager.submit(fail)
+    failed.wait(30)
+    full = Details().full(failed)
+    assert full["error"]["type"] == "Odd"
+    assert full["error"]["stack"][-1]["function"] == "fail"
+    assert "raise Odd" in full["source"]
+    assert "threads" not in full
+
+
+def test_a_job_that_waits_costs_no_walk_through_its_stack(
+    manager: JobManager, start: Start, monkeypatch
+) -> None:
+    job = start()
+    feed = Feed(manager)
+    feed.refresh()
+    looks = []
+    info = type(job).info
+    monkeypatch.setattr(type(job), "info", lambda job, frames: (looks.append(job), info(job))[1])
+    assert feed.refresh() is None
+    assert looks == []
+    job.log.write("news")
+    assert (feed.refresh() or {})["rows"][job.id] == {"last": "news"}

@@ -1,0 +1,166 @@
+"""What is sent to the views, how often, and that their requests are answered."""
+
+import threading
+import time
+
+from ipykill import JobManager
+from ipykill.panel import service as module
+from ipykill.panel.service import Service
+from tests.panel.conftest import FakeChannel, Start
+from tests.waiting import wait_for
+
+
+def watch(service: Service, **more: object) -> dict:
+    return service.answer({"do": "watch", "page": "page", "rev": -1, **more})
+
+
+def test_500_jobs_are_one_message(
+    manager: JobManager, service: Service, channel: FakeChannel, may_end: threading.Event
+) -> None:
+    watch(service)
+    for number in range(500):
+        manager.launch(may_end.wait, name=f"job {number}")
+    service.answer({"do": "leave", "page": "page"})
+    wait_for(lambda: not service.refreshing, "the end of the refresh thread")
+    channel.sent.clear()
+    assert len(watch(service)["state"]["rows"]) == 500
+    manager[250].stop()
+    channel.wait_for(1)
+    (message,) = channel.sent
+    assert message["rows"].keys() == {250}
+
+
+def test_nothing_is_sent_while_nothing_changes(
+    service: Service, channel: FakeChannel, start: Start, monkeypatch
+) -> None:
+    rounds = threading.Semaphore(0)
+    refresh = service._feed.refresh
+    monkeypatch.setattr(service._feed, "refresh", lambda: (rounds.release(), refresh())[1])
+    start()
+    watch(service)
+    for _ in range(5):
+        assert rounds.acquire(timeout=30)
+    assert channel.sent == []
+
+
+def test_messages_keep_their_distance(
+    service: Service, channel: FakeChannel, start: Start, monkeypatch
+) -> None:
+    pauses = []
+    sleep = time.sleep
+    monkeypatch.setattr(module.time, "sleep", lambda s: (pauses.append(s), sleep(s))[1])
+    job = start()
+    watch(service)
+    for number in range(3):
+        job.log.write(f"line {number}\n")
+        channel.wait_for(number + 1)
+    own = [pause for pause in pauses if pause >= module._INTERVAL]
+    assert len(own) >= 2
+    assert len(channel.sent) <= len(own) + 1
+
+
+def test_without_a_view_no_thread_runs(
+    service: Service, channel: FakeChannel, start: Start, monkeypatch
+) -> None:
+    assert not service.refreshing
+    monkeypatch.setattr(module, "_LEASE", 0.0)  # a page that was closed without a word
+    start()
+    watch(service)
+    wait_for(lambda: not service.refreshing, "the end of the refresh thread")
+    assert not service.watched
+    monkeypatch.undo()
+    watch(service)
+    assert service.refreshing
+
+
+def test_a_view_that_knows_the_revision_is_not_told_all(
+    service: Service, channel: FakeChannel, start: Start
+) -> None:
+    start()
+    state = watch(service)["state"]
+    assert watch(service, rev=state["rev"]) == {}
+    assert watch(service, rev=state["rev"] - 1)["state"]["rows"]
+
+
+def test_the_end_of_the_last_job_is_the_state_that_is_saved(
+    service: Service, channel: FakeChannel, start: Start, may_end: threading.Event
+) -> None:
+    start()
+    watch(service)
+    may_end.set()
+    wait_for(lambda: channel.whole, "the whole state")
+    assert channel.whole[-1]["rows"][0]["state"] == "done"
+
+
+def test_stop_and_kill_are_answered_with_the_effect(
+    service: Service, channel: FakeChannel, start: Start
+) -> None:
+    job = start()
+    reply = service.answer({"do": "stop", "id": job.id})
+    assert reply["row"]["state"] == "stopping"
+    reply = service.answer({"do": "kill", "id": job.id})
+    assert reply["row"]["state"] in ("killing", "killed")
+    assert job.requested == "kill"
+
+
+def test_all_jobs_are_stopped_killed_and_cleared(
+    manager: JobManager,
+    service: Service,
+    channel: FakeChannel,
+    start: Start,
+) -> None:
+    jobs = [start() for _ in range(3)]
+    assert service.answer({"do": "stop_all"}) == {}
+    assert {job.requested for job in jobs} == {"stop"}
+    assert service.answer({"do": "kill_all"}) == {}
+    assert {job.requested for job in jobs} == {"kill"}
+    assert manager.wait(jobs, 30) == []
+    assert all(job.done() for job in jobs)
+    assert service.answer({"do": "clear"}) == {}
+    assert len(manager) == 0
+
+
+def test_the_details_of_a_job_are_followed_while_they_are_open(
+    service: Service, channel: FakeChannel, start: Start
+) -> None:
+    job = start()
+    job.log.write("before\n")
+    watch(service)
+    details = service.answer({"do": "details", "id": job.id, "page": "page"})["details"]
+    assert details["log"]["lines"] == ["before"]
+    job.log.write("after\n")
+
+    def lines() -> list[str]:
+        found = [m["details"][job.id] for m in channel.sent if "details" in m]
+        return [line for it in found if "log" in it for line in it["log"]["lines"]]
+
+    wait_for(lambda: "after" in lines(), "the new line")
+    assert "before" not in lines()
+
+
+def test_senseless_requests_are_answered_in_words(
+    service: Service, channel: FakeChannel, caplog
+) -> None:
+    assert service.answer({"do": "kill", "id": 12})["error"] == "job 12 is not in the list any more"
+    assert "sing" in service.answer({"do": "sing"})["error"]
+    assert "ValueError" in service.answer({"do": "kill", "id": "x"})["error"]
+
+
+def test_a_refresh_that_fails_does_not_end_the_panel(
+    service: Service, channel: FakeChannel, start: Start, monkeypatch, caplog
+) -> None:
+    job = start()
+    watch(service)
+    failed = threading.Event()
+
+    def fail(content: object) -> None:
+        failed.set()
+        monkeypatch.undo()
+        raise RuntimeError
+
+    monkeypatch.setattr(channel, "send", fail)
+    job.stop()
+    assert failed.wait(30)
+    job.log.write("more\n")
+    channel.wait_for(1)
+    assert "could not be refreshed" in caplog.text

@@ -1,0 +1,57 @@
+"""Loading the extension where there is no notebook."""
+
+import subprocess
+import sys
+
+import pytest
+
+import ipykill
+from tests.overlays import ROOT
+
+
+def run_in_ipython(*cells: str) -> str:
+    """Run cells in an IPython shell of a process of its own; what it printed."""
+    code = (
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "shell = InteractiveShell.instance()\n"
+        f"for cell in {list(cells)!r}:\n"
+        "    shell.run_cell(cell, store_history=True).raise_error()\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_outside_ipython_it_says_what_to_do_instead() -> None:
+    with pytest.raises(ipykill.JobError, match=r"need IPython; .* ipykill\.submit\(\)"):
+        ipykill.load_ipython_extension(None)
+
+
+def test_in_ipython_without_a_kernel_jobs_print_and_are_told() -> None:
+    printed = run_in_ipython(
+        "%load_ext ipykill",
+        "%%bg -q -n train\nprint('printed', 6 * 7)",
+        "%bgwait train",
+        "%bgjobs",
+        "%bgpanel",
+        "%bglog train",
+    )
+    assert printed.count("printed 42\n") == 2
+    assert "[1] train: done in" in printed
+    assert "id  name   state  elapsed  cpu   where\n" in printed
+
+
+def test_no_widgets_are_imported_without_a_kernel() -> None:
+    printed = run_in_ipython(
+        "%load_ext ipykill",
+        "%%bg -n train\n1",
+        "%bgwait",
+        "import sys; print([name for name in ('ipywidgets', 'anywidget') if name in sys.modules])",
+    )
+    assert "[]" in printed
+
+
+def test_wait_in_ipython_without_a_kernel_fails_as_the_job_failed() -> None:
+    with pytest.raises(AssertionError, match="ZeroDivisionError"):
+        run_in_ipython("%load_ext ipykill", "%%bg --wait -q\n1 / 0")

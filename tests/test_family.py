@@ -1,0 +1,371 @@
+import itertools
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import ipykill
+from ipykill import family as family_module
+from ipykill.exceptions import JobKilled, JobStopped
+from ipykill.family import Family
+from ipykill.kill import current_target, shield
+from ipykill.threads import ServiceThread, ThreadWithExc
+from tests.racing import ended, frequent_switches, silent_threads
+from tests.waiting import HANG_GUARD, wait_for
+
+
+class Fixture:
+    """A family and what it was told."""
+
+    def __init__(self, body):
+        self.entered = []
+        self.finished = []
+        self.target_in_finish = []
+        self.first = ThreadWithExc(target=body, daemon=True)
+        self.family = Family(self.first, self.enter, self.finish)
+
+    def enter(self):
+        self.entered.append(threading.current_thread())
+
+    def finish(self, error):
+        self.finished.append(error)
+        self.target_in_finish.append(current_target())
+
+    def run(self):
+        self.family.start()
+        assert ended(self.first)
+        assert self.family.join(HANG_GUARD)
+        return self.finished
+
+
+def spin(spinning=None):
+    if spinning is not None:
+        spinning.set()
+    for _ in itertools.count():
+        pass
+
+
+@pytest.fixture
+def printed():
+    with silent_threads() as seen:
+        yield seen
+
+
+@pytest.mark.parametrize("error", [None, ValueError, SystemExit, KeyboardInterrupt, JobKilled])
+def test_finish_is_told_what_the_body_raised(error, printed):
+    def body():
+        if error is not None:
+            raise error
+
+    (told,) = Fixture(body).run()
+    assert type(told) is (type(None) if error is None else error)
+    assert not printed
+
+
+def test_what_finish_does_is_part_of_no_job():
+    seen = []
+    fixture = Fixture(lambda: seen.append(current_target()))
+    fixture.run()
+    assert seen[0].group is fixture.family
+    assert fixture.target_in_finish == [None]
+
+
+def test_children_and_theirs_are_members():
+    threads = []
+    done = threading.Event()
+
+    def child(depth):
+        threads.append(threading.current_thread())
+        if depth:
+            threading.Thread(target=child, args=(depth - 1,)).start()
+        done.wait(HANG_GUARD)
+
+    fixture = Fixture(lambda: child(2))
+    fixture.family.start()
+    wait_for(lambda: len(threads) == 3, "three threads")
+    assert fixture.family.threads() == threads
+    assert fixture.entered == threads
+    assert {target.thread for target in fixture.family.targets()} == set(threads)
+    assert not fixture.family.join(0)
+    assert not fixture.family.join(0.001)
+    done.set()
+    assert fixture.family.join(HANG_GUARD)
+    assert fixture.family.threads() == []
+    assert fixture.family.targets() == []
+    assert fixture.finished == [None]  # that of the first thread only
+
+
+@pytest.mark.parametrize("kind", [threading.Thread, ThreadWithExc])
+def test_children_are_killed_with_the_family(kind, printed):
+    spinning = [threading.Event(), threading.Event()]
+    children = []
+
+    def body():
+        children.append(kind(target=spin, args=(spinning[1],)))
+        children[0].start()
+        spin(spinning[0])
+
+    fixture = Fixture(body)
+    fixture.family.start()
+    for event in spinning:
+        assert event.wait(HANG_GUARD)
+    fixture.family.kill()
+    assert fixture.family.join(HANG_GUARD)
+    assert not children[0].is_alive()
+    assert [type(error) for error in fixture.finished] == [JobKilled]
+    assert not printed
+
+
+def test_a_child_started_during_a_kill_does_not_reach_its_first_line(printed):
+    reached = []
+
+    def body():
+        with shield():
+            fixture.family.kill_requested = True
+            child = threading.Thread(target=reached.append, args=(1,))
+            child.start()
+            child.join()
+
+    fixture = Fixture(body)
+    (error,) = fixture.run()
+    assert isinstance(error, JobKilled)
+    assert not reached
+    assert not printed
+
+
+def test_the_workers_of_a_pool_are_members():
+    def body():
+        with ThreadPoolExecutor(2) as pool:
+            workers.update(pool.map(lambda n: threading.current_thread(), range(2)))
+            assert workers <= set(fixture.family.threads())
+
+    workers = set()
+    fixture = Fixture(body)
+    assert fixture.run() == [None]
+    assert workers
+
+
+def test_threads_that_others_start_are_no_members():
+    go, started = threading.Event(), threading.Event()
+
+    def body():
+        started.set()
+        go.wait(HANG_GUARD)
+
+    fixture = Fixture(body)
+    fixture.family.start()
+    assert started.wait(HANG_GUARD)
+    other = threading.Thread(target=go.wait, args=(HANG_GUARD,))
+    other.start()
+    assert other not in fixture.family.threads()
+    go.set()
+    assert ended(other, fixture.first)
+
+
+def test_a_thread_of_ipykills_own_is_no_member_whoever_starts_it():
+    go = threading.Event()
+
+    def body():
+        service = ServiceThread(lambda: go.wait(HANG_GUARD), "test")
+        service.start()
+        assert service not in fixture.family.threads()
+        go.set()
+
+    fixture = Fixture(body)
+    assert fixture.run() == [None]
+
+
+def test_the_error_of_a_child_is_printed_as_usual(printed):
+    def body():
+        child = threading.Thread(target=lambda: 1 / 0, name="child")
+        child.start()
+        child.join()
+
+    assert Fixture(body).run() == [None]
+    assert [(args.exc_type, args.thread.name) for args in printed] == [(ZeroDivisionError, "child")]
+
+
+@pytest.mark.parametrize("error", [JobKilled, JobStopped])
+def test_a_child_that_ends_as_it_was_asked_prints_nothing(error, printed):
+    def fail():
+        raise error
+
+    def body():
+        child = threading.Thread(target=fail)
+        child.start()
+        child.join()
+
+    assert Fixture(body).run() == [None]
+    assert not printed
+
+
+# Threads that cannot start
+
+
+def test_a_child_that_cannot_start_is_forgotten_and_can_start_later(monkeypatch):
+    seen = []
+
+    def no_thread_left(thread):
+        raise RuntimeError("can't start new thread")
+
+    def body():
+        child = threading.Thread(target=seen.append, args=("child ran",))
+        really = family_module._thread_start
+        monkeypatch.setattr(family_module, "_thread_start", no_thread_left)
+        with pytest.raises(RuntimeError):
+            child.start()
+        monkeypatch.setattr(family_module, "_thread_start", really)
+        assert fixture.family.threads() == [fixture.first]
+        child.start()
+        child.join()
+
+    fixture = Fixture(body)
+    assert fixture.run() == [None]
+    assert seen == ["child ran"]
+
+
+def test_a_foreign_thread_that_the_job_starts_again_does_not_become_a_member():
+    go = threading.Event()
+    foreign = threading.Thread(target=go.wait, args=(HANG_GUARD,))
+    foreign.start()
+
+    def body():
+        with pytest.raises(RuntimeError, match="once"):
+            foreign.start()
+        assert fixture.family.threads() == [fixture.first]
+
+    fixture = Fixture(body)
+    assert fixture.run() == [None]
+    go.set()
+    assert ended(foreign)
+
+
+def test_a_first_thread_that_cannot_start_leaves_an_empty_family(monkeypatch):
+    def no_thread_left(thread):
+        raise RuntimeError("can't start new thread")
+
+    family_module._install()
+    monkeypatch.setattr(family_module, "_thread_start", no_thread_left)
+    fixture = Fixture(lambda: None)
+    with pytest.raises(RuntimeError):
+        fixture.family.start()
+    assert fixture.family.threads() == []
+    assert fixture.family.join()
+
+
+def test_a_thread_is_waited_for_while_it_is_starting(monkeypatch):
+    # Thread.ident is set a moment before is_alive() says True. Here that moment lasts.
+    starting, go = threading.Event(), threading.Event()
+
+    class Slow(threading.Thread):
+        def _set_ident(self):
+            super()._set_ident()
+            if threading.get_ident() == self.ident:
+                starting.set()
+                assert go.wait(HANG_GUARD)
+
+    def body():
+        threading.Thread(target=Slow(target=lambda: None).start).start()
+
+    fixture = Fixture(body)
+    fixture.family.start()
+    assert starting.wait(HANG_GUARD)
+    assert ended(fixture.first)
+    slow = [thread for thread in fixture.family.threads() if isinstance(thread, Slow)]
+    assert len(slow) == 1
+    assert slow[0].ident is not None
+    assert not slow[0].is_alive()
+    assert fixture.family.threads() == fixture.family.threads()  # looking changes nothing
+    assert slow[0] in fixture.family.threads()
+    assert not fixture.family.join(0.001)
+    joined = []
+    joiner = threading.Thread(target=lambda: joined.append(fixture.family.join(HANG_GUARD)))
+    joiner.start()
+    go.set()
+    assert ended(joiner)
+    assert joined == [True]
+    assert not slow[0].is_alive()
+
+
+@pytest.mark.stress
+@pytest.mark.slow
+@frequent_switches()
+def test_threads_that_start_while_others_look_are_never_lost():
+    for _ in range(100):
+        alive = []
+
+        def grow(depth, alive=alive):
+            alive.append(threading.current_thread())
+            if depth:
+                threading.Thread(target=grow, args=(depth - 1,)).start()
+
+        fixture = Fixture(lambda grow=grow: grow(5))
+        watching = threading.Event()
+
+        def watch(fixture=fixture, watching=watching):
+            while not watching.is_set():
+                fixture.family.threads()
+
+        watchers = [threading.Thread(target=watch) for _ in range(2)]
+        for watcher in watchers:
+            watcher.start()
+        fixture.family.start()
+        assert fixture.family.join(HANG_GUARD)
+        assert len(alive) == 6
+        assert not any(thread.is_alive() for thread in alive)
+        watching.set()
+        assert ended(*watchers)
+
+
+# CPU time
+
+
+def test_cpu_time_counts_all_threads_also_those_that_ended():
+    def body():
+        child = threading.Thread(target=lambda: sum(range(2_000_000)))
+        child.start()
+        child.join()
+        seen.append(fixture.family.cpu_time())
+
+    seen = []
+    fixture = Fixture(body)
+    assert fixture.family.cpu_time() == 0
+    assert fixture.run() == [None]
+    (within,) = seen
+    after = fixture.family.cpu_time()
+    assert 0 < within <= after
+    assert fixture.family.cpu_time() == after
+
+
+# What is left of the wrapping
+
+
+def test_start_is_wrapped_at_the_first_launch_and_once():
+    script = """
+import threading
+plain = threading.Thread.start
+import ipykill
+assert threading.Thread.start is plain
+calls = []
+def other_library(thread):
+    calls.append(thread)
+    plain(thread)
+threading.Thread.start = other_library
+ipykill.submit(int).wait()
+wrapped = threading.Thread.start
+assert wrapped is not other_library and calls
+def later_library(thread):
+    wrapped(thread)
+threading.Thread.start = later_library
+assert ipykill.submit(int).result() == 0
+assert threading.Thread.start is later_library
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+def test_start_keeps_its_name_and_documentation():
+    ipykill.submit(int).wait()
+    assert threading.Thread.start.__name__ == "start"
+    assert "arrange" in threading.Thread.start.__doc__

@@ -1,0 +1,146 @@
+import threading
+import time
+
+import pytest
+
+from ipykill.log import JobLog
+
+
+def written(*texts, **bounds):
+    log = JobLog(**bounds)
+    for text in texts:
+        log.write(text)
+    return log
+
+
+@pytest.mark.parametrize(
+    ("texts", "lines"),
+    [
+        ([], []),
+        ([""], []),
+        (["a"], ["a"]),
+        (["a", "b\n", "c"], ["ab", "c"]),
+        (["a\nb\n"], ["a", "b"]),
+        (["\n\n"], ["", ""]),
+        (["10%\r20%\r30%"], ["30%"]),
+        (["10%", "\r", "20%", "\r"], ["20%"]),  # a repaint to come hides nothing
+        (["done: 100\rdone:"], ["done: 100"]),  # as a terminal, it overwrites
+        (["abc\rX\n"], ["Xbc"]),
+        (["a\r\nb\r\n"], ["a", "b"]),
+        (["abc\bX"], ["abX"]),
+        (["abc\b\b", "XY"], ["aXY"]),
+        (["\b\b\bX"], ["X"]),
+        (["abc\b\b\b\b\b\rZ\b"], ["Zbc"]),
+        (["|\b/\b-\b\\\b"], ["\\"]),
+        (["\x1b[31mred\x1b[0m\n"], ["\x1b[31mred\x1b[0m"]),
+    ],
+)
+def test_text_looks_as_in_a_terminal(texts, lines):
+    log = written(*texts)
+    assert log.tail() == lines
+    assert str(log) == "\n".join(lines)
+
+
+def test_the_tail_is_the_end_in_order():
+    log = written("1\n2\n3\n4")
+    assert log.tail(0) == []
+    assert log.tail(1) == ["4"]
+    assert log.tail(3) == ["2", "3", "4"]
+    assert log.tail(99) == ["1", "2", "3", "4"]
+    log.write("\n")
+    assert log.tail(1) == ["4"]
+
+
+def test_old_lines_are_dropped_and_counted():
+    log = written("".join(f"{n}\n" for n in range(10)), max_lines=3)
+    assert log.tail() == ["7", "8", "9"]
+    assert log.dropped == 7
+
+
+def test_long_lines_do_not_add_up_without_bound():
+    log = written(*(f"{n}" * 100 + "\n" for n in range(10)), max_chars=350)
+    assert log.tail() == ["7" * 100, "8" * 100, "9" * 100]
+    assert log.dropped == 7
+
+
+def test_a_line_is_cut_at_its_bound_and_the_next_is_whole():
+    log = written("x" * 50, "y" * 60, "z\nnext", max_line=100)
+    assert log.tail() == ["x" * 50 + "y" * 50, "next"]
+    log = written("x" * 200 + "\rhead", max_line=100)
+    assert log.tail() == ["head" + "x" * 96]
+
+
+@pytest.mark.parametrize("text", ["\r", "\b", "x\b", "\r50%", "\n", "\b\r"])
+def test_a_million_control_characters_take_a_moment(text):
+    # What is quadratic here takes minutes; the bound is no measure of speed.
+    begin = time.monotonic()
+    log = written(text * 1_000_000)
+    assert time.monotonic() - begin < 30
+    assert len(str(log)) < 20_000
+
+
+def test_a_million_updates_in_pieces_take_a_moment():
+    log = JobLog()
+    begin = time.monotonic()
+    for n in range(300_000):
+        log.write(f"\r{n}")
+    assert time.monotonic() - begin < 30
+    assert log.tail() == ["299999"]
+
+
+def test_a_huge_line_is_bounded():
+    log = written("x" * 30_000_000)
+    assert [len(line) for line in log.tail()] == [100_000]
+
+
+def test_threads_do_not_tear_each_others_lines():
+    log = JobLog()
+
+    def write(char):
+        for _ in range(200):
+            log.write(char * 50 + "\n")
+
+    threads = [threading.Thread(target=write, args=(char,)) for char in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(log.tail()) == sorted(char * 50 for char in "abcd" for _ in range(200))
+
+
+def test_a_finalizer_that_prints_in_the_middle_of_a_write_does_not_hang():
+    log = JobLog()
+
+    class Collected(str):
+        """The garbage collector runs while this is being written, and a finalizer prints."""
+
+        def split(self, separator):
+            log.write("from a finalizer\n")
+            return super().split(separator)
+
+    thread = threading.Thread(target=log.write, args=(Collected("text\n"),), daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert log.tail() == ["from a finalizer", "text"]
+
+
+def test_a_file_gets_all_that_is_written_as_it_is_written(tmp_path):
+    path = tmp_path / "job.log"
+    path.write_text("of another job")
+    log = JobLog(max_lines=1)
+    log.copy_to(path)
+    log.write("1\n2\n")
+    log.write("3\r\ud800\n")
+    assert path.read_bytes() == b"1\n2\n3\r\\ud800\n"
+    log.close()
+    log.close()
+    log.write("late\n")
+    assert path.read_text().endswith("late\n")
+    log.close()
+    assert log.path == path
+
+
+def test_a_file_that_cannot_be_written_is_refused_at_once(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        JobLog().copy_to(tmp_path / "missing" / "job.log")

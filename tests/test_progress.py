@@ -1,0 +1,148 @@
+"""How far a job is."""
+
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import ipykill
+from ipykill import JobState, progress
+from ipykill.progress import track
+from tests.overlays import ROOT
+
+
+@pytest.fixture
+def go() -> threading.Event:
+    return threading.Event()
+
+
+def test_track_tells_the_job_how_far_it_is(go: threading.Event) -> None:
+    at_three = threading.Event()
+
+    def work() -> int:
+        count = 0
+        for item in track([5, 6, 7, 8], description="items"):
+            if item == 7:
+                at_three.set()
+                go.wait()
+            count += 1
+        return count
+
+    job = ipykill.submit(work)
+    assert at_three.wait(30)
+    seen = job.progress
+    assert seen is not None
+    assert (seen.done, seen.total, seen.description) == (2, 4, "items")
+    assert seen.left is not None
+    assert seen.left >= 0
+    assert job.info().progress is not None
+    go.set()
+    assert job.result(30) == 4
+    assert job.progress is not None
+    assert job.progress.done == 4
+
+
+def test_track_without_a_known_length(go: threading.Event) -> None:
+    def work() -> None:
+        for _ in track(iter(range(3))):
+            pass
+        for _ in track(item for item in "ab"):
+            pass
+
+    job = ipykill.submit(work)
+    job.result(30)
+    assert job.progress is not None
+    assert (job.progress.done, job.progress.total, job.progress.left) == (2, None, None)
+
+
+def test_the_outermost_bar_is_shown(go: threading.Event) -> None:
+    inside = threading.Event()
+
+    def work() -> None:
+        for _ in track(range(10), description="outer"):
+            for _ in track(range(2), description="inner"):
+                inside.set()
+                go.wait()
+
+    job = ipykill.submit(work)
+    assert inside.wait(30)
+    assert job.progress is not None
+    assert job.progress.description == "outer"
+    go.set()
+    job.wait(30)
+
+
+def test_a_stop_takes_effect_at_the_next_step() -> None:
+    stepped = threading.Event()
+
+    def work() -> None:
+        for _ in track(iter(int, 1)):
+            stepped.set()
+
+    job = ipykill.submit(work)
+    assert stepped.wait(30)
+    assert job.stop(30)
+    assert job.state is JobState.STOPPED
+
+
+def test_outside_a_job_it_only_iterates() -> None:
+    assert list(track("abc", total=7)) == ["a", "b", "c"]
+    with pytest.raises(TypeError, match="not iterable"):
+        track(5)  # type: ignore[arg-type]
+
+
+def test_a_bar_of_tqdm_tells_the_job(go: threading.Event) -> None:
+    tqdm = pytest.importorskip("tqdm")
+    progress.install()
+    at_two = threading.Event()
+
+    def work() -> None:
+        with tqdm.tqdm(total=8, desc="load", mininterval=0, file=sys.stderr) as bar:
+            bar.update(2)
+            at_two.set()
+            go.wait()
+
+    job = ipykill.submit(work)
+    assert at_two.wait(30)
+    assert job.progress is not None
+    assert (job.progress.done, job.progress.total) == (2, 8)
+    assert job.progress.description == "load"
+    go.set()
+    job.result(30)
+    assert tqdm.tqdm(total=1, disable=True).update(1) is None, "outside a job nothing changes"
+
+
+def test_a_bar_of_tqdm_is_a_checkpoint() -> None:
+    tqdm = pytest.importorskip("tqdm")
+    progress.install()
+    stepped = threading.Event()
+
+    def work() -> None:
+        for _ in tqdm.tqdm(iter(int, 1), mininterval=0, miniters=1, file=sys.stderr):
+            stepped.set()
+
+    job = ipykill.submit(work)
+    assert stepped.wait(30)
+    assert job.stop(30)
+    assert job.state is JobState.STOPPED
+
+
+def test_tqdm_imported_later_is_watched_too() -> None:
+    code = (
+        "import ipykill, sys\n"
+        "from ipykill import progress\n"
+        "progress.install(); progress.install()\n"
+        "assert 'tqdm' not in sys.modules\n"
+        "def work():\n"
+        "    import tqdm\n"
+        "    for _ in tqdm.tqdm(range(5), file=open('/dev/null', 'w')): pass\n"
+        "job = ipykill.submit(work); job.result(30)\n"
+        "left = [it for it in sys.meta_path if 'ipykill' in type(it).__module__]\n"
+        "print(job.progress.done, len(left))"
+    )
+    pytest.importorskip("tqdm")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "5 0\n", done.stderr
