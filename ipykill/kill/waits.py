@@ -88,7 +88,7 @@ def interrupt_query(target: Target) -> None:
     for thing in gc.get_objects():
         if type(thing) is sqlite3.Connection and target.wanted:
             try:
-                thing.total_changes  # noqa: B018
+                thing.cursor()
             except sqlite3.ProgrammingError as error:
                 if f"thread id {target.ident} " in str(error):
                     target.group.struck = True
