@@ -11,11 +11,21 @@ from __future__ import annotations
 import functools
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import FrameType
 from typing import Any
 
 from .exceptions import JobKilled, JobStopped
-from .kill import GROUP_ATTRIBUTE, Target, contain, current_target, ends_a_loop, get_ready, pursue
+from .kill import (
+    GROUP_ATTRIBUTE,
+    Target,
+    contain,
+    current_target,
+    ends_a_loop,
+    get_ready,
+    hindrance,
+    pursue,
+)
 from .threads import ServiceThread, ThreadWithExc
 from .waiting import Deadline, Latch
 
@@ -106,6 +116,19 @@ class Family:
         with self._lock:
             return any(target.open and target.thread is self._first for target in self._targets)
 
+    def hindrance(self, frames: Mapping[int, FrameType]) -> str:
+        """Return in words why the family, which is being killed, still lives.
+
+        Parameters
+        ----------
+        frames
+            What `sys._current_frames` has just returned.
+        """
+        for target in self.targets():
+            if why := hindrance(target, frames.get(target.ident)):
+                return why if target.thread is self._first else f"{target.thread.name}: {why}"
+        return ""
+
     def let_go(self, target: Target) -> None:
         """Forget a thread that turned out to serve others as well."""
         with self._lock:
@@ -185,12 +208,18 @@ _thread_start: Callable[[threading.Thread], None] | None = None  # what _start w
 _popen_init: Callable[..., None] | None = None  # and _init_popen
 
 
+def _serves_all(thread: threading.Thread) -> bool:
+    """Whether a thread belongs to the whole process, whoever happens to start it."""
+    # The monitor of tqdm is started with the first bar, and watches all bars from then on.
+    return isinstance(thread, ServiceThread) or type(thread).__module__ == "tqdm._monitor"
+
+
 @functools.wraps(threading.Thread.start)
 def _start(thread: threading.Thread) -> None:
     assert _thread_start is not None
     target = current_target()
     adopted = vars(thread)
-    if target is None or _ADOPTED in adopted or isinstance(thread, ServiceThread):
+    if target is None or _ADOPTED in adopted or _serves_all(thread):
         _thread_start(thread)
         return
     family = target.group

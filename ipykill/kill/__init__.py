@@ -29,6 +29,7 @@ Read in this order:
 from __future__ import annotations
 
 from . import wake
+from .hindrance import hindrance
 from .pursuit import get_ready, pursue
 from .report import About, about
 from .shielding import shield
@@ -46,6 +47,7 @@ __all__ = [
     "current_target",
     "ends_a_loop",
     "get_ready",
+    "hindrance",
     "pursue",
     "shield",
     "use",

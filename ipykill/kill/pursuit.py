@@ -162,11 +162,11 @@ def _try_to_wake(target: Target) -> None:
     if since < min(_RETRY * 2**chase.attempts, _RETRY_MAX):
         return
     cpu_time = target.cpu_time()
-    busy = chase.attempts > 0 and cpu_time - chase.cpu_time > since / 2
+    target.busy = chase.attempts > 0 and cpu_time - chase.cpu_time > since / 2
     chase.last = now
     chase.cpu_time = cpu_time
     # A thread that is busy does not wait, unless it woke up just now; 3.11 arms this way.
-    patience = _PATIENCE if busy else min(_PATIENCE * 2**chase.attempts, _PATIENCE_MAX)
+    patience = _PATIENCE if target.busy else min(_PATIENCE * 2**chase.attempts, _PATIENCE_MAX)
     chase.attempts = min(chase.attempts + 1, 10)
     _note_place(target)
     wake.wake(target, patience)

@@ -80,6 +80,8 @@ class Target:
         Whether its body runs.
     struck : int
         How many times a Kill was raised in it.
+    busy : bool
+        Whether its CPU clock moved between the last attempts to wake it.
     asked : bool
         Whether the plain engine asked the interpreter to raise in this thread.
     libraries : bool
@@ -94,14 +96,23 @@ class Target:
 
     Threading
     ---------
-    `depth`, `open` and `struck` are written by the target's own thread only, `libraries` by
-    the reaper. `waits_at` is set by the killer when it is None, else by the target. For the
-    rest see the module's docstring.
+    `depth`, `open` and `struck` are written by the target's own thread only, `libraries`
+    and `busy` by the reaper. `waits_at` is set by the killer when it is None, else by the
+    target. For the rest see the module's docstring.
     """
 
     __slots__ = (
-        *("_cpu_time", "asked", "depth", "gate", "group", "ident", "lender", "libraries"),
-        *("native_id", "open", "struck", "survey", "thread", "thread_state", "waits_at"),
+        *("_cpu_time", "asked", "busy", "depth", "gate", "group", "ident", "lender"),
+        *(
+            "libraries",
+            "native_id",
+            "open",
+            "struck",
+            "survey",
+            "thread",
+            "thread_state",
+            "waits_at",
+        ),
     )
 
     def __init__(self, group: Group, thread: threading.Thread) -> None:
@@ -112,6 +123,7 @@ class Target:
         self.thread_state: int = _get_thread_state()
         self.gate = threading.Lock()
         self.asked = False
+        self.busy = False
         self.depth = 0
         self.open = False
         self.struck = 0

@@ -54,6 +54,7 @@ def row(info: JobInfo, now: float) -> Row:
         "cpu": (round(cpu, 1) if cpu < 60 else round(cpu)) or None,
         "asked": None if info.asked is None else round(now - info.asked, 1),
         "place": plain(info.place, _TEXT),
+        "hindrance": plain(info.hindrance, _TEXT),
         "error": plain(info.error, _TEXT),
         "last": plain(info.last_line, _TEXT),
         "threads": info.threads if info.threads > 1 else None,

@@ -555,10 +555,8 @@ class JobView {
       return `Stop asked ${duration(asked)} ago; the code has not looked yet. Kill does not ask.`;
     }
     if (job.state === "killing" && asked >= PENDING_KILL) {
-      return (
-        `Kill pending for ${duration(asked)}: that call has not returned to Python, or the code ` +
-        "catches the Kill. If it never ends, only a restart of the kernel helps."
-      );
+      const why = job.hindrance ? `: ${job.hindrance}` : "";
+      return `Kill pending for ${duration(asked)}${why}. Only a restart of the kernel is stronger.`;
     }
     return "";
   }
