@@ -1,9 +1,7 @@
 """A job that is being killed and lives says why."""
 
-import ctypes
 import random
 import threading
-import time
 import zlib
 
 import pytest
@@ -75,24 +73,6 @@ def test_in_c_code_that_is_busy() -> None:
     assert began.wait(30)
     assert "C code" in why(job)
     assert job.state is JobState.KILLING, "not dead before it is true"
-    assert job.kill(60)
-
-
-@pytest.mark.slow
-def test_in_c_code_that_does_not_look() -> None:
-    libc = ctypes.CDLL(None)
-    began = threading.Event()
-
-    def work() -> None:
-        began.set()
-        end = time.monotonic() + 3
-        while time.monotonic() < end:  # a signal ends sleep(), not this call's loop
-            libc.sleep(3)
-
-    job = ipykill.submit(work)
-    assert began.wait(30)
-    job.kill()
-    wait_for(lambda: job.done() or "C code" in job.info().hindrance, "a reason or the end")
     assert job.kill(60)
 
 
