@@ -618,7 +618,7 @@ class Job:
         end, ended = time.monotonic(), time.time()
         place = line = ""
         try:
-            place = str(stack.innermost(_frames(error)) or "")
+            place = str(stack.end(error.__traceback__) or "") if error is not None else ""
             if outcome is not JobState.FAILED:
                 error = None  # with all that its traceback holds
             line = _last_line(error)
@@ -680,10 +680,6 @@ def _comes_from(error: BaseException, kind: type[BaseException]) -> bool:
             if isinstance(one, BaseExceptionGroup):
                 todo += one.exceptions
     return False
-
-
-def _frames(error: BaseException | None) -> list[stack.Frame]:
-    return [] if error is None else stack.of_traceback(error.__traceback__)
 
 
 def _last_line(error: BaseException | None) -> str:

@@ -126,11 +126,6 @@ def trim(frames: Iterable[Frame]) -> list[Frame]:
     return [frame for frame in frames[:-1] if frame.user] + frames[-1:]
 
 
-def innermost(frames: Iterable[Frame]) -> Frame | None:
-    """Return the innermost of the user's frames."""
-    return next((frame for frame in reversed(list(frames)) if frame.user), None)
-
-
 def here(frame: FrameType | None) -> Frame | None:
     """Return the innermost of the user's frames of a thread that is at `frame`."""
     while frame is not None and not is_user(frame.f_code.co_filename):
@@ -138,6 +133,19 @@ def here(frame: FrameType | None) -> Frame | None:
     if frame is None:
         return None
     return _describe(frame.f_code, frame.f_lasti, frame.f_lineno, frame.f_globals)
+
+
+def end(tb: TracebackType | None) -> Frame | None:
+    """Return the innermost of the user's frames of a traceback."""
+    found = None
+    while tb is not None:
+        if is_user(tb.tb_frame.f_code.co_filename):
+            found = tb
+        tb = tb.tb_next
+    if found is None:
+        return None
+    frame = found.tb_frame
+    return _describe(frame.f_code, found.tb_lasti, found.tb_lineno, frame.f_globals)
 
 
 _LITERAL = re.compile(

@@ -1,3 +1,4 @@
+import json
 import linecache
 import os
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 
 import ipykill
 from ipykill import stack
-from ipykill.stack import Frame, innermost, is_user, of_frame, of_thread, of_traceback, trim
+from ipykill.stack import Frame, end, is_user, of_frame, of_thread, of_traceback, trim
 from tests.waiting import HANG_GUARD, wait_for
 
 
@@ -207,8 +208,14 @@ def test_a_stack_is_trimmed_to_the_users_frames_and_the_innermost():
     assert trim([]) == []
 
 
-def test_the_innermost_frame_is_the_users():
-    mine, library = frame("mine"), frame("run", subprocess.__file__)
-    assert innermost([frame("outer"), mine, library]) is mine
-    assert innermost([library]) is None
-    assert innermost([]) is None
+def test_the_end_of_a_traceback_is_the_users():
+    def mine():
+        return json.loads("{")
+
+    with pytest.raises(ValueError, match="Expecting") as caught:
+        mine()
+    found = end(caught.value.__traceback__)
+    assert found is not None
+    assert (found.function, found.call) == ("mine", "json.loads")
+    assert end(caught.value.__traceback__.tb_next.tb_next) is None, "the library's part"
+    assert end(None) is None
