@@ -11,11 +11,21 @@ from __future__ import annotations
 import functools
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import FrameType
 from typing import Any
 
 from .exceptions import JobKilled, JobStopped
-from .kill import GROUP_ATTRIBUTE, Target, contain, current_target, get_ready, pursue
+from .kill import (
+    GROUP_ATTRIBUTE,
+    Target,
+    contain,
+    current_target,
+    ends_a_loop,
+    get_ready,
+    hindrance,
+    pursue,
+)
 from .threads import ServiceThread, ThreadWithExc
 from .waiting import Deadline, Latch
 
@@ -53,7 +63,7 @@ class Family:
         self._threads: dict[threading.Thread, Latch] = {}
         self._targets: list[Target] = []
         self._past_cpu_time = 0.0
-        self.kill_requested = False
+        self.kill_requested = self.struck = False
         self._first = first
         first._guard()
         self._adopt(first, finish)
@@ -101,9 +111,23 @@ class Family:
                     del self._threads[thread]
             return list(self._threads)
 
-    def first_lives(self) -> bool:
-        """Whether the thread that the family began with lives."""
-        return self._first.is_alive()
+    def first_runs(self) -> bool:
+        """Whether the code that the family began with still runs."""
+        with self._lock:
+            return any(target.open and target.thread is self._first for target in self._targets)
+
+    def hindrance(self, frames: Mapping[int, FrameType]) -> str:
+        """Return in words why the family, which is being killed, still lives.
+
+        Parameters
+        ----------
+        frames
+            What `sys._current_frames` has just returned.
+        """
+        for target in self.targets():
+            if why := hindrance(target, frames.get(target.ident)):
+                return why if target.thread is self._first else f"{target.thread.name}: {why}"
+        return ""
 
     def let_go(self, target: Target) -> None:
         """Forget a thread that turned out to serve others as well."""
@@ -151,6 +175,8 @@ class Family:
 
         def run() -> None:
             target = Target(self, thread)
+            if ends_a_loop(thread):
+                target.depth += 1
             with self._lock:
                 self._targets.append(target)
             self._enter()
@@ -182,12 +208,18 @@ _thread_start: Callable[[threading.Thread], None] | None = None  # what _start w
 _popen_init: Callable[..., None] | None = None  # and _init_popen
 
 
+def _serves_all(thread: threading.Thread) -> bool:
+    """Whether a thread belongs to the whole process, whoever happens to start it."""
+    # The monitor of tqdm is started with the first bar, and watches all bars from then on.
+    return isinstance(thread, ServiceThread) or type(thread).__module__ == "tqdm._monitor"
+
+
 @functools.wraps(threading.Thread.start)
 def _start(thread: threading.Thread) -> None:
     assert _thread_start is not None
     target = current_target()
     adopted = vars(thread)
-    if target is None or _ADOPTED in adopted or isinstance(thread, ServiceThread):
+    if target is None or _ADOPTED in adopted or _serves_all(thread):
         _thread_start(thread)
         return
     family = target.group

@@ -40,6 +40,8 @@ __all__ = [
     "stop_requested",
 ]
 
+_SOON = 0.5  # seconds in which a killed job is expected to be dead
+
 _logger = logging.getLogger("ipykill")
 
 
@@ -133,6 +135,8 @@ class JobInfo:
         Seconds since the last of stop and kill was asked, None when nothing was.
     place
         Where it is now, or where it ended early: ``cell [7], line 12 (time.sleep)``.
+    hindrance
+        Why a job that was killed a while ago still lives, and what ends it; else empty.
     error
         The last line of its traceback, empty when there is none.
     last_line
@@ -157,6 +161,7 @@ class JobInfo:
     cpu_time: float
     asked: float | None
     place: str
+    hindrance: str
     error: str
     last_line: str
     progress: Progress | None
@@ -357,10 +362,13 @@ class Job:
             What `sys._current_frames` has just returned; for who asks many jobs, since
             the price of that is all threads.
         """
-        here = ""
+        here = why = ""
         if self._started is not None and self._outcome is None:
             frames = sys._current_frames() if frames is None else frames
             here = str(stack.here(frames.get(self.thread.ident or 0)) or "")
+            asked = self._asked
+            if self._family.kill_requested and asked and time.monotonic() - asked > _SOON:
+                why = self._family.hindrance(frames)
         tail = self.log.tail(1)
         with self._lock:
             return JobInfo(
@@ -378,6 +386,7 @@ class Job:
                 cpu_time=self.cpu_time,
                 asked=None if self._asked is None else time.monotonic() - self._asked,
                 place=here if self._outcome is None else self._place,
+                hindrance=why if self._outcome is None else "",
                 error=self._error_line,
                 last_line=tail[0] if tail else "",
                 progress=self.progress,

@@ -84,7 +84,8 @@ def _status(info: JobInfo) -> str:
         case "stopping":
             return f"stop asked {duration(info.asked or 0)} ago{why}; running{in_}"
         case "killing":
-            return f"kill pending for {duration(info.asked or 0)}{why}{in_}"
+            hindered = f"; {info.hindrance}" if info.hindrance else ""
+            return f"kill pending for {duration(info.asked or 0)}{why}{in_}{hindered}"
         case "done":
             return f"done in {took}"
         case "failed":

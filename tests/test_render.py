@@ -20,6 +20,7 @@ INFO = JobInfo(
     cpu_time=40.0,
     asked=None,
     place="cell [7], line 12 (time.sleep)",
+    hindrance="",
     error="",
     last_line="epoch 4",
     progress=None,

@@ -29,12 +29,13 @@ Read in this order:
 from __future__ import annotations
 
 from . import wake
+from .hindrance import hindrance
 from .pursuit import get_ready, pursue
 from .report import About, about
 from .shielding import shield
 from .switches import use
 from .target import Group, Target, contain, current_target
-from .waits import GROUP_ATTRIBUTE
+from .waits import GROUP_ATTRIBUTE, ends_a_loop
 
 __all__ = [
     "GROUP_ATTRIBUTE",
@@ -44,7 +45,9 @@ __all__ = [
     "about",
     "contain",
     "current_target",
+    "ends_a_loop",
     "get_ready",
+    "hindrance",
     "pursue",
     "shield",
     "use",

@@ -31,15 +31,13 @@ from __future__ import annotations
 
 import dis
 from collections.abc import Iterator
-from dataclasses import dataclass
 from types import CodeType
 from typing import NamedTuple
 
 __all__ = ["CodeMap", "codemap"]
 
 
-@dataclass(frozen=True)
-class CodeMap:
+class CodeMap(NamedTuple):
     """Offsets in one code object, in bytes, as in ``frame.f_lasti``."""
 
     safe: frozenset[int]

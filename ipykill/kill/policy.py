@@ -97,11 +97,11 @@ def may_land(target: Target, frame: FrameType, offset: int) -> bool:
 
 
 def may_break(target: Target, frame: FrameType) -> bool:
-    """Whether a Kill may be raised from the call in which `frame` waits.
+    """Whether the call in which `frame` waits may be broken, if the Kill is wanted.
 
     Asked by the target's own thread, about its innermost frame.
     """
-    return target.wanted and shelter(frame, enters=target.libraries) is None
+    return shelter(frame, enters=target.libraries) is None
 
 
 def shelter(

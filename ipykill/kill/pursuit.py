@@ -23,8 +23,9 @@ import sys
 import threading
 import time
 
+from ..exceptions import JobKilled
 from ..threads import ServiceThread
-from . import running, wake
+from . import policy, running, waits, wake
 from .target import Group, Target
 
 __all__ = ["get_ready", "pursue"]
@@ -35,6 +36,8 @@ _logger = logging.getLogger("ipykill")
 _TICK, _TICK_MAX = 0.0005, 0.02  # between two looks at all targets,
 _RETRY, _RETRY_MAX = 0.001, 0.05  # between two attempts to wake the same one,
 _PATIENCE, _PATIENCE_MAX = 0.002, 0.02  # for its answer
+_STUCK = 5  # attempts, after which a sqlite3 query is looked for,
+_INTERRUPT = 1.0  # and how often
 _LIBRARIES = 0.3  # after which running code of libraries is in reach as well
 _HURRY = 0.0001  # the switch interval in the beginning of a pursuit,
 _HURRY_FOR = 2.0  # and for how long
@@ -43,11 +46,12 @@ _HURRY_FOR = 2.0  # and for how long
 class _Chase:
     """What the reaper has tried on one target."""
 
-    __slots__ = ("attempts", "cpu_time", "last", "struck")
+    __slots__ = ("attempts", "cpu_time", "interrupted", "last", "struck")
 
     def __init__(self) -> None:
         self.attempts = 0
         self.last = 0.0  # when it was tried, monotonic
+        self.interrupted = 0.0  # when its sqlite3 queries were interrupted, monotonic
         self.cpu_time = 0.0  # of the target, at that time
         self.struck = 0
 
@@ -59,6 +63,7 @@ _engine: running.Engine | None = None
 _bell: queue.SimpleQueue[None] = queue.SimpleQueue()
 _reaper: ServiceThread | None = None
 _usual_interval: float | None = None
+_usual_hook = sys.unraisablehook
 
 
 def get_ready() -> None:
@@ -73,12 +78,13 @@ def get_ready() -> None:
 
 def pursue(group: Group) -> None:
     """Kill every target of `group`, those that start later too; returns at once."""
-    global _engine
+    global _engine, _usual_hook
     get_ready()
     try:
         with _lock:
             if _engine is None:
                 _engine = running.choose()
+                _usual_hook, sys.unraisablehook = sys.unraisablehook, _drop_unraisable
             _hunted.setdefault(group, time.monotonic())
             _hurry()
             targets = group.targets()
@@ -112,16 +118,11 @@ def _reap() -> None:
 
 def _look() -> bool:
     """Try every target once; return whether a group is left to pursue."""
-    global _engine
     with _lock:
         for group in [group for group in _hunted if not group.threads()]:
             del _hunted[group]
         if not _hunted or _engine is None:
-            if _engine is not None:
-                _engine.end()
-                _engine = None
-            _chases.clear()
-            _relax()
+            _put_back()
             return False
         now = time.monotonic()
         if now - max(_hunted.values()) > _HURRY_FOR:
@@ -137,6 +138,18 @@ def _look() -> bool:
     return True
 
 
+def _put_back() -> None:
+    """Leave everything as it was before the first Kill; with the lock held."""
+    global _engine
+    engine, _engine = _engine, None
+    if engine is not None:
+        engine.end()
+        if sys.unraisablehook is _drop_unraisable:
+            sys.unraisablehook = _usual_hook
+    _chases.clear()
+    _relax()
+
+
 def _try_to_wake(target: Target) -> None:
     if not target.wanted or not wake.works():
         return
@@ -149,14 +162,18 @@ def _try_to_wake(target: Target) -> None:
     if since < min(_RETRY * 2**chase.attempts, _RETRY_MAX):
         return
     cpu_time = target.cpu_time()
-    busy = chase.attempts > 0 and cpu_time - chase.cpu_time > since / 2
+    target.busy = chase.attempts > 0 and cpu_time - chase.cpu_time > since / 2
     chase.last = now
     chase.cpu_time = cpu_time
     # A thread that is busy does not wait, unless it woke up just now; 3.11 arms this way.
-    patience = _PATIENCE if busy else min(_PATIENCE * 2**chase.attempts, _PATIENCE_MAX)
+    patience = _PATIENCE if target.busy else min(_PATIENCE * 2**chase.attempts, _PATIENCE_MAX)
     chase.attempts = min(chase.attempts + 1, 10)
     _note_place(target)
     wake.wake(target, patience)
+    if chase.attempts >= _STUCK and now - chase.interrupted > _INTERRUPT:
+        chase.interrupted = now
+        if _in_unsheltered_call(target):
+            waits.interrupt_query(target)
     if sys.version_info < (3, 12) and target.waits_at is not None:
         wake.wake(target, patience)
 
@@ -169,6 +186,22 @@ def _note_place(target: Target) -> None:
         frame = target.innermost_frame()
         if frame is not None:
             target.waits_at = frame, frame.f_lasti
+
+
+def _in_unsheltered_call(target: Target) -> bool:
+    """Whether the target seems to be in a call that may be broken, seen from outside."""
+    if sys.version_info < (3, 12):
+        return False  # see Target.innermost_frame
+    with target.gate:
+        frame = target.innermost_frame()
+        return frame is not None and target.wanted and policy.shelter(frame) is None
+
+
+def _drop_unraisable(args: sys.UnraisableHookArgs, /) -> None:
+    # C code that calls back into Python may have no way to pass an exception on; CPython
+    # prints it then. A Kill that ended like this is raised again.
+    if args.exc_type is not JobKilled:
+        _usual_hook(args)
 
 
 def _hurry() -> None:
@@ -188,16 +221,12 @@ def _relax() -> None:
 
 def _after_fork_in_child() -> None:
     # No thread is left but the caller; locks may be held by those that are gone.
-    global _lock, _bell, _engine, _reaper
+    global _lock, _bell, _reaper
     _lock = threading.RLock()
     _bell = queue.SimpleQueue()
     _reaper = None
     _hunted.clear()
-    _chases.clear()
-    engine, _engine = _engine, None
-    if engine is not None:
-        engine.end()
-    _relax()
+    _put_back()
 
 
 if hasattr(os, "register_at_fork"):

@@ -49,6 +49,8 @@ class Group(Protocol):
     """Targets that are killed together."""
 
     kill_requested: bool
+    struck: bool
+    """Whether a Kill was raised in a thread of the group."""
 
     def targets(self) -> list[Target]:
         """Return the threads of the group that have begun and not ended."""
@@ -58,8 +60,8 @@ class Group(Protocol):
         """Return the threads of the group that live."""
         ...
 
-    def first_lives(self) -> bool:
-        """Whether the thread that the group began with lives."""
+    def first_runs(self) -> bool:
+        """Whether the code that the group began with still runs."""
         ...
 
     def let_go(self, target: Target) -> None:
@@ -78,6 +80,8 @@ class Target:
         Whether its body runs.
     struck : int
         How many times a Kill was raised in it.
+    busy : bool
+        Whether its CPU clock moved between the last attempts to wake it.
     asked : bool
         Whether the plain engine asked the interpreter to raise in this thread.
     libraries : bool
@@ -92,14 +96,23 @@ class Target:
 
     Threading
     ---------
-    `depth`, `open` and `struck` are written by the target's own thread only, `libraries` by
-    the reaper. `waits_at` is set by the killer when it is None, else by the target. For the
-    rest see the module's docstring.
+    `depth`, `open` and `struck` are written by the target's own thread only, `libraries`
+    and `busy` by the reaper. `waits_at` is set by the killer when it is None, else by the
+    target. For the rest see the module's docstring.
     """
 
     __slots__ = (
-        *("_cpu_time", "asked", "depth", "gate", "group", "ident", "lender", "libraries"),
-        *("native_id", "open", "struck", "survey", "thread", "thread_state", "waits_at"),
+        *("_cpu_time", "asked", "busy", "depth", "gate", "group", "ident", "lender"),
+        *(
+            "libraries",
+            "native_id",
+            "open",
+            "struck",
+            "survey",
+            "thread",
+            "thread_state",
+            "waits_at",
+        ),
     )
 
     def __init__(self, group: Group, thread: threading.Thread) -> None:
@@ -110,6 +123,7 @@ class Target:
         self.thread_state: int = _get_thread_state()
         self.gate = threading.Lock()
         self.asked = False
+        self.busy = False
         self.depth = 0
         self.open = False
         self.struck = 0
@@ -127,6 +141,7 @@ class Target:
     def strike(self) -> type[JobKilled]:
         """Note that a Kill is being raised, and return what to raise; own thread only."""
         self.struck += 1
+        self.group.struck = True
         self.answer()
         return JobKilled
 
@@ -190,14 +205,15 @@ def contain(target: Target, body: Callable[[], object]) -> BaseException | None:
     Returns
     -------
     BaseException or None
-        What the body raised. If a Kill was raised in the thread, a `JobKilled`, with what
-        the body raised instead of it, if anything, as its context.
+        What the body raised. If a Kill was raised in the thread, or before in another one
+        of its group, a `JobKilled`, with what the body raised instead, if anything, as its
+        context.
     """
     failure: BaseException | None = None
     _targets[target.ident] = target
     target.open = True
     try:
-        if target.group.kill_requested:
+        if target.wanted:
             raise target.strike()
         body()
     except BaseException as error:
@@ -208,16 +224,16 @@ def contain(target: Target, body: Callable[[], object]) -> BaseException | None:
         try:
             target.close()
         except JobKilled:
-            target.struck += 1
+            target.group.struck = True
             target.close()
     except JobKilled:
-        target.struck += 1
+        target.group.struck = True
     _targets.pop(target.ident, None)
     if isinstance(failure, KeyboardInterrupt) and target.group.kill_requested:
         # Ctrl-C fell into the moment in which this thread passed for the main thread.
         _thread.interrupt_main()
-        target.struck += 1
-    if target.struck and not isinstance(failure, JobKilled):
+        target.group.struck = True
+    if target.group.struck and not isinstance(failure, JobKilled):
         killed = JobKilled()
         killed.__context__ = failure
         return killed

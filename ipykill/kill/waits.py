@@ -11,14 +11,17 @@ from __future__ import annotations
 import concurrent.futures.thread
 import contextlib
 import ctypes
+import gc
 import subprocess
+import sys
 import threading
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
 from .target import Target
 
-__all__ = ["GROUP_ATTRIBUTE", "hasten", "leave"]
+__all__ = ["GROUP_ATTRIBUTE", "ends_a_loop", "hasten", "interrupt_query", "leave", "may_be_left"]
 
 _NEAR = 4  # frames: how far out the wait may be from the call that waits
 _REAP = 0.5  # seconds that a killed child process has to be gone
@@ -36,41 +39,82 @@ _POPEN_WAITPID = getattr(subprocess.Popen, "_try_wait", None)
 _POOL_WORKER = concurrent.futures.thread._worker.__code__
 
 
-def leave(target: Target, frame: FrameType) -> bool:
+def may_be_left(frame: FrameType) -> bool:
+    """Whether an exception does any good in the wait of `frame`: not in an idle pool worker."""
+    return frame.f_code is not _POOL_WORKER
+
+
+def leave(frame: FrameType, target: Target) -> bool:
     """Get the wait in which `frame` is ready to be left; return whether it may be left."""
-    if frame.f_code is _POOL_WORKER:
-        _end_pool(target, frame)
-        return False
     _leave_join(frame)
-    near: FrameType | None = frame
-    for _ in range(_NEAR):
-        if near is None:
-            break
+    for near in _near(frame):
         if near.f_code is _CONDITION_WAIT:
             return _leave_condition(near)
         if near.f_code in _POPEN_WAITS:
-            if getattr(near.f_locals["self"], GROUP_ATTRIBUTE, None) is target.group:
-                _end_process(near.f_locals["self"], frame)
+            process = near.f_locals["self"]
+            if _belongs_to(target, process):
+                _end_process(process, frame)
             break
-        near = near.f_back
     return True
 
 
-def hasten(target: Target, frame: FrameType) -> None:
-    """End what the thread waits for, where its wait must not be broken: its own child process.
+def hasten(frame: FrameType, target: Target) -> None:
+    """End what the thread waits for, where the wait itself must not be broken.
 
-    ``with subprocess.Popen(...)`` waits for the end of the process in its ``__exit__``.
+    ``with subprocess.Popen(...)`` waits for the end of the process in its ``__exit__``; an
+    idle worker of a thread pool waits for work.
     """
+    if frame.f_code is _POOL_WORKER:
+        _end_pool(target, frame)
+    for near in _near(frame):
+        if near.f_code in _POPEN_WAITS:
+            process = near.f_locals["self"]
+            if _belongs_to(target, process) and process.returncode is None:
+                process.kill()
+                target.group.struck = True  # whatever the code makes of it, it was killed
+            return
+
+
+def interrupt_query(target: Target) -> None:
+    """Interrupt the sqlite3 query that the target runs; any thread but the target's.
+
+    SQLite does not look for signals, but has an ``interrupt()`` of its own. Connections that
+    the target opened are found by the message with which they refuse to serve others, so
+    one opened with ``check_same_thread=False`` is not.
+    """
+    sqlite3: Any = sys.modules.get("sqlite3")
+    if sqlite3 is None:
+        return
+    for thing in gc.get_objects():
+        if type(thing) is sqlite3.Connection and target.wanted:
+            try:
+                thing.cursor()
+            except sqlite3.ProgrammingError as error:
+                if f"thread id {target.ident} " in str(error):
+                    target.group.struck = True
+                    thing.interrupt()
+
+
+def ends_a_loop(thread: threading.Thread) -> bool:
+    """Whether `thread` was started by ``asyncio.run`` in its cleanup, which waits for it.
+
+    It ends the loop's thread pool. If it were killed, the loop would wait for ever.
+    """
+    target = getattr(thread, "_target", None)
+    return getattr(target, "__qualname__", "") == "BaseEventLoop._do_shutdown"
+
+
+def _near(frame: FrameType) -> Iterator[FrameType]:
     near: FrameType | None = frame
     for _ in range(_NEAR):
         if near is None:
             return
-        if near.f_code in _POPEN_WAITS:
-            process = near.f_locals["self"]
-            if getattr(process, GROUP_ATTRIBUTE, None) is target.group:
-                process.kill()
-            return
+        yield near
         near = near.f_back
+
+
+def _belongs_to(target: Target, process: object) -> bool:
+    return getattr(process, GROUP_ATTRIBUTE, None) is target.group
 
 
 def _leave_condition(wait: FrameType) -> bool:
@@ -101,7 +145,7 @@ def _end_process(process: Any, innermost: FrameType) -> None:
 def _end_pool(target: Target, worker: FrameType) -> None:
     """End the pool of an idle worker thread, if nobody else has a part in it."""
     group = target.group
-    if group.first_lives():
+    if group.first_runs():
         return  # it may still use its pool, in a finally: for example
     reference = worker.f_locals.get("executor_reference")
     executor = reference() if callable(reference) else None

@@ -231,22 +231,29 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     target.answer()
     if frame is None or not target.wanted:
         return
-    breakable = inside and policy.may_break(target, frame)
-    before, target.waits_at = target.waits_at, None
-    target.depth += 1  # nothing is raised in what this calls
+    # Nothing is raised in what is done from here on, by whatever other way.
+    target.depth += 1
     try:
-        on_answer(target, frame)
-        if inside and not breakable:
-            waits.hasten(target, frame)
-        elif breakable and before != (frame, frame.f_lasti):
-            target.waits_at = frame, frame.f_lasti
-            breakable = False
-        elif breakable:
-            breakable = waits.leave(target, frame)
+        leaves = _leaves(target, frame, inside)
     finally:
         target.depth -= 1
-    if breakable:
+    if leaves:
         raise target.strike()
+
+
+def _leaves(target: Target, frame: FrameType, inside: bool) -> bool:
+    """Whether the target, reached in `frame`, leaves the call in which it waits."""
+    on_answer(target, frame)
+    before, target.waits_at = target.waits_at, None
+    if not inside:
+        return False
+    if not waits.may_be_left(frame) or not policy.may_break(target, frame):
+        waits.hasten(frame, target)
+        return False
+    if before != (frame, frame.f_lasti):
+        target.waits_at = frame, frame.f_lasti
+        return False
+    return waits.leave(frame, target)
 
 
 _calling_previous = False

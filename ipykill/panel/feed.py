@@ -54,6 +54,7 @@ def row(info: JobInfo, now: float) -> Row:
         "cpu": (round(cpu, 1) if cpu < 60 else round(cpu)) or None,
         "asked": None if info.asked is None else round(now - info.asked, 1),
         "place": plain(info.place, _TEXT),
+        "hindrance": plain(info.hindrance, _TEXT),
         "error": plain(info.error, _TEXT),
         "last": plain(info.last_line, _TEXT),
         "threads": info.threads if info.threads > 1 else None,
@@ -159,14 +160,22 @@ class Feed:
 def _mark(job: Job, frames: dict[int, FrameType]) -> object:
     """Return what is equal to the last mark if the job's row cannot have changed.
 
-    A row costs a walk through the stack of a thread. Most jobs wait in one place most of
-    the time, and then neither the place nor the CPU time changes.
+    A row costs a walk through the stack of a thread, and most jobs wait in one place most
+    of the time.
     """
     frame = frames.get(job.thread.ident or 0)
     place = None if frame is None else (id(frame), id(frame.f_code), frame.f_lasti)
-    threads = len(job.threads)
-    cpu = round(job.cpu_time, 1) if threads > 1 else 0  # that others use while the first waits
-    return (job.state, job.requested, job.reason, place, job.log.tail(1), threads, cpu)
+    progress = job.progress
+    return (
+        job.state,
+        job.requested,
+        job.reason,
+        place,
+        job.log.tail(1),
+        len(job.threads),
+        round(job.cpu_time, 1),
+        progress and (progress.done, progress.total, progress.description),
+    )
 
 
 def _difference(old: Row, new: Row) -> Row:

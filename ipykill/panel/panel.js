@@ -491,7 +491,8 @@ class JobView {
     this.progress.hidden = !progress;
     if (!progress) return;
     const done = progress.total ? Math.min(progress.done / progress.total, 1) : null;
-    this.bar.classList.toggle("ipykill-endless", done === null && !isOver(job));
+    this.bar.hidden = done === null && isOver(job);
+    this.bar.classList.toggle("ipykill-endless", done === null);
     this.bar.firstChild.style.width = done === null ? "" : `${done * 100}%`;
     setAttribute(this.bar, "role", "progressbar");
     setAttribute(this.bar, "aria-label", `Progress of ${titleOf(job)}`);
@@ -554,10 +555,8 @@ class JobView {
       return `Stop asked ${duration(asked)} ago; the code has not looked yet. Kill does not ask.`;
     }
     if (job.state === "killing" && asked >= PENDING_KILL) {
-      return (
-        `Kill pending for ${duration(asked)}: that call has not returned to Python, or the code ` +
-        "catches the Kill. If it never ends, only a restart of the kernel helps."
-      );
+      const why = job.hindrance ? `: ${job.hindrance}` : "";
+      return `Kill pending for ${duration(asked)}${why}. Only a restart of the kernel is stronger.`;
     }
     return "";
   }
@@ -604,6 +603,7 @@ class JobView {
 
   openDetails(tab) {
     this.tab = tab;
+    this.opened = performance.now();
     this.tabs = make("div", "ipykill-tabs", { role: "tablist" });
     this.pane = make("div", "ipykill-pane", { role: "tabpanel", tabindex: "0" });
     this.copy = button("Copy", "", () => this.copyPane(), "ipykill-copy");
@@ -910,7 +910,9 @@ class Panel {
       const height = target.offsetHeight;
       if (!height || this.heights.get(id) === height) continue;
       this.heights.set(id, height);
-      if (!this.views.get(id)?.tab) this.usual = height;
+      const view = this.views.get(id);
+      if (!view?.tab) this.usual = height;
+      else if (performance.now() - view.opened < 1000) this.scrollTo(id);
       changed = true;
     }
     if (changed) this.schedule();

@@ -182,6 +182,21 @@ def test_the_log_is_live_and_beside_it_stack_and_source(lab: Lab) -> None:
     expect(pane).to_have_count(0)
 
 
+def test_progress_is_a_bar_with_the_time_that_is_left(lab: Lab) -> None:
+    code = (
+        "%%bg -n bar\nimport ipykill, time\n"
+        "for i in ipykill.track(range(10_000), description='steps'): time.sleep(0.05)"
+    )
+    lab.open(PANEL, code)
+    lab.run_all()
+    bar = card(lab, 1).get_by_role("progressbar", name="Progress of bar (job 1)")
+    expect(bar).to_be_visible()
+    expect(card(lab, 1)).to_contain_text(re.compile(r"steps · 0 % · \d+ of 10000 · .* left"))
+    kill(card(lab, 1), "bar (job 1)")
+    expect(card(lab, 1)).to_contain_text("killed")
+    expect(card(lab, 1)).not_to_contain_text("left")
+
+
 def test_a_reload_and_a_second_tab_show_the_same(
     lab: Lab, browser_context: BrowserContext, tmp_path: Path
 ) -> None:

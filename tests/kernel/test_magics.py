@@ -37,7 +37,7 @@ def usage_error(kernel: Kernel, code: str) -> str:
     ("code", "expected"),
     [
         ("%bgkill nosuch", "no job 'nosuch'; there are: 1 (train), 2 (trace)"),
-        ("%bgkill 7", "no job 7; there are: 1 (train), 2 (trace)"),
+        ("%bgkill 7", "no job '7'; there are: 1 (train), 2 (trace)"),
         ("%bgkill tra", "'tra' fits 2 jobs, say which by its number: 1 (train), 2 (trace)"),
         ("%bgstop ?while", "'?while' fits 2 jobs"),
         ("%bgkill --force", "%bgkill: unrecognized arguments: --force; see %bgkill?"),
@@ -145,12 +145,12 @@ def test_wait_ends_with_the_jobs_or_with_the_time(kernel: Kernel) -> None:
 def test_an_interrupt_ends_the_waiting_and_not_the_job(kernel: Kernel, code: str) -> None:
     kernel.run("%%bg -q -n train\nwhile True: x = 1")
     kernel.run(
-        "import ipykill.waiting\n"
-        "wait = ipykill.waiting.Latch.wait\n"
-        "def told(self, timeout=None):\n"
+        "modules = [sys.modules['ipykill.waiting'], sys.modules['ipykill.manager']]\n"
+        "wait_any = modules[0].wait_any\n"
+        "def told(latches, timeout=None):\n"
         "    print('waiting', flush=True)\n"
-        "    return wait(self, timeout)\n"
-        "ipykill.waiting.Latch.wait = told"
+        "    return wait_any(latches, timeout)\n"
+        "for module in modules: module.wait_any = told"
     )
     cell = kernel.cell(code).wait_output("waiting")
     kernel.interrupt()

@@ -29,17 +29,14 @@ def may_end() -> Iterator[threading.Event]:
 
 @pytest.fixture
 def start(manager: JobManager, may_end: threading.Event) -> Start:
-    """Start a job that runs until `may_end`, and wait until it does."""
+    """Start a job that runs until `may_end`, and wait until it stands there."""
 
     def start(name: str = "job", **options: Any) -> Job:
-        began = threading.Event()
-
         def work() -> None:
-            began.set()
             may_end.wait()
 
         job = manager.launch(work, name=name, **options)
-        assert began.wait(30)
+        wait_for(lambda: "may_end.wait" in job.info().place, "the job to wait")
         return job
 
     return start

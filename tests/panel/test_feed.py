@@ -50,7 +50,7 @@ def test_a_change_names_only_what_changed(
     changes = feed.refresh()
     assert changes is not None
     assert changes["rows"][second.id]["state"] == "done"
-    assert changes["rows"][second.id]["elapsed"] > 0
+    assert "elapsed" in changes["rows"][second.id]
     assert not feed.live
 
 

@@ -1,0 +1,77 @@
+"""What the tests of the laws share: a job that is known to be where it shall be killed.
+
+``IPYKILL_KILL=plain python -m pytest tests/laws/test_laws.py`` runs the laws against the
+well-known recipe (``PyThreadState_SetAsyncExc`` every 0.1 s). Each test says in its docstring
+whether that holds the law; `tests.laws.plain` compares.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import ipykill
+from ipykill import Job, JobState
+from tests.waiting import wait_for
+
+PLAIN = os.environ.get("IPYKILL_KILL") == "plain"
+HANG = 2.0 if PLAIN else 30.0
+"""Seconds after which a job that does not die fails the test."""
+
+
+class Started:
+    """Says that the job has come as far as the line that calls it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def __call__(self) -> None:
+        self._lock.release()
+
+    def wait(self) -> None:
+        assert self._lock.acquire(timeout=HANG), "the job did not start"
+
+
+def start(fn: Callable[[Callable[[], None]], object]) -> Job:
+    """Submit ``fn(started)`` and return the job when `fn` has called ``started()``."""
+    started = Started()
+    job = ipykill.submit(lambda: fn(started))
+    started.wait()
+    return job
+
+
+def asleep(job: Job) -> None:
+    """Wait until the job's first thread is in a system call and stays there."""
+    task = Path(f"/proc/self/task/{job.thread.native_id}/stat")
+
+    def state() -> tuple[str, str]:
+        text = task.read_text().rpartition(")")[2].split()
+        return text[0], text[12]  # and its user time
+
+    def sleeps() -> bool:
+        if state()[0] != "S":
+            return False
+        before = job.cpu_time
+        time.sleep(0.005)
+        return state()[0] == "S" and job.cpu_time == before
+
+    wait_for(sleeps, "the job to wait", HANG)
+
+
+def assert_dies(job: Job) -> None:
+    """Kill the job and assert that it is dead, and killed, as soon as kill() says so."""
+    assert job.kill(HANG), f"it does not die; it is {job.state}, at {job.where()[-1:]}"
+    assert not job.thread.is_alive()
+    assert job.wait(HANG)
+    assert job.state is JobState.KILLED, f"{job.state}: {job.exception()!r}"
+
+
+def kill(fn: Callable[[Callable[[], None]], object], *, blocked: bool = False) -> Job:
+    """Run ``fn(started)`` in a job and kill it; `blocked`: when it waits in a system call."""
+    job = start(fn)
+    if blocked:
+        asleep(job)
+    assert_dies(job)
+    return job

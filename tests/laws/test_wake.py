@@ -1,0 +1,170 @@
+"""The wake-up shares the main thread's signals with everybody else and loses none of them."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+import ipykill
+from ipykill.kill import wake
+from tests.laws.harness import HANG, asleep, assert_dies, start
+from tests.waiting import wait_for
+
+pytestmark = pytest.mark.skipif(not wake.works(), reason=f"no wake-up here: {wake.why_not()}")
+
+KILLS = 150
+
+
+def sleeper(started) -> None:
+    started()
+    time.sleep(1000)
+
+
+def killed_by_others(kills: int) -> threading.Thread:
+    """A thread that kills as many sleeping jobs, one after another."""
+
+    def go() -> None:
+        for _ in range(kills):
+            assert_dies(start(sleeper))
+
+    thread = threading.Thread(target=go)
+    thread.start()
+    return thread
+
+
+@pytest.mark.stress
+def test_signal_signal_and_sigint_in_main() -> None:
+    handled = []
+    before = signal.getsignal(signal.SIGINT)
+    killers = killed_by_others(KILLS)
+    sent = calls = 0
+    try:
+        while killers.is_alive():
+            # Raises ValueError in a thread that is not, at this moment, the main thread.
+            signal.signal(signal.SIGINT, lambda *_: handled.append(1))
+            calls += 1
+            if calls % 20 == 0:
+                os.kill(os.getpid(), signal.SIGINT)
+                sent += 1
+                wait_for(lambda: len(handled) == sent, "SIGINT to be handled in main", HANG)  # noqa: B023
+    finally:
+        signal.signal(signal.SIGINT, before)
+    killers.join(HANG)
+    assert calls
+    assert len(handled) == sent
+
+
+@pytest.mark.stress
+def test_main_in_an_event_loop_with_signal_handlers() -> None:
+    ticks = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGUSR1, ticks.append, 1)  # sets the wakeup fd
+        killers = killed_by_others(KILLS)
+        while killers.is_alive():
+            os.kill(os.getpid(), signal.SIGUSR1)
+            await asyncio.sleep(0.001)
+        loop.remove_signal_handler(signal.SIGUSR1)
+
+    asyncio.run(main())
+    assert ticks
+
+
+def test_the_handler_of_others_goes_on() -> None:
+    seen = []
+    ours = signal.getsignal(signal.SIGURG)
+    try:
+        signal.signal(signal.SIGURG, lambda *_: seen.append(1))
+        assert not wake.works()
+        assert_dies(start(sleeper))  # to submit in main puts ours in front of it
+        assert wake.works()
+        signal.raise_signal(signal.SIGURG)
+        wait_for(lambda: seen, "the signal to be passed on", HANG)
+    finally:
+        signal.signal(signal.SIGURG, ours)
+
+
+def test_main_in_a_long_c_call() -> None:
+    import zlib
+
+    job = start(sleeper)
+    asleep(job)
+    dead = []
+    killer = threading.Thread(target=lambda: dead.append(job.kill(HANG)))
+    data = os.urandom(20_000_000)
+    killer.start()
+    zlib.compress(data, 9)
+    killer.join(HANG)
+    assert dead == [True]
+
+
+def test_two_hundred_at_once() -> None:
+    jobs = [start(sleeper) for _ in range(200)]
+    for job in jobs:
+        job.kill()
+    for job in jobs:
+        assert_dies(job)
+
+
+@pytest.mark.parametrize("level", ["full", "public"])
+def test_exit_during_a_kill(level: str) -> None:
+    code = """
+import ipykill, time, threading
+def body():
+    while True:
+        try: time.sleep(0.01)
+        except BaseException: pass
+        for _ in range(1000): pass
+jobs = [ipykill.submit(body) for _ in range(5)]
+[job.kill() for job in jobs]
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"IPYKILL_KILL": level},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_fork_during_a_kill() -> None:
+    def stubborn(started) -> None:
+        with ipykill.shield():
+            started()
+            while not over:
+                time.sleep(0.001)
+
+    over = []
+    job = start(stubborn)
+    job.kill()
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            child = start(sleeper)
+            code = 0 if child.kill(HANG) and wake.works() else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    over.append(1)
+    assert_dies(job)
+
+
+def test_about_tells_what_is_on() -> None:
+    text = str(ipykill.about())
+    assert "Kill in waiting calls: woken" in text
+    assert "at safe points" in text
+
+
+def test_an_unknown_level_is_refused() -> None:
+    with pytest.raises(ValueError, match="full, public, plain"):
+        ipykill.kill.use("fast")
