@@ -610,14 +610,14 @@ class Job:
         # In the job's thread; nothing is raised in it from outside any more. Whatever goes
         # wrong here, the job ends.
         self._call = None
-        self._progress = self.progress
-        self._bars.clear()
         outcome = self._classify(error)
         if outcome is JobState.KILLED:
             self._family.join()
         end, ended = time.monotonic(), time.time()
         place = line = ""
         try:
+            self._progress = self.progress
+            self._bars.clear()
             place = str(stack.end(error.__traceback__) or "") if error is not None else ""
             if outcome is not JobState.FAILED:
                 error = None  # with all that its traceback holds

@@ -30,6 +30,9 @@ def test_later_calls_wait_for_their_time_and_keep_no_other_waiting():
     assert over.wait(HANG_GUARD)
     assert time.monotonic() >= now + 0.1
     assert seen == ["now", "sooner", "late"]
+    again = threading.Event()
+    agent.call(again.set, time.monotonic() + 0.01)
+    assert again.wait(HANG_GUARD)
 
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])

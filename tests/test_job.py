@@ -14,7 +14,7 @@ import pytest
 import ipykill
 from ipykill import family as family_module
 from ipykill.exceptions import JobAborted, JobError, JobKilled, JobStopped, JobTimeout
-from ipykill.job import Job, JobState, checkpoint, current_job, sleep, stop_requested
+from ipykill.job import Job, JobState, _comes_from, checkpoint, current_job, sleep, stop_requested
 from ipykill.kill import shield
 from ipykill.manager import JobManager
 from ipykill.threads import ThreadWithExc
@@ -265,6 +265,50 @@ def test_an_error_in_cleanup_does_not_hide_a_kill(jobs, cleanup):
     assert job.state is S.KILLED
 
 
+def error_of(source):
+    """Return what `source` raises while a Kill is handled."""
+    try:
+        try:
+            raise JobKilled
+        except JobKilled as killed:
+            exec(source, {"killed": killed})
+    except BaseException as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "raise",
+        "raise ValueError",
+        "raise ValueError from None",
+        "raise ValueError from KeyError()",
+        "raise BaseExceptionGroup('', [ValueError(), killed]) from None",
+    ],
+)
+def test_an_error_that_comes_from_a_kill_is_recognized(source):
+    error = error_of(source)
+    assert _comes_from(error, JobKilled)
+    assert not _comes_from(error, JobStopped)
+    loop = ValueError()
+    loop.__context__ = KeyError()
+    loop.__context__.__cause__ = loop
+    assert not _comes_from(loop, JobKilled)
+
+
+class BrokenBar:
+    closed = False
+
+    def look(self):
+        raise ValueError("broken bar")
+
+
+def test_a_bar_that_breaks_does_not_keep_a_job_from_ending(jobs, caplog):
+    job = jobs.submit(lambda: current_job().add_bar(BrokenBar()) or 42)
+    assert job.result(HANG_GUARD) == 42
+    assert "broken bar" in caplog.text
+
+
 def test_a_kill_in_an_exception_group_is_a_kill(jobs):
     def work():
         try:
@@ -331,10 +375,10 @@ def test_a_job_ends_even_when_its_end_cannot_be_described(jobs, monkeypatch, cap
     def broken(error):
         raise RuntimeError("broken")
 
-    monkeypatch.setattr("ipykill.job._frames", broken)
-    job = jobs.submit(lambda: 42)
-    assert job.result(HANG_GUARD) == 42
-    assert "cannot be described" in caplog.text or "could not be described" in caplog.text
+    monkeypatch.setattr("ipykill.stack.end", broken)
+    job = jobs.submit(lambda: 1 / 0)
+    assert isinstance(job.exception(HANG_GUARD), ZeroDivisionError)
+    assert "could not be described" in caplog.text
 
 
 def test_a_job_for_which_no_thread_is_left_fails(jobs, monkeypatch):

@@ -520,19 +520,20 @@ def test_a_signal_handler_may_use_the_manager_in_the_middle_of_its_work():
     script = """
     import signal, time, ipykill
     for _ in range(5):
-        ipykill.submit(time.sleep, 0.001)
+        ipykill.submit(int).wait()
     calls = []
     def handle(*args):
         calls.append(len(list(ipykill.jobs)))
         job = ipykill.jobs[1]
         job.stop(), job.info(), job.add_done_callback(id), job.log.write("x"), job.log.tail()
+        signal.setitimer(signal.ITIMER_REAL, 0.0002)
     signal.signal(signal.SIGALRM, handle)
-    signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+    signal.setitimer(signal.ITIMER_REAL, 0.0002)
     end = time.monotonic() + 1
     job = ipykill.jobs[1]
     while time.monotonic() < end:
         list(ipykill.jobs), job.info(), job.stop(), job.log.write("x" * 1000), job.log.tail()
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
     assert len(calls) > 10
     """
     run(script)

@@ -2,7 +2,7 @@
 
 ``IPYKILL_KILL=plain python -m pytest tests/laws/test_laws.py`` runs the laws against the
 well-known recipe (``PyThreadState_SetAsyncExc`` every 0.1 s). Each test says in its docstring
-whether that holds the law; `tests.laws.plain` compares.
+whether that holds the law.
 """
 
 import os
