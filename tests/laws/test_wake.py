@@ -25,23 +25,34 @@ def sleeper(started) -> None:
     time.sleep(1000)
 
 
-def killed_by_others(kills: int) -> threading.Thread:
-    """A thread that kills as many sleeping jobs, one after another."""
+class Killers(threading.Thread):
+    """Kills sleeping jobs, one after another; `finish` fails as it failed."""
 
-    def go() -> None:
-        for _ in range(kills):
-            assert_dies(start(sleeper))
+    def __init__(self, kills: int) -> None:
+        super().__init__()
+        self._kills = kills
+        self._error: BaseException | None = None
+        self.start()
 
-    thread = threading.Thread(target=go)
-    thread.start()
-    return thread
+    def run(self) -> None:
+        try:
+            for _ in range(self._kills):
+                assert_dies(start(sleeper))
+        except BaseException as error:
+            self._error = error
+
+    def finish(self) -> None:
+        self.join(HANG)
+        assert not self.is_alive()
+        if self._error is not None:
+            raise self._error
 
 
 @pytest.mark.stress
 def test_signal_signal_and_sigint_in_main() -> None:
     handled = []
     before = signal.getsignal(signal.SIGINT)
-    killers = killed_by_others(KILLS)
+    killers = Killers(KILLS)
     sent = calls = 0
     try:
         while killers.is_alive():
@@ -54,7 +65,7 @@ def test_signal_signal_and_sigint_in_main() -> None:
                 wait_for(lambda: len(handled) == sent, "SIGINT to be handled in main", HANG)  # noqa: B023
     finally:
         signal.signal(signal.SIGINT, before)
-    killers.join(HANG)
+    killers.finish()
     assert calls
     assert len(handled) == sent
 
@@ -66,11 +77,12 @@ def test_main_in_an_event_loop_with_signal_handlers() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGUSR1, ticks.append, 1)  # sets the wakeup fd
-        killers = killed_by_others(KILLS)
+        killers = Killers(KILLS)
         while killers.is_alive():
             os.kill(os.getpid(), signal.SIGUSR1)
             await asyncio.sleep(0.001)
         loop.remove_signal_handler(signal.SIGUSR1)
+        killers.finish()
 
     asyncio.run(main())
     assert ticks
