@@ -80,8 +80,9 @@ class Family:
         get_ready()
         try:
             self._first.start()
-        except RuntimeError:
-            self._disown(self._first)
+        except Exception:
+            if self._first.ident is None:
+                self._disown(self._first)
             raise
 
     def kill(self) -> None:

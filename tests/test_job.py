@@ -327,6 +327,17 @@ def test_the_strangest_errors_end_a_job(jobs):
     assert job.info().error.startswith("Unspeakable")
 
 
+def test_an_error_whose_words_end_the_thread_does_not_keep_a_job_from_ending(jobs):
+    class Deadly(Exception):
+        def __str__(self):
+            raise SystemExit
+
+    job = jobs.submit(fail, Deadly())
+    assert job.wait(HANG_GUARD)
+    assert job.state is S.FAILED
+    assert job.info().error.startswith("Deadly")
+
+
 def test_a_job_ends_even_when_its_end_cannot_be_described(jobs, monkeypatch, caplog):
     def broken(error):
         raise RuntimeError("broken")
@@ -353,6 +364,18 @@ def test_a_job_for_which_no_thread_is_left_fails(jobs, monkeypatch):
     assert job.kill(0)
     with pytest.raises(RuntimeError, match="can't start"):
         job.result()
+
+
+def test_a_job_whose_thread_does_not_start_fails_whatever_the_reason(jobs, monkeypatch):
+    def patched(thread):
+        raise TypeError("a bad patch")
+
+    jobs.submit(int).wait()
+    monkeypatch.setattr(threading.Thread, "start", patched)
+    job = jobs.submit(lambda: 42)
+    assert job.done()
+    assert job.info().error == "TypeError: a bad patch"
+    assert job.kill(0)
 
 
 # Asked before the start
