@@ -338,6 +338,34 @@ def test_an_error_whose_words_end_the_thread_does_not_keep_a_job_from_ending(job
     assert job.info().error.startswith("Deadly")
 
 
+def test_what_the_frames_of_a_killed_job_hold_ends_with_it(jobs):
+    class Thing:
+        pass
+
+    references = []
+
+    def work(gate):
+        thing = Thing()
+        references.append(weakref.ref(thing))
+        gate()
+
+    def first(gate, gate_of_child):
+        child = threading.Thread(target=work, args=(gate_of_child,))
+        child.start()
+        work(gate)
+
+    gates = Gate(), Gate()
+    job = jobs.submit(first, *gates)
+    for gate in gates:
+        gate.wait()
+    gc.disable()
+    try:
+        assert job.kill(HANG_GUARD)
+        assert [reference() for reference in references] == [None, None]
+    finally:
+        gc.enable()
+
+
 def test_a_job_ends_even_when_its_end_cannot_be_described(jobs, monkeypatch, caplog):
     def broken(error):
         raise RuntimeError("broken")

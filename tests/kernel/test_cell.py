@@ -216,3 +216,13 @@ def test_an_error_with_what_cannot_be_sent_is_shown(kernel: Kernel) -> None:
     assert wait_job(kernel) == "failed"
     cell.wait_output(lambda cell: cell.errors)
     assert "ValueError: lone \\ud800" in cell.traceback
+
+
+def test_a_command_ends_with_its_job(kernel: Kernel) -> None:
+    kernel.run("import gc, subprocess\ngc.disable()")
+    kernel.run("%%bg\n!sleep 1234")
+    find = "subprocess.run(['pgrep', '-P', str(__import__('os').getpid()), '-f', 'sleep 1234'])"
+    seen = f"while {find}.returncode: time.sleep(0.05)"
+    assert kernel.run(seen).status == "ok"
+    assert kernel.run("ipykill.jobs[1].kill(60)").result == "True"
+    assert kernel.run(f"{find}.returncode").result == "1"
