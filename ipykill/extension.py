@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import Any
 
+from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.error import TryNext
 
 from . import cell, output, panel
@@ -12,9 +15,16 @@ from .manager import jobs
 
 
 def load(shell: Any) -> None:
-    """Register the magics and route the output of jobs. To load again changes nothing."""
+    """Register the magics and route the output of jobs. To load again changes nothing.
+
+    Raises
+    ------
+    RuntimeError
+        The output of the cell is being captured; nothing has happened then.
+    """
     if _magics(shell) is not None:
         return
+    _refuse_capture(shell)
     output.install(shell, jobs)
     cell.name_places(shell)
     panel.install(shell, jobs)
@@ -32,6 +42,7 @@ def unload(shell: Any) -> None:
     magics = _magics(shell)
     if magics is None:
         return
+    _refuse_capture(shell)  # or %reload_ext could not load what it has unloaded
     output.uninstall(jobs)
     panel.uninstall(shell)
     for kind, names in magics.magics.items():
@@ -39,6 +50,21 @@ def unload(shell: Any) -> None:
             shell.magics_manager.magics[kind].pop(name, None)
     shell.magics_manager.registry.pop(type(magics).__name__, None)
     shell.configurables.remove(magics)
+
+
+def _refuse_capture(shell: Any) -> None:
+    """Raise if what stands for the streams now will be gone at the end of the cell."""
+    streams = sys.stdout, sys.stderr
+    captured = any(isinstance(stream, io.StringIO) for stream in streams)
+    if captured or isinstance(shell.display_pub, CapturingDisplayPublisher):
+        msg = (
+            "ipykill cannot be loaded or unloaded while output is captured (%%capture, "
+            "redirect_stdout); do it in a cell of its own"
+        )
+        error = RuntimeError(msg)
+        # Not a UsageError: that is printed, to the captured stream.
+        error._render_traceback_ = lambda: [f"RuntimeError: {msg}"]  # type: ignore[attr-defined]
+        raise error
 
 
 def _complete(shell: Any, event: Any) -> list[str]:

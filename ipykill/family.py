@@ -80,8 +80,9 @@ class Family:
         get_ready()
         try:
             self._first.start()
-        except RuntimeError:
-            self._disown(self._first)
+        except Exception:
+            if self._first.ident is None:
+                self._disown(self._first)
             raise
 
     def kill(self) -> None:
@@ -180,13 +181,17 @@ class Family:
             with self._lock:
                 self._targets.append(target)
             self._enter()
+            error: BaseException | None
             try:
-                error = contain(target, body)
                 if finish is not None:
-                    finish(error)
-                elif error is not None and not isinstance(error, JobKilled | JobStopped):
+                    # No name here, so that `finish` can let go of what its traceback holds.
+                    finish(contain(target, body))
+                    return
+                error = contain(target, body)
+                if error is not None and not isinstance(error, JobKilled | JobStopped):
                     raise error
             finally:
+                error = None  # else it and this frame, in its traceback, are a cycle
                 with self._lock:
                     self._leave(target)
                 left.set()

@@ -586,7 +586,10 @@ class Job:
             self._started = time.time()
         try:
             self._family.start()
-        except RuntimeError as error:  # the system has no thread left
+        except Exception as error:
+            # The system has no thread left; or Thread.start was patched, and failed.
+            if self.thread.ident is not None:
+                raise
             with self._lock:
                 self._error, self._error_line = error, _last_line(error)
                 self._end_now(JobState.FAILED)
@@ -622,7 +625,7 @@ class Job:
             if outcome is not JobState.FAILED:
                 error = None  # with all that its traceback holds
             line = _last_line(error)
-        except Exception:
+        except BaseException:
             _logger.exception("the end of job %s could not be described", self.id)
         with self._lock:
             self._end, self._ended = end, ended
@@ -653,7 +656,7 @@ class Job:
         # The outcome is set, and whoever set it, once, comes here.
         try:
             self._context.run(self.host.finish, self, error)
-        except Exception:
+        except BaseException:
             _logger.exception("the output of job %s could not be finished", self.id)
         finally:
             self.over.set()
@@ -694,7 +697,7 @@ def message(error: BaseException) -> str:
     """Return ``str(error)``, whatever the class makes of that."""
     try:
         return str(error)
-    except Exception:
+    except BaseException:  # of whatever kind: who asks is ending a job
         return "<its message cannot be shown>"
 
 

@@ -88,6 +88,9 @@ def format_error(shell: Any, error: BaseException) -> list[str]:
     if isinstance(error, JobError):
         return [f"{type(error).__name__}: {error}"]
     try:
+        # IPython's formatter leaves out what is in a group, so IPython does this as well.
+        if _holds_group(error):
+            return "".join(traceback.format_exception(type(error), error, tb)).splitlines()
         if hasattr(error, "_render_traceback_"):
             return list(error._render_traceback_())
         # A copy, because the formatter remembers the error for %debug and %tb, which are
@@ -97,6 +100,20 @@ def format_error(shell: Any, error: BaseException) -> list[str]:
             return list(formatter.structured_traceback(type(error), error, tb, tb_offset=0))
     except Exception:
         return "".join(traceback.format_exception(type(error), error, tb)).splitlines()
+
+
+def _holds_group(error: BaseException | None) -> bool:
+    """Whether `error`, or one that it was raised from or while it was handled, is a group."""
+    seen: set[int] = set()
+    todo = [error]
+    while todo:
+        one = todo.pop()
+        if isinstance(one, BaseExceptionGroup):
+            return True
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            todo += (one.__cause__, one.__context__)
+    return False
 
 
 class JobOutput:
@@ -292,14 +309,14 @@ class _KernelOutput(JobOutput):
                 if self._scheduled:
                     _agent.call(self._tick, self._next)
             for name, text in parts:
-                # A lone surrogate cannot be sent.
-                clean = text.encode("utf-8", "backslashreplace").decode()
-                self._publish("stream", {"name": name, "text": clean}, f"stream.{name}")
+                self._publish("stream", {"name": name, "text": _clean(text)}, f"stream.{name}")
 
     def show_error(self, kind: str, message: str, lines: list[str]) -> None:
         self.flush()
         self.job.log.write("\n".join(lines) + "\n")
-        self._publish("error", {"ename": kind, "evalue": message, "traceback": lines}, "error")
+        clean = [_clean(line) for line in lines]
+        content = {"ename": kind, "evalue": _clean(message), "traceback": clean}
+        self._publish("error", content, "error")
 
     def last_words(self) -> None:
         told = self.job.has_card or self.job.state in (JobState.DONE, JobState.FAILED)
@@ -310,6 +327,11 @@ class _KernelOutput(JobOutput):
         self._publisher.session.send(
             self._publisher.pub_socket, kind, content, parent=self.parent, ident=topic.encode()
         )
+
+
+def _clean(text: str) -> str:
+    """Return `text` as it can be sent: without lone surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _joined(parts: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -371,6 +371,45 @@ def test_the_strangest_errors_end_a_job(jobs):
     assert job.info().error.startswith("Unspeakable")
 
 
+def test_an_error_whose_words_end_the_thread_does_not_keep_a_job_from_ending(jobs):
+    class Deadly(Exception):
+        def __str__(self):
+            raise SystemExit
+
+    job = jobs.submit(fail, Deadly())
+    assert job.wait(HANG_GUARD)
+    assert job.state is S.FAILED
+    assert job.info().error.startswith("Deadly")
+
+
+def test_what_the_frames_of_a_killed_job_hold_ends_with_it(jobs):
+    class Thing:
+        pass
+
+    references = []
+
+    def work(gate):
+        thing = Thing()
+        references.append(weakref.ref(thing))
+        gate()
+
+    def first(gate, gate_of_child):
+        child = threading.Thread(target=work, args=(gate_of_child,))
+        child.start()
+        work(gate)
+
+    gates = Gate(), Gate()
+    job = jobs.submit(first, *gates)
+    for gate in gates:
+        gate.wait()
+    gc.disable()
+    try:
+        assert job.kill(HANG_GUARD)
+        assert [reference() for reference in references] == [None, None]
+    finally:
+        gc.enable()
+
+
 def test_a_job_ends_even_when_its_end_cannot_be_described(jobs, monkeypatch, caplog):
     def broken(error):
         raise RuntimeError("broken")
@@ -397,6 +436,18 @@ def test_a_job_for_which_no_thread_is_left_fails(jobs, monkeypatch):
     assert job.kill(0)
     with pytest.raises(RuntimeError, match="can't start"):
         job.result()
+
+
+def test_a_job_whose_thread_does_not_start_fails_whatever_the_reason(jobs, monkeypatch):
+    def patched(thread):
+        raise TypeError("a bad patch")
+
+    jobs.submit(int).wait()
+    monkeypatch.setattr(threading.Thread, "start", patched)
+    job = jobs.submit(lambda: 42)
+    assert job.done()
+    assert job.info().error == "TypeError: a bad patch"
+    assert job.kill(0)
 
 
 # Asked before the start

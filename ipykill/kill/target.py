@@ -210,6 +210,7 @@ def contain(target: Target, body: Callable[[], object]) -> BaseException | None:
         context.
     """
     failure: BaseException | None = None
+    killed: JobKilled | None
     _targets[target.ident] = target
     target.open = True
     try:
@@ -233,11 +234,16 @@ def contain(target: Target, body: Callable[[], object]) -> BaseException | None:
         # Ctrl-C fell into the moment in which this thread passed for the main thread.
         _thread.interrupt_main()
         target.group.struck = True
-    if target.group.struck and not isinstance(failure, JobKilled):
-        killed = JobKilled()
-        killed.__context__ = failure
-        return killed
-    return failure
+    try:
+        if target.group.struck and not isinstance(failure, JobKilled):
+            killed = JobKilled()
+            killed.__context__ = failure
+            return killed
+        return failure
+    finally:
+        # This frame is in the traceback. With the two in a cycle, all that the frames of the
+        # body hold (files, child processes, memory) would live until the garbage collector runs.
+        failure = killed = None
 
 
 def _after_fork_in_child() -> None:

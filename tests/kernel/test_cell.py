@@ -200,3 +200,29 @@ def test_submit_from_a_cell_prints_there(any_kernel: Kernel) -> None:
 
 def test_a_job_can_be_awaited_in_the_foreground(kernel: Kernel) -> None:
     assert kernel.run("await ipykill.submit(lambda: 'value')").result == "'value'"
+
+
+def test_an_exception_group_is_shown_with_what_is_in_it(kernel: Kernel) -> None:
+    cell = kernel.run("%%bg\nraise ExceptionGroup('two', [ValueError('one'), KeyError('other')])")
+    assert wait_job(kernel) == "failed"
+    cell.wait_output(lambda cell: cell.errors)
+    assert "ValueError: one" in cell.traceback
+    assert "KeyError: 'other'" in cell.traceback
+    assert "ipykill/" not in cell.traceback
+
+
+def test_an_error_with_what_cannot_be_sent_is_shown(kernel: Kernel) -> None:
+    cell = kernel.run("%%bg\nraise ValueError('lone \\ud800')")
+    assert wait_job(kernel) == "failed"
+    cell.wait_output(lambda cell: cell.errors)
+    assert "ValueError: lone \\ud800" in cell.traceback
+
+
+def test_a_command_ends_with_its_job(kernel: Kernel) -> None:
+    kernel.run("import gc, subprocess\ngc.disable()")
+    kernel.run("%%bg\n!sleep 1234")
+    find = "subprocess.run(['pgrep', '-P', str(__import__('os').getpid()), '-f', 'sleep 1234'])"
+    seen = f"while {find}.returncode: time.sleep(0.05)"
+    assert kernel.run(seen).status == "ok"
+    assert kernel.run("ipykill.jobs[1].kill(60)").result == "True"
+    assert kernel.run(f"{find}.returncode").result == "1"

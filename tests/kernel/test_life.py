@@ -117,3 +117,14 @@ def test_reset_of_the_namespace_ends_a_job_with_a_name_error(kernel: Kernel) -> 
     assert "NameError" in cell.traceback
     kernel.run("import ipykill")
     assert wait_job(kernel, "loses") == "failed"
+
+
+def test_it_is_not_loaded_while_output_is_captured(kernel: Kernel) -> None:
+    cell = kernel.run("%%capture\n%load_ext ipykill")
+    assert cell.traceback.startswith("RuntimeError: ipykill cannot be loaded or unloaded while")
+    load(kernel)
+    cell = kernel.run("%%capture\n%reload_ext ipykill")
+    assert cell.traceback.startswith("RuntimeError: ipykill cannot be loaded or unloaded while")
+    cell = kernel.run("%%bg\nprint('routed')")
+    assert wait_job(kernel) == "done"
+    cell.wait_output("routed")
