@@ -8,10 +8,13 @@ only looks up the caller.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import subprocess
 import threading
+import weakref
 from collections.abc import Callable, Mapping
+from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
 
@@ -62,6 +65,7 @@ class Family:
         # set a moment before is_alive() says True.)
         self._threads: dict[threading.Thread, Latch] = {}
         self._targets: list[Target] = []
+        self._processes: weakref.WeakSet[BaseProcess] = weakref.WeakSet()
         self._past_cpu_time = 0.0
         self.kill_requested = self.struck = False
         self._first = first
@@ -161,6 +165,19 @@ class Family:
                 others[0].join(deadline.left())
         return True
 
+    def end_processes(self) -> None:
+        """End the processes of `multiprocessing` that the family started; when it is dead.
+
+        Nobody is left who would: a pool's own threads were members as well. And at exit
+        the interpreter waits for such a process, however long it takes.
+        """
+        with self._lock:
+            processes = list(self._processes)
+        for end in (BaseProcess.kill, lambda process: process.join(_REAP)):
+            for process in processes:
+                with contextlib.suppress(Exception):  # it did not start, or is closed
+                    end(process)
+
     def cpu_time(self) -> float:
         """CPU time that all threads of the family have used so far, in seconds."""
         with self._lock:
@@ -208,9 +225,12 @@ class Family:
         left.set()
 
 
+_REAP = 0.5  # seconds that a killed process has to be gone
+
 _ADOPTED = "_ipykill_adopted"
 _thread_start: Callable[[threading.Thread], None] | None = None  # what _start wraps,
-_popen_init: Callable[..., None] | None = None  # and _init_popen
+_popen_init: Callable[..., None] | None = None  # and _init_popen,
+_process_start: Callable[[BaseProcess], None] | None = None  # and _start_process
 
 
 def _serves_all(thread: threading.Thread) -> bool:
@@ -250,11 +270,23 @@ def _init_popen(process: subprocess.Popen[Any], *args: Any, **kwargs: Any) -> No
     _popen_init(process, *args, **kwargs)
 
 
+@functools.wraps(BaseProcess.start)
+def _start_process(process: BaseProcess) -> None:
+    assert _process_start is not None
+    target = current_target()
+    if target is not None and isinstance(target.group, Family):
+        with target.group._lock:
+            target.group._processes.add(process)
+    _process_start(process)
+
+
 def _install() -> None:
-    """Wrap `threading.Thread.start` and `subprocess.Popen`, once."""
-    global _thread_start, _popen_init
+    """Wrap `threading.Thread.start`, `subprocess.Popen` and `multiprocessing`, once."""
+    global _thread_start, _popen_init, _process_start
     if _thread_start is None:
         _thread_start = threading.Thread.start
         _popen_init = subprocess.Popen.__init__
         threading.Thread.start = _start  # type: ignore[method-assign, assignment]
         subprocess.Popen.__init__ = _init_popen  # type: ignore[method-assign, assignment]
+        _process_start = BaseProcess.start
+        BaseProcess.start = _start_process  # type: ignore[method-assign, assignment]

@@ -616,6 +616,7 @@ class Job:
         outcome = self._classify(error)
         if outcome is JobState.KILLED:
             self._family.join()
+            self._family.end_processes()
         end, ended = time.monotonic(), time.time()
         place = line = ""
         try:

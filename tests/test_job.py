@@ -1,8 +1,10 @@
 import asyncio
+import concurrent.futures
 import contextlib
 import gc
 import itertools
 import logging
+import multiprocessing
 import sys
 import threading
 import time
@@ -408,6 +410,32 @@ def test_what_the_frames_of_a_killed_job_hold_ends_with_it(jobs):
         assert [reference() for reference in references] == [None, None]
     finally:
         gc.enable()
+
+
+def in_a_process(context):
+    process = context.Process(target=time.sleep, args=(1000,))
+    process.start()
+    process.join()
+
+
+def in_a_process_executor(context):
+    with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as executor:
+        list(executor.map(time.sleep, [1000, 1000, 1000]))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("work", [in_a_process, in_a_process_executor])
+def test_the_processes_of_a_killed_job_end_with_it(jobs, work):
+    others = set(multiprocessing.active_children())
+
+    def started():
+        return set(multiprocessing.active_children()) - others
+
+    job = jobs.submit(work, multiprocessing.get_context("fork"))
+    wait_for(started, "a process of the job")
+    assert job.kill(HANG_GUARD)
+    assert job.state is S.KILLED
+    assert not started()
 
 
 def test_a_job_ends_even_when_its_end_cannot_be_described(jobs, monkeypatch, caplog):
