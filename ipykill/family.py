@@ -24,10 +24,10 @@ from .kill import (
     Target,
     contain,
     current_target,
-    ends_a_loop,
     get_ready,
     hindrance,
     pursue,
+    serves_cleanup,
 )
 from .threads import ServiceThread, ThreadWithExc
 from .waiting import Deadline, Latch
@@ -193,8 +193,7 @@ class Family:
 
         def run() -> None:
             target = Target(self, thread)
-            if ends_a_loop(thread):
-                target.depth += 1
+            target.last = serves_cleanup(thread)
             with self._lock:
                 self._targets.append(target)
             self._enter()

@@ -35,7 +35,7 @@ from .report import About, about
 from .shielding import shield
 from .switches import use
 from .target import Group, Target, contain, current_target
-from .waits import GROUP_ATTRIBUTE, ends_a_loop
+from .waits import GROUP_ATTRIBUTE, serves_cleanup
 
 __all__ = [
     "GROUP_ATTRIBUTE",
@@ -45,10 +45,10 @@ __all__ = [
     "about",
     "contain",
     "current_target",
-    "ends_a_loop",
     "get_ready",
     "hindrance",
     "pursue",
+    "serves_cleanup",
     "shield",
     "use",
 ]

@@ -80,6 +80,9 @@ class Target:
         Whether its body runs.
     struck : int
         How many times a Kill was raised in it.
+    last : bool
+        Whether it is killed only when the first thread of its group has ended, see
+        `waits.serves_cleanup`.
     busy : bool
         Whether its CPU clock moved between the last attempts to wake it.
     asked : bool
@@ -102,17 +105,9 @@ class Target:
     """
 
     __slots__ = (
-        *("_cpu_time", "asked", "busy", "depth", "gate", "group", "ident", "lender"),
-        *(
-            "libraries",
-            "native_id",
-            "open",
-            "struck",
-            "survey",
-            "thread",
-            "thread_state",
-            "waits_at",
-        ),
+        *("_cpu_time", "asked", "busy", "depth", "gate", "group", "ident", "last", "lender"),
+        *("libraries", "native_id", "open", "struck", "survey", "thread", "thread_state"),
+        "waits_at",
     )
 
     def __init__(self, group: Group, thread: threading.Thread) -> None:
@@ -127,6 +122,7 @@ class Target:
         self.depth = 0
         self.open = False
         self.struck = 0
+        self.last = False
         self.libraries = False
         self.survey = False
         self.waits_at: tuple[FrameType, int] | None = None
@@ -136,7 +132,12 @@ class Target:
     @property
     def wanted(self) -> bool:
         """Whether a Kill is to be raised in this thread, now or later in its body."""
-        return self.open and self.group.kill_requested and not self.depth
+        return (
+            self.open
+            and self.group.kill_requested
+            and not self.depth
+            and not (self.last and self.group.first_runs())
+        )
 
     def strike(self) -> type[JobKilled]:
         """Note that a Kill is being raised, and return what to raise; own thread only."""

@@ -21,7 +21,7 @@ from typing import Any
 
 from .target import Target
 
-__all__ = ["GROUP_ATTRIBUTE", "ends_a_loop", "hasten", "interrupt_query", "leave", "may_be_left"]
+__all__ = ["GROUP_ATTRIBUTE", "hasten", "interrupt_query", "leave", "may_be_left", "serves_cleanup"]
 
 _NEAR = 4  # frames: how far out the wait may be from the call that waits
 _REAP = 0.5  # seconds that a killed child process has to be gone
@@ -95,13 +95,17 @@ def interrupt_query(target: Target) -> None:
                     thing.interrupt()
 
 
-def ends_a_loop(thread: threading.Thread) -> bool:
-    """Whether `thread` was started by ``asyncio.run`` in its cleanup, which waits for it.
+def serves_cleanup(thread: threading.Thread) -> bool:
+    """Whether the cleanup of other code of the job waits for `thread`, maybe for ever.
 
-    It ends the loop's thread pool. If it were killed, the loop would wait for ever.
+    ``asyncio.run`` ends its loop's thread pool in a thread. The handlers of a
+    ``multiprocessing.Pool`` tell its workers to end, for which ``Pool.__exit__`` waits.
     """
     target = getattr(thread, "_target", None)
-    return getattr(target, "__qualname__", "") == "BaseEventLoop._do_shutdown"
+    name = getattr(target, "__qualname__", "")
+    return name == "BaseEventLoop._do_shutdown" or (
+        name.startswith("Pool._handle_") and target.__module__ == "multiprocessing.pool"
+    )
 
 
 def _near(frame: FrameType) -> Iterator[FrameType]:

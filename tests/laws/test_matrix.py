@@ -24,8 +24,9 @@ from pathlib import Path
 import pytest
 
 import ipykill
-from tests.laws.harness import kill
+from tests.laws.harness import HANG, assert_dies, kill
 from tests.laws.scenarios import children
+from tests.waiting import wait_for
 
 early_sleep = time.sleep
 CASES: dict[str, tuple[Callable[[], object], bool]] = {}
@@ -456,3 +457,20 @@ def test_it_dies(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     kill(body, blocked=blocked)
     if name.startswith("subprocess"):
         assert not children()
+
+
+@pytest.mark.slow
+def test_a_pool_of_processes_that_has_just_started() -> None:
+    """Its handler threads live as long as ``Pool.__exit__`` needs them."""
+    context = multiprocessing.get_context("fork")
+
+    def work() -> None:
+        with context.Pool(2) as pool:
+            pool.map(time.sleep, [1000, 1000])
+
+    for _ in range(5):
+        before = set(multiprocessing.active_children())
+        job = ipykill.submit(work)
+        wait_for(lambda: set(multiprocessing.active_children()) - before, "a worker", HANG)  # noqa: B023
+        assert_dies(job)
+        assert set(multiprocessing.active_children()) <= before
