@@ -641,7 +641,7 @@ class Job:
             and (error.code is None or (isinstance(error.code, int) and error.code == 0))
         ):
             return JobState.DONE
-        if self._family.kill_requested and _comes_from(error, JobKilled):
+        if self._family.kill_requested and comes_from(error, JobKilled):
             return JobState.KILLED
         if self._stop.is_set() and isinstance(error, JobStopped):
             return JobState.STOPPED
@@ -670,7 +670,7 @@ def _as(job: Job, call: Callable[[], object]) -> object:
     return call()
 
 
-def _comes_from(error: BaseException, kind: type[BaseException]) -> bool:
+def comes_from(error: BaseException, kind: type[BaseException]) -> bool:
     """Whether `error` is of this kind, holds one, or was raised while one was handled."""
     seen: set[int] = set()
     todo: list[BaseException | None] = [error]

@@ -32,7 +32,7 @@ from typing import Any
 from . import figures, progress, render, stack
 from .agent import Agent
 from .exceptions import JobError
-from .job import Job, JobState, current_job, message
+from .job import Job, JobState, comes_from, current_job, message
 from .kill import shield
 from .manager import JobManager
 
@@ -89,7 +89,7 @@ def format_error(shell: Any, error: BaseException) -> list[str]:
         return [f"{type(error).__name__}: {error}"]
     try:
         # IPython's formatter leaves out what is in a group, so IPython does this as well.
-        if _holds_group(error):
+        if comes_from(error, BaseExceptionGroup):
             return "".join(traceback.format_exception(type(error), error, tb)).splitlines()
         if hasattr(error, "_render_traceback_"):
             return list(error._render_traceback_())
@@ -100,20 +100,6 @@ def format_error(shell: Any, error: BaseException) -> list[str]:
             return list(formatter.structured_traceback(type(error), error, tb, tb_offset=0))
     except Exception:
         return "".join(traceback.format_exception(type(error), error, tb)).splitlines()
-
-
-def _holds_group(error: BaseException | None) -> bool:
-    """Whether `error`, or one that it was raised from or while it was handled, is a group."""
-    seen: set[int] = set()
-    todo = [error]
-    while todo:
-        one = todo.pop()
-        if isinstance(one, BaseExceptionGroup):
-            return True
-        if one is not None and id(one) not in seen:
-            seen.add(id(one))
-            todo += (one.__cause__, one.__context__)
-    return False
 
 
 class JobOutput:

@@ -16,7 +16,7 @@ import pytest
 import ipykill
 from ipykill import family as family_module
 from ipykill.exceptions import JobAborted, JobError, JobKilled, JobStopped, JobTimeout
-from ipykill.job import Job, JobState, _comes_from, checkpoint, current_job, sleep, stop_requested
+from ipykill.job import Job, JobState, checkpoint, comes_from, current_job, sleep, stop_requested
 from ipykill.kill import shield
 from ipykill.manager import JobManager
 from ipykill.threads import ThreadWithExc
@@ -288,14 +288,14 @@ def error_of(source):
         "raise BaseExceptionGroup('', [ValueError(), killed]) from None",
     ],
 )
-def test_an_error_that_comes_from_a_kill_is_recognized(source):
+def test_an_error_thatcomes_from_a_kill_is_recognized(source):
     error = error_of(source)
-    assert _comes_from(error, JobKilled)
-    assert not _comes_from(error, JobStopped)
+    assert comes_from(error, JobKilled)
+    assert not comes_from(error, JobStopped)
     loop = ValueError()
     loop.__context__ = KeyError()
     loop.__context__.__cause__ = loop
-    assert not _comes_from(loop, JobKilled)
+    assert not comes_from(loop, JobKilled)
 
 
 class BrokenBar:
