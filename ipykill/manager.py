@@ -19,6 +19,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from . import render
@@ -425,9 +426,14 @@ def _ambiguous(spec: str, candidates: Sequence[Job]) -> UnknownJobError:
 def _source(fn: Callable[..., object]) -> str:
     """Return the source of a function where it is known, empty otherwise."""
     code = getattr(inspect.unwrap(fn), "__code__", None)
-    if code is None:
-        return ""
-    linecache.checkcache(code.co_filename)
+    return "" if code is None else _source_of(code, code.co_filename)
+
+
+# To find it takes as long as to start a thread. Code objects that differ only in their file
+# are equal.
+@functools.lru_cache(maxsize=256)
+def _source_of(code: CodeType, filename: str) -> str:
+    linecache.checkcache(filename)
     try:
         return inspect.getsource(code)
     except (OSError, TypeError):

@@ -19,7 +19,9 @@ from typing import Any, Literal
 
 __all__ = ["ServiceThread", "StoppableThread", "ThreadWithExc", "async_raise"]
 
-_c_function = ctypes.pythonapi.PyThreadState_SetAsyncExc
+# Not the attribute of `pythonapi`: that function is one for the whole process, and other
+# libraries that call it count on its argument types being unset.
+_c_function = ctypes.pythonapi["PyThreadState_SetAsyncExc"]
 _c_function.argtypes = [ctypes.c_ulong, ctypes.py_object]
 _c_function.restype = ctypes.c_int
 

@@ -1,4 +1,5 @@
 import contextlib
+import ctypes
 import os
 import sys
 import threading
@@ -534,3 +535,10 @@ def test_neither_the_end_of_the_thread_nor_its_successor_is_hit(raisers, printed
     assert {args.thread.name for args in printed} <= {"victim"}
     assert {args.exc_type for args in printed} <= {Cancelled}
     assert not unraisable
+
+
+def test_the_functions_of_pythonapi_are_left_as_others_expect_them():
+    """kthread and stopit, in the same process, pass a ``c_long``."""
+    assert ctypes.pythonapi.PyThreadState_SetAsyncExc.argtypes is None
+    assert ctypes.pythonapi.PyThreadState_Get.restype is ctypes.c_int
+    assert ctypes.pythonapi.PyThreadState_GetFrame.restype is ctypes.c_int

@@ -34,13 +34,14 @@ from ..threads import _NULL, _set_async_exc
 
 __all__ = ["Group", "Target", "contain", "current_target"]
 
-_get_thread_state = ctypes.pythonapi.PyThreadState_Get
+# For the brackets see `ipykill.threads`.
+_get_thread_state = ctypes.pythonapi["PyThreadState_Get"]
 _get_thread_state.argtypes = []
 _get_thread_state.restype = ctypes.c_void_p
 
 # Public since 3.9. sys._current_frames() would do, but it crashes 3.12 and 3.13 while a
 # subinterpreter lives.
-_get_frame = ctypes.pythonapi.PyThreadState_GetFrame
+_get_frame = ctypes.pythonapi["PyThreadState_GetFrame"]
 _get_frame.argtypes = [ctypes.c_void_p]
 _get_frame.restype = ctypes.py_object
 

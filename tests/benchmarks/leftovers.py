@@ -1,0 +1,173 @@
+"""What a Kill leaves behind: kills at random moments, of every scenario, by every contender.
+
+The scenarios are those of `tests.laws.fuzz`. Here each kill runs in a fork of a process that
+has loaded everything, a new one after each that broke something: what one kill broke
+(a lock of the import system, say) is not counted against the next.
+"""
+
+import os
+import random
+import select
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.benchmarks import child
+from tests.benchmarks.contenders import CONTENDERS, Ipykill, Recipe
+from tests.benchmarks.table import Table
+from tests.laws import scenarios
+from tests.laws.scenarios import SCENARIOS, Scenario
+
+SOON = 0.3  # seconds in which what is free is found to be free
+GIVE_UP = 2.0  # seconds that a Kill gets
+HANG = 8.0  # seconds after which a process that says nothing hangs
+LIVES = "it lives"
+
+
+@dataclass
+class Share:
+    """How often a contender broke a scenario."""
+
+    kills: int
+    broken: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        lives = self.broken[LIVES]
+        if self.kills and lives > self.kills / 2:
+            return "lives"
+        count = self.broken.total()
+        if not count:
+            return "0"
+        share = count / self.kills
+        return f"{share:.1%}" if share < 0.0995 else f"{share:.0%}"
+
+
+def measure(contender: str, scenario: str, kills: int, seconds: float, cache: Path) -> Share:
+    _, *said = child.run(__name__, [contender, scenario, kills, seconds], cache, seconds + 30)
+    return Share(len(said), Counter(filter(None, said)))
+
+
+def leftovers(
+    names: Iterable[str], contenders: Iterable[str], kills: int, seconds: float, cache: Path
+) -> Table:
+    """Return the table of shares; at most `seconds` are spent on each."""
+    rows = {
+        name: [measure(contender, name, kills, seconds, cache) for contender in contenders]
+        for name in names
+    }
+    return Table(
+        "What a Kill leaves behind",
+        f"Share of kills, {kills} of each, that left something broken (`tests/laws/scenarios.py` "
+        "says what is looked at); lives: the code did not die of most of them.",
+        list(contenders),
+        rows,
+    )
+
+
+def _kill_once(it: Ipykill | Recipe, scenario: Scenario, rng: random.Random) -> str:
+    """Return what was broken, empty if nothing was."""
+    scenario.setup()
+    running = threading.Lock()
+    running.acquire()
+    over = False
+
+    def body() -> None:
+        running.release()
+        scenario.run()
+
+    def meanwhile() -> None:
+        while not over:
+            scenario.meanwhile()
+
+    other = None
+    if type(scenario).meanwhile is not Scenario.meanwhile:
+        other = threading.Thread(target=meanwhile, daemon=True)
+        other.start()
+    it.start(body)
+    running.acquire()
+    moment = time.perf_counter() + rng.random() ** 2 * 0.004
+    if rng.random() < 0.5:
+        time.sleep(max(moment - time.perf_counter(), 0))
+    while time.perf_counter() < moment:
+        pass
+    if not it.kill(GIVE_UP):
+        return LIVES
+    over = True
+    if other is not None:
+        other.join(SOON)
+        if other.is_alive():
+            return "another thread hangs"
+    try:
+        scenario.check()
+    except AssertionError as error:
+        return str(error) or "it is not as it should be"
+    return ""
+
+
+def _is_free(lock: threading.Lock, what: str) -> None:
+    assert lock.acquire(timeout=SOON), f"{what} is still held"
+    lock.release()
+
+
+def _wait_for(predicate, what: str) -> None:
+    end = time.monotonic() + SOON
+    while not predicate():
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        time.sleep(0.001)
+
+
+def _batch(it: Ipykill | Recipe, kind: type[Scenario], rng: random.Random, pipe: int) -> None:
+    """Kill until something breaks; in a fork, which ends here."""
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    while True:
+        broken = _kill_once(it, kind(), rng)
+        os.write(pipe, (broken.replace("\n", " ")[:500] + "\n").encode())
+        if broken:
+            os._exit(0)
+
+
+def _end_with_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(0)
+
+
+def main(contender: str, name: str, kills: str, seconds: str) -> None:
+    # What was left held is held for ever; there is no need to wait as long as the tests do.
+    scenarios.is_free = _is_free
+    scenarios.wait_for = _wait_for
+    os.environ.pop("PYTHONPATH")
+    it = CONTENDERS[contender]()
+    rng = random.Random(name)
+    end = time.monotonic() + float(seconds)
+    left = int(kills)
+    while left > 0 and time.monotonic() < end:
+        read, write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(read)
+            sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+            _batch(it, SCENARIOS[name], random.Random(rng.random()), write)
+        os.close(write)
+        rng.random()
+        with open(read) as lines:
+            while left > 0 and time.monotonic() < end:
+                ready, _, _ = select.select([lines], [], [], HANG)
+                line = lines.readline() if ready else ""
+                left -= 1
+                # Without a line: it hangs in the scenario, or crashed.
+                broken = line.removesuffix("\n") if line else "the process hangs or crashed"
+                child.say(broken)
+                if broken:
+                    break
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+if __name__ == "__main__":
+    child.serve(main)
