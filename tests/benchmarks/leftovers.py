@@ -62,7 +62,7 @@ def leftovers(
     }
     return Table(
         "What a Kill leaves behind",
-        f"Share of kills, {kills} of each, that left something broken (`tests/laws/scenarios.py` "
+        f"Share of up to {kills} kills of each that left something broken (`tests/laws/scenarios.py` "
         "says what is looked at); lives: the code did not die of most of them.",
         list(contenders),
         rows,

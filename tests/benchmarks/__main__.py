@@ -1,0 +1,60 @@
+"""Measure ipykill beside its peers, and print the tables: ``python -m tests.benchmarks``.
+
+The peers are installed from PyPI, once, into a folder of their own. Other load on the machine
+shows in the figures. ``--small`` shows in a minute that everything runs.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.benchmarks import cost
+from tests.benchmarks.contenders import CONTENDERS, default_cache
+from tests.benchmarks.killable import case_names, killable
+from tests.benchmarks.leftovers import leftovers
+from tests.benchmarks.table import Table, machine
+from tests.laws.scenarios import SCENARIOS
+
+PARTS = ("killable", "leftovers", "launch", "speed", "latency", "many")
+
+
+def parts(options: argparse.Namespace) -> dict[str, Callable[[], Table]]:
+    """Return what can be measured."""
+    small, cache = options.small, options.cache
+    # What one peer shows, the small round shows of all that work alike.
+    contenders = ["ipykill", "ipython-bg", "interruptible-threading"] if small else [*CONTENDERS]
+    cases = options.only or (["loop", "sleep"] if small else case_names())
+    scenarios = options.only or (["AcquireTry"] if small else [*SCENARIOS])
+    kills = 5 if small else options.kills
+    return {
+        "killable": lambda: killable(cases, contenders, 2 if small else 10, cache),
+        "leftovers": lambda: leftovers(scenarios, contenders, kills, 2 if small else 6, cache),
+        "launch": lambda: cost.launch(10 if small else 1000, cache),
+        "speed": lambda: cost.speed(0.2 if small else 3, cache),
+        "latency": lambda: cost.latency(3 if small else 200, cache),
+        "many": lambda: cost.many(20 if small else 1000, cache),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("part", nargs="*", choices=[*PARTS, []], help="all by default")
+    parser.add_argument("--only", nargs="*", metavar="NAME", help="these cases or scenarios")
+    parser.add_argument("--kills", type=int, default=200, help="of each scenario at most")
+    parser.add_argument("--small", action="store_true", help="few and short: does it run?")
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="where peers live")
+    options = parser.parse_args()
+    # A library that computes on several threads would be measured with them.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    print(machine(), end="\n\n", flush=True)
+    measures = parts(options)
+    for part in options.part or PARTS:
+        print(measures[part](), flush=True)
+    if not options.part and not options.small:
+        print("In the browser: python -m tests.benchmarks.panel; what prints cost: ...output")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""What a job costs: its launch, its speed, and a thousand of them.
+
+Each part runs in a process of its own, with whatever it is compared to, in turns.
+"""
+
+import contextlib
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.benchmarks import child, kill_latency
+from tests.benchmarks.contenders import CONTENDERS
+from tests.benchmarks.table import Table
+
+PLAIN = "threading.Thread"
+
+
+def launch(rounds: int, cache: Path) -> Table:
+    _, found = child.run(__name__, ["launch", rounds], cache, 300)
+    rows = {
+        name: [f"{begun:.0f}", f"{back:.0f}", f"{back / found[PLAIN][1]:.2f}"]
+        for name, (begun, back) in found.items()
+    }
+    return Table(
+        "Launch",
+        f"Microseconds from the call until the first line runs, and until the call has returned "
+        f"and the first line has run; the second one beside a plain thread's. Medians of {rounds}.",
+        ["first line", "both", "ratio"],
+        rows,
+    )
+
+
+def _launch(rounds: str) -> None:
+    found: dict[str, tuple[float, float]] = {}
+    names = {"plain recipe": PLAIN, "ipython-bg": "ipython-bg", "ipykill": "ipykill"}
+    contenders = {label: CONTENDERS[name]() for name, label in names.items()}
+    times: dict[str, list[tuple[float, float]]] = {label: [] for label in contenders}
+    for number in range(int(rounds) + 10):
+        for label, it in contenders.items():
+            begun = [0.0]
+            end = threading.Lock()
+            end.acquire()
+
+            def body(begun: list[float] = begun, end: threading.Lock = end) -> None:
+                begun[0] = time.perf_counter()
+                end.acquire()
+
+            start = time.perf_counter()
+            it.start(body)
+            back = time.perf_counter()
+            while not begun[0]:
+                time.sleep(0)
+            if number >= 10:
+                times[label].append((begun[0] - start, max(back, begun[0]) - start))
+            end.release()
+            it.thread.join()
+    for label, pairs in times.items():
+        first, both = (statistics.median(column) * 1e6 for column in zip(*pairs, strict=True))
+        found[label] = first, both
+    child.say(found)
+
+
+def speed(seconds: float, cache: Path) -> Table:
+    _, ratio = child.run(__name__, ["speed", seconds], cache, 300)
+    return Table(
+        "Speed of a running job",
+        "CPU time of the same work in a job and in a plain thread, the least of several.",
+        ["job / thread"],
+        {"a loop of 3 million additions": [f"{ratio:.2f}"]},
+    )
+
+
+def _speed(seconds: str) -> None:
+    child.say(kill_latency.cpu_ratio(float(seconds)))
+
+
+def latency(kills: int, cache: Path) -> Table:
+    _, *found = child.run(__name__, ["latency", kills], cache, 900)
+    rows = {
+        f"{name}, {busy} busy threads": [_three(dead), _three(plain) if plain else "never"]
+        for name, busy, dead, plain in found
+    }
+    return Table(
+        "Kill latency",
+        f"Milliseconds until the thread is dead: p50 / p95 / p99 of {kills}.",
+        ["ipykill", "plain recipe"],
+        rows,
+    )
+
+
+def _three(values: list[float]) -> str:
+    values = sorted(values)
+    return " / ".join(f"{values[int(len(values) * part)] * 1000:.1f}" for part in (0.5, 0.95, 0.99))
+
+
+def _latency(kills: str) -> None:
+    for name, body in kill_latency.BODIES.items():
+        for busy in (0, 1, 4):
+            with kill_latency.busy(busy):
+                dead = [kill_latency.ours(body)[1] for _ in range(int(kills))]
+                plain = None
+                if name not in kill_latency.WAITS:
+                    tries = [kill_latency.plain(body) for _ in range(max(int(kills) // 4, 1))]
+                    plain = [each[1] for each in tries if each is not None]
+            child.say([name, busy, dead, plain])
+
+
+def many(count: int, cache: Path) -> Table:
+    _, found = child.run(__name__, ["many", count], cache, 300)
+    plain, ours, snapshot, dead = found
+    return Table(
+        f"{count} jobs that sleep",
+        "Milliseconds; the least of five rounds for launches, the median of 20 snapshots.",
+        ["ms", "ratio"],
+        {
+            f"launch {count} plain threads": [f"{plain * 1000:.0f}", "1"],
+            f"launch {count} jobs": [f"{ours * 1000:.0f}", f"{ours / plain:.2f}"],
+            "snapshot of all": [f"{snapshot * 1000:.1f}", ""],
+            "kill_all() until all are dead": [f"{dead * 1000:.0f}", ""],
+        },
+    )
+
+
+def _many(text: str) -> None:
+    import ipykill
+
+    count = int(text)
+
+    def sleep() -> None:
+        time.sleep(1000)
+
+    def threads() -> float:
+        end = threading.Event()
+        made = []
+        start = time.perf_counter()
+        for _ in range(count):
+            made.append(threading.Thread(target=end.wait, daemon=True))
+            made[-1].start()
+        took = time.perf_counter() - start
+        end.set()
+        for thread in made:
+            thread.join()
+        return took
+
+    def jobs() -> tuple[float, float, float]:
+        start = time.perf_counter()
+        for _ in range(count):
+            ipykill.submit(sleep)
+        launched = time.perf_counter() - start
+        looks = []
+        for _ in range(20):
+            start = time.perf_counter()
+            ipykill.jobs.snapshot()
+            looks.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        assert ipykill.jobs.kill_all(120), "some do not die"
+        dead = time.perf_counter() - start
+        ipykill.jobs.wait(ipykill.jobs, 60)
+        ipykill.jobs.clear()
+        return launched, statistics.median(looks), dead
+
+    plain = [threads() for _ in range(5)]
+    ours = [jobs() for _ in range(5)]
+    child.say([min(plain), *(min(column) for column in zip(*ours, strict=True))])
+
+
+_PARTS: dict[str, Callable[[str], None]] = {
+    "launch": _launch,
+    "speed": _speed,
+    "latency": _latency,
+    "many": _many,
+}
+
+
+def main(part: str, argument: str) -> None:
+    with contextlib.suppress(KeyboardInterrupt):
+        _PARTS[part](argument)
+
+
+if __name__ == "__main__":
+    child.serve(main)
