@@ -1,15 +1,42 @@
-"""`nox`: the tests on every supported Python, and the linters."""
+"""`nox`: the tests on every supported Python and kernel, the linters, the benchmarks.
+
+A Python that is not installed is left out, and named. `nox -l` lists the sessions.
+"""
 
 import nox
 
+PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
+KERNELS = ["6.29.5", "6.30.1", "7.2.0", "latest"]
+
 nox.options.default_venv_backend = "venv"
 nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False
+nox.options.sessions = ["tests", "lint"]
 
 
-@nox.session(python=["3.11", "3.12", "3.13"])
+@nox.session(python=PYTHONS)
 def tests(session):
+    """Everything, or what is said after `--`."""
     session.install("-e", ".[test]")
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("ipykernel", KERNELS)
+def kernel(session, ipykernel):
+    """The kernel tests with one version of ipykernel installed."""
+    session.install("-e", ".[test]")
+    if ipykernel != "latest":
+        session.install(f"ipykernel=={ipykernel}")
+    session.env["IPYKILL_TEST_KERNELS"] = "installed"
+    session.run("pytest", "tests/kernel", *session.posargs)
+
+
+@nox.session
+def benchmarks(session):
+    """The tables of docs/benchmarks.md."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.benchmarks", *session.posargs)
 
 
 @nox.session

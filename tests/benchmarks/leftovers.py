@@ -62,8 +62,8 @@ def leftovers(
     }
     return Table(
         "What a Kill leaves behind",
-        f"Share of up to {kills} kills of each that left something broken (`tests/laws/scenarios.py` "
-        "says what is looked at); lives: the code did not die of most of them.",
+        f"Share of up to {kills} kills of each that left something broken; what is looked at "
+        "stands in `tests/laws/scenarios.py`. lives: the code did not die of most of them.",
         list(contenders),
         rows,
     )
