@@ -19,6 +19,7 @@ from typing import Any
 
 from . import stack
 from .exceptions import JobError
+from .kill import current_target
 
 __all__ = ["Cell", "CellSyntaxError", "compile_cell", "title"]
 
@@ -51,6 +52,7 @@ class Cell:
             return asyncio.run(self._run_async())
         value = None
         for code, shown in self.parts:
+            _die_if_killed()
             value = eval(code, self.namespace, self.local_namespace)
             self._take(value, shown)
         return self._keep(value)
@@ -59,6 +61,7 @@ class Cell:
     async def _run_async(self) -> object:
         value = None
         for code, shown in self.parts:
+            _die_if_killed()
             value = eval(code, self.namespace, self.local_namespace)
             if code.co_flags & inspect.CO_COROUTINE:
                 value = await value
@@ -73,6 +76,17 @@ class Cell:
         if self.variable is not None:
             self.local_namespace[self.variable] = value
         return value
+
+
+def _die_if_killed() -> None:
+    """Raise a Kill that came while the part before was in C code and could not land.
+
+    The part that comes next is code of its own, on no stack yet; a short one would be over
+    before the Kill has found it.
+    """
+    target = current_target()
+    if target is not None and target.wanted:
+        raise target.strike()
 
 
 def title(source: str) -> str:
