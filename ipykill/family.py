@@ -22,6 +22,7 @@ from .exceptions import JobKilled, JobStopped
 from .kill import (
     GROUP_ATTRIBUTE,
     Target,
+    await_death,
     contain,
     current_target,
     get_ready,
@@ -153,7 +154,10 @@ class Family:
 
         The calling thread, if it is a member, does not wait for itself.
         """
-        deadline = Deadline(timeout)
+        with await_death():
+            return self._join(Deadline(timeout))
+
+    def _join(self, deadline: Deadline) -> bool:
         me = threading.current_thread()
         while others := [thread for thread in self.threads() if thread is not me]:
             if deadline.left() == 0:
@@ -173,6 +177,8 @@ class Family:
         """
         with self._lock:
             processes = list(self._processes)
+        if not processes:
+            return
         for end in (BaseProcess.kill, lambda process: process.join(_REAP)):
             for process in processes:
                 with contextlib.suppress(Exception):  # it did not start, or is closed
@@ -211,6 +217,7 @@ class Family:
                 with self._lock:
                     self._leave(target)
                 left.set()
+                target.answer()
 
         thread.run = run  # type: ignore[method-assign]
         vars(thread)[_ADOPTED] = True

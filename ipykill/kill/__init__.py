@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from . import wake
 from .hindrance import hindrance
-from .pursuit import get_ready, pursue
+from .pursuit import await_death, get_ready, pursue
 from .report import About, about
 from .shielding import shield
 from .switches import use
@@ -43,6 +43,7 @@ __all__ = [
     "Group",
     "Target",
     "about",
+    "await_death",
     "contain",
     "current_target",
     "get_ready",
