@@ -13,8 +13,10 @@ loop runs, a task that was cancelled and yet waits for something new is cancelle
 unless it does that in cleanup (`ipykill.kill.codemap`): there a request too many would cut
 ``finally: await connection.close()`` short.
 
-A Kill needs nothing of this. It is raised in the code that the loop runs, or in the wait of
-the loop, and asyncio's own cleanup, step 2 above, does the rest.
+A Kill is raised in the code that the loop runs, or in the wait of the loop; then comes step 2.
+A task that swallows that request as well is asked again, so that it runs, and the Kill is
+raised there. (In `Runner.close` the wait of the loop is not broken, see `ipykill.kill.waits`,
+and what is raised in a task ends that task and not the loop.)
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from typing import Any
 
 from . import stack
 from .job import Job, checkpoint, current_job
-from .kill import in_cleanup
+from .kill import arm_suspended, in_cleanup
 
 __all__ = ["run"]
 
@@ -46,25 +48,40 @@ def run(main: Coroutine[Any, Any, object]) -> object:
     job = current_job()
     if job is None or threading.current_thread() is not job.thread:
         return asyncio.run(main)
+    runner = asyncio.Runner()
+    loop = _JobLoop(job, runner.get_loop())
+    job.attend(loop)
+    error: BaseException | None = None
+    value = None
     try:
-        with asyncio.Runner() as runner:
-            job.attend(_JobLoop(job, runner.get_loop()))
-            return runner.run(_main(main, job))
-    except asyncio.CancelledError as error:
-        try:
-            checkpoint()
-        except BaseException as ending:
-            raise ending.with_traceback(error.__traceback__) from None
-        raise
+        value = runner.run(_main(main, loop))
+    except BaseException as failure:
+        error = failure
+    try:
+        # Not in a `with` or a `finally`, where no Kill would be raised in a task.
+        loop.end()
+        runner.close()
+        if isinstance(error, asyncio.CancelledError):
+            _say_why(error)
+        if error is not None:
+            raise error
+        return value
     finally:
         job.attend(None)
+        error = None  # else it and this frame, in its traceback, are a cycle
+
+
+def _say_why(error: asyncio.CancelledError) -> None:
+    """Raise what the cancelling was for, as if it had been raised where that was."""
+    try:
+        checkpoint()
+    except BaseException as ending:
+        raise ending.with_traceback(error.__traceback__) from None
 
 
 @stack.machinery
-async def _main(main: Coroutine[Any, Any, object], job: Job) -> object:
-    loop = job.loop
-    if isinstance(loop, _JobLoop):
-        loop.main = asyncio.current_task()
+async def _main(main: Coroutine[Any, Any, object], loop: _JobLoop) -> object:
+    loop.main = asyncio.current_task()
     return await main
 
 
@@ -81,7 +98,7 @@ class _JobLoop:
         self._job = job
         self._loop = loop
         self.main: asyncio.Task[Any] | None = None
-        self._asked = False
+        self._asked = self._ends = False
         # What each task waited for when it was cancelled, or before.
         self._waits: weakref.WeakKeyDictionary[asyncio.Task[Any], object] = (
             weakref.WeakKeyDictionary()
@@ -94,23 +111,36 @@ class _JobLoop:
         except RuntimeError:  # it is closed
             pass
 
+    def end(self) -> None:
+        """Look after the tasks that asyncio is about to cancel."""
+        self._ends = True
+        for task in asyncio.all_tasks(self._loop):
+            self._waits[task] = _wait_of(task)
+        self._loop.call_later(_AGAIN, self._cancel)
+
     def _cancel(self) -> None:
-        if self._job.requested != "stop":
-            return
+        requested = self._job.requested
+        if requested == "kill" and not self._ends:
+            return  # it is raised in what runs here
         tasks = asyncio.all_tasks(self._loop)
-        if not self._asked and self.main is not None:
+        if not self._asked and not self._ends and self.main is not None:
             self._asked = True
             for task in tasks:
                 self._waits[task] = _wait_of(task)
             self.main.cancel()
-        for task in tasks:
-            wait = _wait_of(task)
-            if not task.cancelling():
-                self._waits[task] = wait
-            elif wait is not self._waits.get(task) and not _cleans_up(task):
-                self._waits[task] = wait
-                task.cancel()
+        elif requested is not None:
+            for task in tasks:
+                self._ask_again(task)
         self._loop.call_later(_AGAIN, self._cancel)
+
+    def _ask_again(self, task: asyncio.Task[Any]) -> None:
+        wait = _wait_of(task)
+        if not task.cancelling():
+            self._waits[task] = wait
+        elif wait is not self._waits.get(task) and not _cleans_up(task):
+            self._waits[task] = wait
+            arm_suspended(stack.suspended(task.get_coro()))
+            task.cancel()
 
     def stacks(self, labels: Mapping[str, str]) -> list[stack.Stack]:
         """Return where the tasks wait, the main one first."""

@@ -220,6 +220,8 @@ _LITERAL = re.compile(
     r"""("{3}|'{3}).*?\1|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|\#[^\n]*""", re.DOTALL
 )
 _NAME = re.compile(r"[^\W\d]\w*(?:\s*\.\s*[^\W\d]\w*)*\s*$")
+# Where a coroutine waits.
+_AWAITS = {"SEND", "YIELD_VALUE", "RESUME", "JUMP_BACKWARD_NO_INTERRUPT"}
 _MAX_LINES = 100  # of one call's source; more is not read
 
 
@@ -247,7 +249,9 @@ def _callee(code: CodeType, lasti: int, lines: list[str]) -> str:
     begin = lasti
     while begin > 0 and not opcodes[begin]:  # CACHE units, which belong to what is before
         begin -= 2
-    if "CALL" not in dis.opname[opcodes[begin]]:
+    operation = dis.opname[opcodes[begin]]
+    awaits = operation in _AWAITS
+    if "CALL" not in operation and not awaits:
         return ""
     first, last, left, right = next(
         itertools.islice(code.co_positions(), begin // 2, None), (None, None, None, None)
@@ -263,6 +267,8 @@ def _callee(code: CodeType, lasti: int, lines: list[str]) -> str:
     text[-1] = text[-1][:right]
     text[0] = text[0][left:]
     written = _LITERAL.sub("", b"".join(text).decode(errors="replace"))
+    if awaits and not (written.startswith("await") and written.endswith(")")):
+        return ""
     depth = 0
     for index in range(len(written) - 1, -1, -1):
         depth += {")": 1, "(": -1}.get(written[index], 0)
