@@ -249,8 +249,7 @@ class Family:
                 with self._lock:
                     self._leave(target)
                 left.set()
-                if finish is None:  # who keeps the thread shall not keep the job with it
-                    vars(thread).pop("run", None)
+                vars(thread).pop("run", None)  # who keeps the thread shall not keep the job
 
         thread.run = run  # type: ignore[method-assign]
         vars(thread)[_ADOPTED] = True

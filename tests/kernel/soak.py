@@ -197,8 +197,8 @@ class Soak:
         self.check(
             f"moment = {self.random.random() * 0.02:.4f}\n"
             "timer = threading.Timer(moment, os.kill, [os.getpid(), 2])\n"
-            "timer.start()\n"
             "try:\n"
+            "    timer.start()\n"
             f"    get_ipython().run_cell_magic('bg', '-n interrupted', {body!r})\n"
             "    timer.join()\n"
             "    time.sleep(0.1)\n"
