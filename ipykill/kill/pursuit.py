@@ -25,14 +25,15 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from types import FrameType
 
 from ..exceptions import JobKilled
 from ..threads import ServiceThread
 from . import policy, running, waits, wake
-from .target import Group, Target
+from .target import Group, Target, current_target
 
-__all__ = ["await_death", "get_ready", "pursue"]
+__all__ = ["arm_suspended", "await_death", "get_ready", "pursue"]
 
 _logger = logging.getLogger("ipykill")
 
@@ -260,6 +261,14 @@ def _after_fork_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def arm_suspended(frames: Iterable[FrameType]) -> None:
+    """Let a Kill of the calling thread, if one is pending, land in frames it will resume."""
+    target = current_target()
+    if target is not None and target.wanted:
+        for frame in frames:
+            _arm_here(target, frame)
 
 
 def _arm_here(target: Target, frame: object) -> None:

@@ -27,7 +27,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Protocol
 
 from ..exceptions import JobKilled
@@ -95,6 +95,8 @@ class Target:
     waits_at : (frame, int) or None
         The frame, and the offset in it, of a call in which the thread was found once and
         may be killed, see `wake`.
+    shielded_by : (code, int) or None
+        The code, and the offset in it, of the outermost shield that the thread is in.
     lender : lock or None
         Held while somebody waits for an answer of this thread, see `wake`.
 
@@ -108,7 +110,7 @@ class Target:
     __slots__ = (
         *("_cpu_time", "asked", "busy", "depth", "gate", "group", "ident", "last", "lender"),
         *("libraries", "native_id", "open", "struck", "survey", "thread", "thread_state"),
-        "waits_at",
+        *("shielded_by", "waits_at"),
     )
 
     def __init__(self, group: Group, thread: threading.Thread) -> None:
@@ -126,6 +128,7 @@ class Target:
         self.last = False
         self.libraries = False
         self.survey = False
+        self.shielded_by: tuple[CodeType, int] | None = None
         self.waits_at: tuple[FrameType, int] | None = None
         self.lender: threading.Lock | None = None
         self._cpu_time = 0.0
