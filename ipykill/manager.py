@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import render
+from . import questions, render
 from .agent import Agent
 from .exceptions import JobError, UnknownJobError
 from .job import Host, Job, JobInfo, JobState, current_job
@@ -233,6 +233,7 @@ class JobManager:
         if timeout is not None and not (isinstance(timeout, numbers.Real) and timeout > 0):
             msg = f"a timeout is a number of seconds above 0, not {timeout!r}"
             raise ValueError(msg)
+        questions.install()
         with self._lock:
             job = Job(
                 self._next_id,

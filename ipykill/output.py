@@ -29,7 +29,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from . import figures, progress, render, stack
+from . import figures, progress, questions, render, stack
 from .agent import Agent
 from .exceptions import JobError
 from .job import Job, JobState, comes_from, current_job, message
@@ -542,6 +542,7 @@ def install(shell: Any, manager: JobManager) -> None:
         manager.host = functools.partial(_TerminalOutput, shell, _Terminal(shell))
     figures.install()
     progress.install()
+    questions.install(shell)
 
 
 def uninstall(manager: JobManager) -> None:

@@ -15,16 +15,16 @@ PACKAGE = ROOT / "ipykill"
 
 CORE = [
     {"exceptions"},
-    {"log", "stack", "waiting"},
+    {"imports", "log", "stack", "waiting"},
     {"threads"},
     {"agent", "kill", "family"},
     {"job"},
-    {"manager", "render"},
+    {"manager", "questions", "render"},
 ]
 """From the bottom up. A module may import its own layer and lower ones, without a cycle."""
 
 INTERFACE = [
-    {"cell", "figures", "imports", "output", "progress"},
+    {"cell", "figures", "output", "progress"},
     {"magics", "panel"},
     {"extension"},
     {"__init__"},
