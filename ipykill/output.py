@@ -36,7 +36,7 @@ from .job import Job, JobState, comes_from, current_job, message
 from .kill import shield
 from .manager import JobManager
 
-__all__ = ["format_error", "install", "uninstall"]
+__all__ = ["format_error", "install", "of_job", "stand_in", "tap_again", "uninstall"]
 
 # What a server and a browser bear. jupyter_server drops nearly everything of a connection
 # above 1000 messages or 1 MB a second, taken over three seconds (`_limit_rate`), and a page
@@ -127,11 +127,16 @@ class JobOutput:
     holds only `_lock`. Messages are sent with `_sending` held, so that they stay in order.
     """
 
-    def __init__(self, shell: Any, job: Job) -> None:
+    def __init__(self, shell: Any, publisher: Any, job: Job) -> None:
         self.shell = shell
+        self.publisher = publisher
         self.job = job
         self._lock = threading.Lock()
         self._at_line_start = True
+        # Where the streams lead instead, innermost last: an object that takes what is written,
+        # None for nowhere, or the name of the stream that it is written to.
+        self._redirections: dict[str, list[list[Any]]] = {"stdout": [], "stderr": []}
+        self._captures: list[list[dict[str, Any]]] = []
 
     def enter(self, job: Job) -> None:
         """Prepare a thread of the job."""
@@ -141,12 +146,49 @@ class JobOutput:
         if not isinstance(text, str):
             msg = f"write() argument must be str, not {type(text).__name__}"
             raise TypeError(msg)
+        target = self._target(name)
+        if target is None:
+            return len(text)
+        if not isinstance(target, str):
+            written: int = target.write(text)
+            return written
         if text:
             with self._lock:
                 self.job.log.write(text)
                 self._at_line_start = text.endswith("\n")
-                self.deliver(name, text)
+                self.deliver(target, text)
         return len(text)
+
+    def _target(self, name: str) -> Any:
+        inner = self._redirections[name][-1:]
+        return inner[0][0] if inner else name
+
+    def redirect(self, name: str, target: Any) -> Callable[[], None]:
+        """Lead the stream `name` to `target`; return what ends that."""
+        if isinstance(target, _Tap):  # where that leads now, or two could lead to each other
+            target = self._target(target._ipykill_name)
+        entries, entry = self._redirections[name], [target]
+        entries.append(entry)
+
+        def end() -> None:
+            entries[:] = [it for it in entries if it is not entry]
+
+        return end
+
+    def capture(self, displays: list[dict[str, Any]]) -> Callable[[], None]:
+        """Put what is displayed into `displays`; return what ends that."""
+        self._captures.append(displays)
+
+        def end() -> None:
+            self._captures[:] = [it for it in self._captures if it is not displays]
+
+        return end
+
+    def flush_stream(self, name: str) -> None:
+        """Flush what the stream `name` leads to instead; all else is sent soon anyway."""
+        target = self._target(name)
+        if not isinstance(target, str) and hasattr(target, "flush"):
+            target.flush()
 
     def deliver(self, name: str, text: str) -> None:
         """Pass `text` on to the user; `_lock` is held."""
@@ -389,8 +431,7 @@ class _KernelOutput(JobOutput):
     """Output as messages of a Jupyter kernel."""
 
     def __init__(self, shell: Any, publisher: Any, job: Job) -> None:
-        super().__init__(shell, job)
-        self._publisher = publisher
+        super().__init__(shell, publisher, job)
         outer = current_job()
         if outer is not None and isinstance(outer.host, _KernelOutput):
             self.parent: dict[str, Any] = outer.host.parent
@@ -403,18 +444,29 @@ class _KernelOutput(JobOutput):
 
     def enter(self, job: Job) -> None:
         # The publisher's hooks are thread-local.
-        self._publisher.register_hook(self._route)
+        self.publisher.register_hook(self._route)
 
     def _route(self, message: dict[str, Any]) -> None:
         """Take a message of the display publisher, on a thread of the job.
 
         It is sent from here, behind what was printed before, or when its turn comes.
         """
+        if self._captures:
+            self._catch(message, self._captures[-1])
+            return
         message["parent_header"] = self.parent
         with shield():
             with self._lock:
                 self._backlog.display(message)
             self._send(bounded=True)
+
+    def _catch(self, message: dict[str, Any], displays: list[dict[str, Any]]) -> None:
+        if message["msg_type"] == "clear_output":
+            displays.clear()
+            return
+        content = message["content"]
+        shown = {key: content.get(key) for key in ("data", "metadata", "transient")}
+        displays.append(shown | {"update": message["msg_type"] == "update_display_data"})
 
     def deliver(self, name: str, text: str) -> None:
         self._backlog.write(name, text)
@@ -444,8 +496,8 @@ class _KernelOutput(JobOutput):
                     content = {"name": piece.name, "text": _clean(piece.text)}
                     self._publish("stream", content, f"stream.{piece.name}")
                 else:
-                    self._publisher.session.send(
-                        self._publisher.pub_socket, piece.message, ident=self._publisher.topic
+                    self.publisher.session.send(
+                        self.publisher.pub_socket, piece.message, ident=self.publisher.topic
                     )
 
     def show_error(self, kind: str, message: str, lines: list[str]) -> None:
@@ -461,8 +513,8 @@ class _KernelOutput(JobOutput):
             self.line(render.sentence(self.job.info()))
 
     def _publish(self, kind: str, content: dict[str, Any], topic: str) -> None:
-        self._publisher.session.send(
-            self._publisher.pub_socket, kind, content, parent=self.parent, ident=topic.encode()
+        self.publisher.session.send(
+            self.publisher.pub_socket, kind, content, parent=self.parent, ident=topic.encode()
         )
 
 
@@ -596,8 +648,8 @@ class _Terminal:
 class _TerminalOutput(JobOutput):
     """Output in a terminal: above the prompt."""
 
-    def __init__(self, shell: Any, terminal: _Terminal, job: Job) -> None:
-        super().__init__(shell, job)
+    def __init__(self, shell: Any, publisher: Any, terminal: _Terminal, job: Job) -> None:
+        super().__init__(shell, publisher, job)
         self._terminal = terminal
 
     def deliver(self, name: str, text: str) -> None:
@@ -623,7 +675,7 @@ class _Tap:
 
     @property
     def write(self) -> Callable[[str], int]:
-        output = _output_of_job()
+        output = of_job()
         if output is not None:
             return functools.partial(output.write, self._ipykill_name)
         method: Callable[[str], int] = vars(self).get("write") or super().write  # type: ignore[misc]
@@ -639,8 +691,11 @@ class _Tap:
 
     def flush(self) -> None:
         # A job's output is sent soon anyway; a message for each flush would be too many.
-        if _output_of_job() is None:
+        output = of_job()
+        if output is None:
             super().flush()  # type: ignore[misc]
+        else:
+            output.flush_stream(self._ipykill_name)
 
 
 class _Stream:
@@ -663,7 +718,8 @@ class _Stream:
         self.stream.flush()
 
 
-def _output_of_job() -> JobOutput | None:
+def of_job() -> JobOutput | None:
+    """Return the output of the job whose code is calling."""
     job = current_job()
     # A forked child has no thread that would send anything.
     if job is None or not isinstance(job.host, JobOutput) or os.getpid() != _pid:
@@ -679,14 +735,37 @@ def _tap(name: str) -> None:
     stream = getattr(sys, name)
     if isinstance(stream, _Tap):
         return
-    if isinstance(stream, io.TextIOWrapper):
-        stream = _Stream(stream)
-        setattr(sys, name, stream)
+    if isinstance(stream, io.TextIOWrapper | io.StringIO):
+        setattr(sys, name, stand_in(name, stream))
+    else:
+        _tap_object(name, stream)
+
+
+def _tap_object(name: str, stream: Any) -> None:
     kind = type(stream)
     if kind not in _tapped:
         _tapped[kind] = type(kind.__name__, (_Tap, kind), {})
     stream._ipykill_name = name
     stream.__class__ = _tapped[kind]
+
+
+def stand_in(name: str, stream: Any) -> Any:
+    """Return what may take the place of `stream` as ``sys.stdout`` or ``sys.stderr``."""
+    substitute = _Stream(stream)
+    _tap_object(name, substitute)
+    return substitute
+
+
+def tap_again() -> None:
+    """Tap the streams that have just taken the place of others."""
+    _tap("stdout")
+    _tap("stderr")
+
+
+def captured() -> bool:
+    """Whether what stands for the streams now is there for a while only."""
+    streams = [getattr(it, "stream", it) for it in (sys.stdout, sys.stderr)]
+    return any(isinstance(stream, io.StringIO) for stream in streams)
 
 
 def _untap(name: str) -> None:
@@ -710,7 +789,7 @@ def _tap_prompt() -> None:
 
     @functools.wraps(original)
     def write(self: Any, text: str) -> int:
-        output = _output_of_job()
+        output = of_job()
         if output is not None:
             return output.write("stdout", text)
         written: int = original(self, text)
@@ -721,14 +800,13 @@ def _tap_prompt() -> None:
 
 def install(shell: Any, manager: JobManager) -> None:
     """Route the output of the jobs that `manager` launches from now on."""
-    _tap("stdout")
-    _tap("stderr")
+    tap_again()
     publisher = shell.display_pub
     if hasattr(publisher, "pub_socket"):
         manager.host = functools.partial(_KernelOutput, shell, publisher)
     else:
         _tap_prompt()
-        manager.host = functools.partial(_TerminalOutput, shell, _Terminal(shell))
+        manager.host = functools.partial(_TerminalOutput, shell, publisher, _Terminal(shell))
     figures.install()
     progress.install()
     questions.install(shell)

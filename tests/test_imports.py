@@ -24,7 +24,7 @@ CORE = [
 """From the bottom up. A module may import its own layer and lower ones, without a cycle."""
 
 INTERFACE = [
-    {"cell", "figures", "output", "progress"},
+    {"capture", "cell", "figures", "output", "progress"},
     {"magics", "panel"},
     {"extension"},
     {"__init__"},
