@@ -1,9 +1,12 @@
-"""`redirect_stdout` and `capture_output`, in a job and beside one.
+"""`redirect_stdout`, `capture_output` and the widget `Output`, in a job and beside one.
 
 Both put another stream in the place of `sys.stdout`, for the whole process, and so does
 ``%%capture``. Here a job that does so catches what it writes itself and nothing else, and
 the foreground does not catch what jobs write. A stream that is simply assigned to
 `sys.stdout` cannot be told from one that is meant for all.
+
+The widget lets the front end move what belongs to one cell into itself; in a job that is the
+launching cell, and not the one that is running.
 """
 
 from __future__ import annotations
@@ -11,12 +14,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+from types import ModuleType
 from typing import Any
 
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.utils.capture import CapturedIO, capture_output
 
 from . import output
+from .exceptions import JobKilled, JobStopped
+from .imports import when_imported
+from .job import message
 
 __all__ = ["install"]
 
@@ -27,6 +34,7 @@ def install() -> None:
         _watch_redirections(contextlib._RedirectStream)
         _watch_captures(capture_output)
         _watch_captured_displays(CapturingDisplayPublisher)
+        when_imported("ipywidgets.widgets.widget_output", _watch_widget)
 
 
 # The names of these methods matter: a Kill does not come into an __enter__ or __exit__.
@@ -104,3 +112,37 @@ def _watch_method(kind: Any, name: str, method: Any) -> None:
         return getattr(job.publisher, name)(*args, **kwargs)
 
     setattr(kind, name, passing)
+
+
+def _watch_widget(module: ModuleType) -> None:
+    kind: Any = module.Output
+    enter, leave = kind.__enter__, kind.__exit__
+
+    @functools.wraps(enter)
+    def __enter__(self: Any) -> Any:
+        job = output.of_job()
+        cell = None if job is None else job.cell_message
+        if job is None or cell is None:
+            return enter(self)
+        job.flush()  # what was printed before belongs to the cell
+        self._ipykill_depth = vars(self).get("_ipykill_depth", 0) + 1
+        self.msg_id = cell
+        return None
+
+    @functools.wraps(leave)
+    def __exit__(self: Any, kind: Any, error: Any, tb: Any) -> Any:
+        job = output.of_job()
+        if job is None or not vars(self).get("_ipykill_depth"):
+            return leave(self, kind, error, tb)
+        # As the original does, it shows an error and goes on; but a job that is to end ends.
+        shown = error is not None and not isinstance(error, JobKilled | JobStopped)
+        if shown:
+            lines = output.format_error(job.shell, error)
+            job.show_error(kind.__name__, message(error), lines)
+        job.flush()
+        self._ipykill_depth -= 1
+        if not self._ipykill_depth:
+            self.msg_id = ""
+        return shown or None
+
+    kind.__enter__, kind.__exit__ = __enter__, __exit__

@@ -138,6 +138,11 @@ class JobOutput:
         self._redirections: dict[str, list[list[Any]]] = {"stdout": [], "stderr": []}
         self._captures: list[list[dict[str, Any]]] = []
 
+    @property
+    def cell_message(self) -> str | None:
+        """The message that ran the launching cell, None outside a kernel."""
+        return None
+
     def enter(self, job: Job) -> None:
         """Prepare a thread of the job."""
 
@@ -441,6 +446,11 @@ class _KernelOutput(JobOutput):
         self._backlog = _Backlog(job.id)
         self._scheduled = False
         self._next = 0.0
+
+    @property
+    def cell_message(self) -> str | None:
+        number: str | None = self.parent.get("msg_id")
+        return number
 
     def enter(self, job: Job) -> None:
         # The publisher's hooks are thread-local.
