@@ -121,12 +121,20 @@ def machinery(fn: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 def without_machinery(tb: TracebackType | None) -> TracebackType | None:
-    """Return the part of a traceback that begins below the last function of ours."""
+    """Return the part of a traceback between the frames of ours that begin and end it."""
     found = tb
     while tb is not None:
         if tb.tb_frame.f_code in _machinery:
             found = tb.tb_next
         tb = tb.tb_next
+    kept: list[TracebackType] = []
+    while found is not None:
+        kept.append(found)
+        found = found.tb_next
+    while len(kept) > 1 and kept[-1].tb_frame.f_code.co_filename.startswith(_OURSELVES):
+        kept.pop()
+    for part in reversed(kept):  # copies, since the error keeps its own
+        found = TracebackType(found, part.tb_frame, part.tb_lasti, part.tb_lineno)
     return found
 
 
