@@ -229,6 +229,9 @@ _NAME = re.compile(r"[^\W\d]\w*(?:\s*\.\s*[^\W\d]\w*)*\s*$")
 _AWAITS = {"SEND", "YIELD_VALUE", "RESUME", "JUMP_BACKWARD_NO_INTERRUPT"}
 _MAX_LINES = 100  # of one call's source; more is not read
 
+_CACHED = 2000  # places
+_known: dict[tuple[int, int, str], tuple[CodeType, Frame]] = {}
+
 
 def _describe(
     code: CodeType,
@@ -237,13 +240,23 @@ def _describe(
     module_globals: dict[str, object],
     labels: Mapping[str, str] = NO_LABELS,
 ) -> Frame:
+    # A list of jobs is asked for again and again, and most of them wait where they waited. By
+    # the identity of the code, which is kept, since to hash it takes as long as it is.
     filename = code.co_filename
+    label = labels.get(filename, "")
+    key = id(code), lasti, label
+    known = _known.get(key)
+    if known is not None:
+        return known[1]
     lineno = lineno or code.co_firstlineno
     lines = linecache.getlines(filename, module_globals)
     source = lines[lineno - 1].strip() if 0 < lineno <= len(lines) else ""
     call = _callee(code, lasti, lines)
-    label = labels.get(filename, "")
-    return Frame(filename, lineno, code.co_name, source, call, is_user(filename), label)
+    frame = Frame(filename, lineno, code.co_name, source, call, is_user(filename), label)
+    if len(_known) >= _CACHED:
+        _known.clear()
+    _known[key] = code, frame
+    return frame
 
 
 def _callee(code: CodeType, lasti: int, lines: list[str]) -> str:
