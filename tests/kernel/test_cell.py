@@ -27,7 +27,8 @@ def test_it_shares_the_namespace_and_shows_its_last_value(any_kernel: Kernel) ->
 
 @pytest.mark.parametrize("last", ["reached.append(1)", "await asyncio.sleep(0)"])
 def test_a_kill_during_c_code_lands_before_the_last_line(kernel: Kernel, last: str) -> None:
-    kernel.run("import asyncio, os, zlib\ngo = threading.Event()\ndata = os.urandom(20_000_000)\nreached = []")
+    kernel.run("import asyncio, os, zlib\ngo = threading.Event()\nreached = []")
+    kernel.run("data = os.urandom(20_000_000)")
     kernel.run(f"%%bg -n pack\ngo.set()\nsmall = zlib.compress(data, 9)\n{last}")
     kernel.run("go.wait(30)\nipykill.jobs['pack'].kill(30)")
     assert wait_job(kernel) == "killed"
