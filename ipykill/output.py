@@ -34,6 +34,7 @@ from .agent import Agent
 from .exceptions import JobError
 from .job import Job, JobState, comes_from, current_job, message
 from .kill import shield
+from .leftovers import Locks
 from .manager import JobManager
 
 __all__ = ["format_error", "install", "of_job", "stand_in", "tap_again", "uninstall"]
@@ -134,6 +135,7 @@ class JobOutput:
         self.job = job
         self._lock = threading.Lock()
         self._at_line_start = True
+        self._locks = Locks(shell.user_ns, job)
         # Where the streams lead instead, innermost last: an object that takes what is written,
         # None for nowhere, or the name of the stream that it is written to.
         self._redirections: dict[str, list[list[Any]]] = {"stdout": [], "stderr": []}
@@ -219,6 +221,9 @@ class JobOutput:
                 lines = format_error(self.shell, error)
                 self.show_error(type(error).__name__, message(error), lines)
             self.last_words()
+            if job.state is JobState.KILLED:
+                for line in self._locks.left():
+                    self.line(f"[{job.id}] {line}")
         finally:
             self.flush()
             job.log.close()
