@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import queue
 import random
 import signal
 import threading
@@ -134,6 +135,19 @@ def test_code_that_swallows_the_kill_for_ever() -> None:
     assert began.wait(30)
     assert "it is in cleanup" in why(job), "an except: that goes on is the cleanup of the first"
     ends.set()
+    assert job.kill(30)
+
+
+@pytest.mark.slow
+def test_in_a_module_that_is_not_broken() -> None:
+    if not wake.works():
+        pytest.skip(f"the CPU clock is looked at by the wake-up: {wake.why_not()}")
+    names = {"run": True}
+    job = ipykill.submit(exec, compile("while run: pass", queue.__file__, "exec"), names)
+    wait_for(lambda: job.where() and job.where()[0].frames, "its loop")
+    job.kill()
+    wait_for(lambda: "queue.py, line 1, which must not be" in job.info().hindrance, "the reason")
+    names["run"] = False
     assert job.kill(30)
 
 
