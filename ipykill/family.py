@@ -23,6 +23,7 @@ from .kill import (
     GROUP_ATTRIBUTE,
     Look,
     Target,
+    await_death,
     contain,
     current_target,
     get_ready,
@@ -196,11 +197,12 @@ class Family:
         while others := [thread for thread in self.threads() if thread is not me]:
             if deadline.left() == 0:
                 return False
-            # Not Thread.join: it refuses a thread that is only about to start, and goes on
-            # waiting for one that is let go.
-            left = self._threads.get(others[0])
-            if left is not None and left.wait(deadline.left()) and others[0] in self._threads:
-                others[0].join(deadline.left())
+            with await_death():
+                # Not Thread.join: it refuses a thread that is only about to start, and goes
+                # on waiting for one that is let go.
+                left = self._threads.get(others[0])
+                if left is not None and left.wait(deadline.left()) and others[0] in self._threads:
+                    others[0].join(deadline.left())
         return True
 
     def end_processes(self) -> None:
@@ -211,6 +213,8 @@ class Family:
         """
         with self._lock:
             processes = list(self._processes)
+        if not processes:
+            return
         for end in (BaseProcess.kill, lambda process: process.join(_REAP)):
             for process in processes:
                 with contextlib.suppress(Exception):  # it did not start, or is closed
@@ -250,6 +254,7 @@ class Family:
                     self._leave(target)
                 left.set()
                 vars(thread).pop("run", None)  # who keeps the thread shall not keep the job
+                target.answer()
 
         thread.run = run  # type: ignore[method-assign]
         vars(thread)[_ADOPTED] = True

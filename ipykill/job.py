@@ -294,7 +294,8 @@ class Job:
         self._value: object = None
         self._error: BaseException | None = None
         self._error_line = ""
-        self._place = ""
+        self._ended_at: tuple[CodeType, int] | None = None
+        self._place: str | None = None  # that in words, when somebody has asked
         self._callbacks: list[Callable[[Job], object]] = []
         self._wakers: list[Callable[[], None]] = []
         self._bars: list[Bar] = []
@@ -395,6 +396,13 @@ class Job:
         target = self._family.target_of(self.thread)
         return None if target is None else see(target)
 
+    def _last_place(self) -> str:
+        # Put in words only now: the killer waits for the end.
+        if self._place is None:
+            place = self._ended_at
+            self._place = "" if place is None else str(stack.at(*place, self.labels))
+        return self._place
+
     def _place_now(self, see: Look) -> str:
         here = stack.here(self.frame(see), self.labels)
         if here is not None:
@@ -434,7 +442,7 @@ class Job:
                 elapsed=self.elapsed,
                 cpu_time=self.cpu_time,
                 asked=None if self._asked is None else time.monotonic() - self._asked,
-                place=here if self._outcome is None else self._place,
+                place=here if self._outcome is None else self._last_place(),
                 hindrance=why if self._outcome is None else "",
                 error=self._error_line,
                 last_line=tail[0] if tail else "",
@@ -675,6 +683,9 @@ class Job:
             # The system has no thread left; or Thread.start was patched, and failed.
             if self.thread.ident is not None:
                 raise
+            if isinstance(error, RuntimeError):
+                cause, error = error, JobError(f"no thread can be started for it: {error}")
+                error.__cause__ = cause
             with self._lock:
                 self._error, self._error_line = error, _last_line(error)
                 self._end_now(JobState.FAILED)
@@ -703,12 +714,12 @@ class Job:
             self._family.join()
             self._family.end_processes()
         end, ended = time.monotonic(), time.time()
-        place = line = ""
+        line, place = "", None
         try:
             self._progress = self.progress
             self._bars.clear()
             if error is not None:
-                place = str(stack.end(error.__traceback__, self.labels) or "")
+                place = stack.end(error.__traceback__)
             if outcome is not JobState.FAILED:
                 error = None  # with all that its traceback holds
             line = _last_line(error)
@@ -716,7 +727,7 @@ class Job:
             _logger.exception("the end of job %s could not be described", self.id)
         with self._lock:
             self._end, self._ended = end, ended
-            self._place = place
+            self._ended_at = place
             self._error, self._error_line = error, line
             self._outcome = outcome
         self._settle(error)

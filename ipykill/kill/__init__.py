@@ -34,7 +34,7 @@ from . import wake
 from .hindrance import hindrance
 from .looking import Look, look
 from .policy import in_cleanup
-from .pursuit import arm_suspended, get_ready, pursue
+from .pursuit import arm_suspended, await_death, get_ready, pursue
 from .report import About, about
 from .shielding import shield
 from .switches import use
@@ -49,6 +49,7 @@ __all__ = [
     "Target",
     "about",
     "arm_suspended",
+    "await_death",
     "contain",
     "current_target",
     "get_ready",
