@@ -1,8 +1,8 @@
 """What the tests of the laws share: a job that is known to be where it shall be killed.
 
-``IPYKILL_KILL=plain python -m pytest tests/laws/test_laws.py`` runs the laws against the
-well-known recipe (``PyThreadState_SetAsyncExc`` every 0.1 s). Each test says in its docstring
-whether that holds the law.
+``python -m tests.laws.plain`` runs the laws against the well-known recipe
+(``PyThreadState_SetAsyncExc`` every 0.1 s). Each test says in its docstring whether that holds
+the law.
 """
 
 import os
