@@ -23,6 +23,8 @@ exit of a ``with``.
    ``with`` that does nothing, which the exception table leaves out.
 2. A jump back to the beginning of a loop, so that a loop on one line has a safe place too.
 
+*Turns* are jumps back that, when they have just been made, lead to a safe place.
+
 *Finalizing* are instructions that call Python code through a finalizer or the garbage
 collector only: whatever they call is nothing that may be broken.
 """
@@ -41,6 +43,7 @@ class CodeMap(NamedTuple):
     """Offsets in one code object, in bytes, as in ``frame.f_lasti``."""
 
     safe: frozenset[int]
+    turns: frozenset[int]
     cleanup: frozenset[int]
     finalizing: frozenset[int]
 
@@ -174,15 +177,19 @@ def _build(code: CodeType) -> CodeMap:
             begin = found[begin].end
         if before.get(start) in _STATEMENT_ENDS and may_begin(begin):
             safe.add(begin)
+    turns = set()
     for offset, instruction in found.items():
         if instruction.op in _LOOPS and offset not in cleanup:
             safe.add(offset)
+            turns.add(offset)
         elif instruction.op in _LOOPS_IF and may_begin(instruction.target):
             safe.add(instruction.target)
+            turns.add(offset)
 
     finalizing = {offset for offset in found if found[offset].op in _FINALIZING}
     return CodeMap(
         safe=frozenset(safe),
+        turns=frozenset(turns),
         cleanup=_with_caches(found, cleanup),
         finalizing=_with_caches(found, finalizing),
     )

@@ -27,11 +27,13 @@ def hindrance(target: Target, frame: FrameType | None) -> str:
         return ""
     if target.depth:
         return "it is in a shield() block and dies at its end"
-    sheltered = shelter(frame)
+    sheltered = shelter(frame, calling=False)
     if sheltered is not None:
         return f"it is {sheltered[1]} and dies when that has ended"
     if target.struck >= _OFTEN:
         return "its code catches the Kill again and again"
+    if target.traced:
+        return "a debugger or another tool traces it; on Python 3.11 it may take long to hit a loop"
     if target.busy:
         return "it is in C code that is busy and dies when that call returns"
     if not wake.works():

@@ -28,7 +28,7 @@ from .. import stack
 from .codemap import codemap
 from .target import Target
 
-__all__ = ["in_reach", "is_ours", "may_break", "may_land", "shelter"]
+__all__ = ["in_reach", "is_ours", "may_break", "may_land", "may_turn", "shelter"]
 
 # __exit__ runs if and only if __enter__ completed, and a finalizer's error is only printed.
 _ENTERS = frozenset({"__enter__", "__aenter__"})
@@ -92,6 +92,21 @@ def may_land(target: Target, frame: FrameType, offset: int) -> bool:
         target.wanted
         and offset in codemap(frame.f_code).safe
         and in_reach(frame.f_code, libraries=target.libraries)
+        and shelter(frame, calling=False) is None
+    )
+
+
+def may_turn(target: Target, frame: FrameType) -> bool:
+    """Whether a Kill may be raised between two instructions of running code, if it is wanted.
+
+    Asked by the target's own thread, about its innermost frame. Where its last instruction was
+    the jump back of a loop, nothing is in the making.
+    """
+    # The library may be the tool that traces the thread, which would lose its tracing.
+    libraries = target.libraries and not target.traced
+    return (
+        frame.f_lasti in codemap(frame.f_code).turns
+        and in_reach(frame.f_code, libraries=libraries)
         and shelter(frame, calling=False) is None
     )
 

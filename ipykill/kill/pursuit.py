@@ -167,7 +167,8 @@ def _try_to_wake(target: Target) -> None:
     chase.cpu_time = cpu_time
     # A thread that is busy does not wait, unless it woke up just now; 3.11 arms this way.
     patience = _PATIENCE if target.busy else min(_PATIENCE * 2**chase.attempts, _PATIENCE_MAX)
-    chase.attempts = min(chase.attempts + 1, 10)
+    if not target.traced:
+        chase.attempts = min(chase.attempts + 1, 10)
     _note_place(target)
     wake.wake(target, patience)
     if chase.attempts >= _STUCK and now - chase.interrupted > _INTERRUPT:

@@ -91,6 +91,8 @@ class Target:
         Whether libraries are in reach too, see `policy`.
     survey : bool
         Whether the thread shall arm its whole stack at the next chance, see `monitoring`.
+    traced : bool
+        Whether somebody else's tracing keeps ours out, see `tracing`.
     waits_at : (frame, int) or None
         The frame, and the offset in it, of a call in which the thread was found once and
         may be killed, see `wake`.
@@ -99,7 +101,7 @@ class Target:
 
     Threading
     ---------
-    `depth`, `open` and `struck` are written by the target's own thread only, `libraries`
+    `depth`, `open`, `struck` and `traced` are written by the target's own thread only, `libraries`
     and `busy` by the reaper. `waits_at` is set by the killer when it is None, else by the
     target. For the rest see the module's docstring.
     """
@@ -107,7 +109,7 @@ class Target:
     __slots__ = (
         *("_cpu_time", "asked", "busy", "depth", "gate", "group", "ident", "last", "lender"),
         *("libraries", "native_id", "open", "struck", "survey", "thread", "thread_state"),
-        "waits_at",
+        *("traced", "waits_at"),
     )
 
     def __init__(self, group: Group, thread: threading.Thread) -> None:
@@ -125,6 +127,7 @@ class Target:
         self.last = False
         self.libraries = False
         self.survey = False
+        self.traced = False
         self.waits_at: tuple[FrameType, int] | None = None
         self.lender: threading.Lock | None = None
         self._cpu_time = 0.0

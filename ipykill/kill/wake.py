@@ -29,7 +29,8 @@ SIGURG, which is ignored by default (Go uses it for the same purpose).
    the frame, since another one could get the same address, and only the target lets it go,
    so that what dies with the frame dies in its own thread.
 6. A target that does not wait dies by the way for running code, or does not answer. Either
-   way main has the word again when its patience ends.
+   way main has the word again when its patience ends. (Up to 3.12 running code answers, see
+   `cstack`, and dies at once if that happens to be at the jump back of a loop.)
 7. When main does not answer for 40 ms it sits in C code that does not look for signals, so
    it runs no Python either. Then the reaper lends the word itself, for a shorter time.
    Whether main or the reaper lends is decided by who gets `_Request.claim`.
@@ -246,7 +247,7 @@ def _leaves(target: Target, frame: FrameType, inside: bool) -> bool:
     on_answer(target, frame)
     before, target.waits_at = target.waits_at, None
     if not inside:
-        return False
+        return policy.may_turn(target, frame)
     if not waits.may_be_left(frame) or not policy.may_break(target, frame):
         waits.hasten(frame, target)
         return False
