@@ -149,7 +149,8 @@ def shelter(
         if frame.f_lasti in known.cleanup:
             return frame, "in cleanup"
         if (calling and frame.f_lasti in known.finalizing) or code in collecting:
-            return frame, "in a finalizer"
+            # Or a trace function, in which a debugger holds the thread.
+            return frame, "in a finalizer, or stopped by a debugger,"
         calling = True
         frame = frame.f_back
     return None

@@ -23,7 +23,7 @@ from types import FrameType
 from typing import Protocol
 
 from . import plain, wake
-from .switches import level
+from .switches import has_gil, level
 from .target import Target
 
 __all__ = ["Engine", "by_what", "choose", "why_not"]
@@ -80,6 +80,8 @@ def why_not() -> str:
         return "switched off"
     if platform.python_implementation() != "CPython":
         return "this is not CPython"
+    if not has_gil():
+        return "this CPython has no global interpreter lock"
     return _why_not_special()
 
 

@@ -31,6 +31,7 @@ from typing import Protocol
 
 from ..exceptions import JobKilled
 from ..threads import _NULL, _set_async_exc
+from .switches import has_gil
 
 __all__ = ["Group", "Target", "contain", "current_target"]
 
@@ -159,9 +160,10 @@ class Target:
         """Return where the thread is at this moment; call with `gate` held.
 
         Not for CPython 3.11, where the frame object may outlive the frame (a thread that
-        is clearing a frame still shows it).
+        is clearing a frame still shows it). None without a global interpreter lock, where
+        the frame may be gone before it is ours.
         """
-        if not self.open:
+        if not self.open or not has_gil():
             return None
         try:
             frame: FrameType = _get_frame(self.thread_state)

@@ -46,14 +46,13 @@ import os
 import platform
 import signal
 import sys
-import sysconfig
 import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 from . import cstack, policy, waits
-from .switches import level
+from .switches import has_gil, level
 from .target import Target, current_target
 
 __all__ = ["install", "on_answer", "wake", "why_not", "works"]
@@ -132,7 +131,7 @@ def _find_word() -> ctypes.c_ulong | str:
         return "this is not CPython"
     if not hasattr(signal, "pthread_kill") or not _signal:
         return "this system cannot send a signal to one thread"
-    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+    if not has_gil():
         return "this CPython has no global interpreter lock"
     try:
         runtime = ctypes.addressof(ctypes.c_char.in_dll(ctypes.pythonapi, "_PyRuntime"))
