@@ -39,9 +39,7 @@ def fuzz(
     sys.setswitchinterval(1e-5)
     jobs = ipykill.JobManager()
     try:
-        while (
-            result.kills < kills and len(result.leaks) < most and time.monotonic() < until
-        ):
+        while result.kills < kills and len(result.leaks) < most and time.monotonic() < until:
             try:
                 _kill_once(jobs, kind(), rng)
             except AssertionError as error:

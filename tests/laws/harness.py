@@ -6,6 +6,8 @@ the law.
 """
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -75,3 +77,17 @@ def kill(fn: Callable[[Callable[[], None]], object], *, blocked: bool = False) -
         asleep(job)
     assert_dies(job)
     return job
+
+
+def in_python(code: str, **environment: str) -> str:
+    """Run `code` in a Python of its own, where it may spoil things, and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, *(["-c", code] if "\n" in code else [code])],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

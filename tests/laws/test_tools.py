@@ -2,7 +2,6 @@
 
 import cProfile
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -15,7 +14,7 @@ import pytest
 
 import ipykill
 from ipykill.kill import wake
-from tests.laws.harness import assert_dies, kill, start
+from tests.laws.harness import assert_dies, in_python, kill, start
 
 pytestmark = pytest.mark.skipif(not wake.works(), reason=f"no wake-up here: {wake.why_not()}")
 
@@ -40,20 +39,6 @@ def sleeper() -> None:
 
 
 BODIES = pytest.mark.parametrize("body", [loop, calls, sleeper])
-
-
-def in_python(code: str, **environment: str) -> str:
-    """Run `code` in a Python of its own, where it may spoil things, and return what it prints."""
-    done = subprocess.run(
-        [sys.executable, *(["-c", code] if "\n" in code else [code])],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 # Trace functions
@@ -149,8 +134,8 @@ def after():
 @pytest.mark.parametrize("core", ["ctrace", "pytrace", "sysmon"])
 def test_coverage_goes_on(core: str, tmp_path) -> None:
     pytest.importorskip("coverage")
-    if core == "sysmon" and sys.version_info < (3, 12):
-        pytest.skip("there is no sys.monitoring")
+    if core != "ctrace" and sys.version_info < (3, 12):
+        pytest.skip("there is no sys.monitoring, and beside pytrace a Kill may take long")
     (tmp_path / "covered.py").write_text(COVERED)
     path = os.pathsep.join([str(tmp_path), *sys.path])
     printed = in_python(COVERAGE, COVERAGE_CORE=core, PYTHONPATH=path)
@@ -223,7 +208,7 @@ class Editor:
 editor = Editor(debugpy.listen(("127.0.0.1", 0))[1])
 editor.send("initialize", adapterID="test")
 editor.until("command", "initialize")
-editor.send("attach")
+editor.send("attach", justMyCode=False)
 editor.until("event", "initialized")
 editor.send("configurationDone")
 editor.until("command", "configurationDone")
