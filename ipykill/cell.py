@@ -10,14 +10,13 @@ appears at once; what runs in the job is compiled code and nothing else.
 from __future__ import annotations
 
 import ast
-import asyncio
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
-from . import stack
+from . import loop, stack
 from .exceptions import JobError
 
 __all__ = ["Cell", "CellSyntaxError", "compile_cell", "title"]
@@ -44,11 +43,16 @@ class Cell:
     display: Callable[[object], object]
     variable: str | None = None  # gets the value
 
+    @property
+    def codes(self) -> list[CodeType]:
+        """Its code."""
+        return [code for code, _ in self.parts]
+
     @stack.machinery
     def __call__(self) -> object:
         """Run the cell."""
         if any(code.co_flags & inspect.CO_COROUTINE for code, _ in self.parts):
-            return asyncio.run(self._run_async())
+            return loop.run(self._run_async())
         value = None
         for code, shown in self.parts:
             value = eval(code, self.namespace, self.local_namespace)

@@ -34,6 +34,7 @@ from .agent import Agent
 from .exceptions import JobError
 from .job import Job, JobState, comes_from, current_job, message
 from .kill import shield
+from .leftovers import Locks
 from .manager import JobManager
 
 __all__ = ["format_error", "install", "uninstall"]
@@ -116,6 +117,7 @@ class JobOutput:
         self.job = job
         self._lock = threading.Lock()
         self._at_line_start = True
+        self._locks = Locks(shell.user_ns, job)
 
     def enter(self, job: Job) -> None:
         """Prepare a thread of the job."""
@@ -155,6 +157,9 @@ class JobOutput:
                 lines = format_error(self.shell, error)
                 self.show_error(type(error).__name__, message(error), lines)
             self.last_words()
+            if job.state is JobState.KILLED:
+                for line in self._locks.left():
+                    self.line(f"[{job.id}] {line}")
         finally:
             self.flush()
             job.log.close()

@@ -1154,7 +1154,9 @@ def test_a_snapshot_says_where_a_job_is(jobs):
     line = work.__code__.co_firstlineno + 1
     assert info.place == f"test_job.py, line {line} (lock.acquire)"
     assert info.state is S.RUNNING
-    assert [frame.function for frame in job.where()] == ["work"]
+    (own,) = job.where()
+    assert [frame.function for frame in own.frames] == ["work"]
+    assert (own.depth, own.task, own.place) == (0, False, info.place)
     lock.release()
     assert job.wait(HANG_GUARD)
     assert job.where() == []

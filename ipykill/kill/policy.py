@@ -28,7 +28,15 @@ from .. import stack
 from .codemap import codemap
 from .target import Target
 
-__all__ = ["in_reach", "is_ours", "may_break", "may_land", "may_turn", "shelter"]
+__all__ = [
+    "in_cleanup",
+    "in_reach",
+    "is_ours",
+    "may_break",
+    "may_land",
+    "may_turn",
+    "shelter",
+]
 
 # __exit__ runs if and only if __enter__ completed, and a finalizer's error is only printed.
 _ENTERS = frozenset({"__enter__", "__aenter__"})
@@ -81,6 +89,12 @@ def in_reach(code: CodeType, *, libraries: bool) -> bool:
     """Whether running code of this code object may be killed in it."""
     filename = code.co_filename
     return _is_user(filename) or (libraries and _is_open_library(filename))
+
+
+def in_cleanup(frame: FrameType) -> bool:
+    """Whether a frame, seen by itself, is cleaning up."""
+    known = codemap(frame.f_code)
+    return frame.f_code.co_name in _GUARDED or frame.f_lasti in known.cleanup
 
 
 def may_land(target: Target, frame: FrameType, offset: int) -> bool:
@@ -150,7 +164,7 @@ def shelter(
             return frame, "in cleanup"
         if (calling and frame.f_lasti in known.finalizing) or code in collecting:
             # Or a trace function, in which a debugger holds the thread.
-            return frame, "in a finalizer, or stopped by a debugger,"
+            return frame, "in a finalizer or a debugger"
         calling = True
         frame = frame.f_back
     return None

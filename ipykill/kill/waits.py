@@ -8,6 +8,7 @@ inside the signal handler, so the wait stands still meanwhile.
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures.thread
 import contextlib
 import ctypes
@@ -36,12 +37,25 @@ _POPEN_WAITS = {
     if hasattr(subprocess.Popen, name)
 }
 _POPEN_WAITPID = getattr(subprocess.Popen, "_try_wait", None)
+_LOOP_CLOSES = asyncio.Runner.close.__code__
+_LOOP_CALLS = asyncio.Handle._run.__code__
 _POOL_WORKER = concurrent.futures.thread._worker.__code__
 
 
 def may_be_left(frame: FrameType) -> bool:
-    """Whether an exception does any good in the wait of `frame`: not in an idle pool worker."""
-    return frame.f_code is not _POOL_WORKER
+    """Whether an exception does any good in the wait of `frame`.
+
+    It does not in an idle pool worker, and not in an event loop that waits for the end of the
+    tasks that it has cancelled.
+    """
+    if frame.f_code is _POOL_WORKER:
+        return False
+    caller: FrameType | None = frame
+    while caller is not None and caller.f_code is not _LOOP_CALLS:
+        if caller.f_code is _LOOP_CLOSES:
+            return False
+        caller = caller.f_back
+    return True
 
 
 def leave(frame: FrameType, target: Target) -> bool:

@@ -124,7 +124,7 @@ sysconfig.get_config_var = lambda name: 1 if name == "Py_GIL_DISABLED" else conf
 
 
 def test_another_python() -> None:
-    said = about_without("platform.python_implementation = lambda: 'Other'\n")
+    said = about_without("sys.implementation.name = 'other'\n")
     assert said == "False | this is not CPython | False | this is not CPython"
 
 
