@@ -1,11 +1,16 @@
-"""An end for what the plain recipe left alive: ``IPYKILL_KILL=plain``."""
+"""Each law is tested when nothing is left of the test before.
+
+And an end for what the plain recipe left alive, see `tests.laws.plain`.
+"""
 
 import os
 import sys
 
 import pytest
 
+from ipykill.kill import pursuit
 from tests.laws.harness import PLAIN
+from tests.waiting import wait_for
 
 _status = pytest.StashKey[int]()
 
@@ -21,3 +26,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(config.stash.get(_status, 1))
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_armed() -> None:
+    # The reaper finds out a moment later than who waited for the end of a job.
+    if not PLAIN:
+        wait_for(lambda: pursuit._engine is None, "the last pursuit to end")
