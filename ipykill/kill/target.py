@@ -173,8 +173,8 @@ class Target:
     def innermost_frame(self) -> FrameType | None:
         """Return where the thread is at this moment; call with `gate` held.
 
-        Not for CPython 3.11, where the frame object may outlive the frame (a thread that
-        is clearing a frame still shows it). None without a global interpreter lock, where
+        On CPython 3.11 not to be kept: there the frame object may outlive the frame (a thread
+        that is clearing a frame still shows it). None without a global interpreter lock, where
         the frame may be gone before it is ours.
         """
         if not self.open or not has_gil():
