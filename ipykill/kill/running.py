@@ -21,7 +21,7 @@ import sys
 from types import FrameType
 from typing import Protocol
 
-from . import plain, wake
+from . import codemap, plain, wake
 from .switches import has_gil, level
 from .target import Target
 
@@ -83,7 +83,9 @@ def _not_here() -> str:
         return "switched off"
     if sys.implementation.name != "cpython":
         return "this is not CPython"
-    return "" if has_gil() else "this CPython has no global interpreter lock"
+    if not has_gil():
+        return "this CPython has no global interpreter lock"
+    return codemap.why_not()
 
 
 def by_what() -> str:

@@ -31,7 +31,7 @@ from types import CodeType, FrameType
 from typing import Protocol
 
 from ..exceptions import JobKilled
-from ..threads import _NULL, _set_async_exc
+from ..threads import take_back
 from .switches import has_gil
 
 __all__ = ["Group", "Target", "contain", "current_target"]
@@ -199,7 +199,7 @@ class Target:
             self.open = False
             self._cpu_time = time.thread_time()
             if self.asked:
-                _set_async_exc(self.ident, _NULL)
+                take_back()
         self.waits_at = None
 
     def release(self) -> None:

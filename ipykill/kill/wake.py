@@ -52,7 +52,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from . import cstack, policy, waits
+from . import codemap, cstack, policy, waits
 from .switches import has_gil, level
 from .target import Target, current_target
 
@@ -135,6 +135,8 @@ def _find_word() -> ctypes.c_ulong | str:
         return "this system cannot send a signal to one thread"
     if not has_gil():
         return "this CPython has no global interpreter lock"
+    if reason := codemap.why_not():
+        return reason
     try:
         runtime = ctypes.addressof(ctypes.c_char.in_dll(ctypes.pythonapi, "_PyRuntime"))
     except ValueError:

@@ -128,6 +128,12 @@ def test_another_python() -> None:
     assert said == "False | this is not CPython | False | this is not CPython"
 
 
+def test_another_bytecode() -> None:
+    said = about_without("import dis\ndel dis.opmap['PUSH_EXC_INFO']\n")
+    why = "the bytecode of this Python is not as expected"
+    assert said == f"False | {why} | False | {why}"
+
+
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="there is no sys.monitoring")
 def test_tool_ids_that_are_taken_before_the_import() -> None:
     said = about_without("[sys.monitoring.use_tool_id(number, 'other') for number in range(6)]\n")
