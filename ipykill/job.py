@@ -683,6 +683,9 @@ class Job:
             # The system has no thread left; or Thread.start was patched, and failed.
             if self.thread.ident is not None:
                 raise
+            if isinstance(error, RuntimeError):
+                cause, error = error, JobError(f"no thread can be started for it: {error}")
+                error.__cause__ = cause
             with self._lock:
                 self._error, self._error_line = error, _last_line(error)
                 self._end_now(JobState.FAILED)

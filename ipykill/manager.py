@@ -21,7 +21,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from . import loop, render, stack
+from . import loop, questions, render, stack
 from .agent import Agent
 from .exceptions import JobError, UnknownJobError
 from .interrupts import uninterrupted
@@ -247,6 +247,7 @@ class JobManager:
         if timeout is not None and not (isinstance(timeout, numbers.Real) and timeout > 0):
             msg = f"a timeout is a number of seconds above 0, not {timeout!r}"
             raise ValueError(msg)
+        questions.install()
         with self._lock:
             job = Job(
                 self._next_id,

@@ -121,12 +121,20 @@ def machinery(fn: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 def without_machinery(tb: TracebackType | None) -> TracebackType | None:
-    """Return the part of a traceback that begins below the last function of ours."""
+    """Return the part of a traceback between the frames of ours that begin and end it."""
     found = tb
     while tb is not None:
         if tb.tb_frame.f_code in _machinery:
             found = tb.tb_next
         tb = tb.tb_next
+    kept: list[TracebackType] = []
+    while found is not None:
+        kept.append(found)
+        found = found.tb_next
+    while len(kept) > 1 and kept[-1].tb_frame.f_code.co_filename.startswith(_OURSELVES):
+        kept.pop()
+    for part in reversed(kept):  # copies, since the error keeps its own
+        found = TracebackType(found, part.tb_frame, part.tb_lasti, part.tb_lineno)
     return found
 
 
@@ -221,6 +229,9 @@ _NAME = re.compile(r"[^\W\d]\w*(?:\s*\.\s*[^\W\d]\w*)*\s*$")
 _AWAITS = {"SEND", "YIELD_VALUE", "RESUME", "JUMP_BACKWARD_NO_INTERRUPT"}
 _MAX_LINES = 100  # of one call's source; more is not read
 
+_CACHED = 2000  # places
+_known: dict[tuple[int, int, str], tuple[CodeType, Frame]] = {}
+
 
 def _describe(
     code: CodeType,
@@ -229,13 +240,23 @@ def _describe(
     module_globals: dict[str, object],
     labels: Mapping[str, str] = NO_LABELS,
 ) -> Frame:
+    # A list of jobs is asked for again and again, and most of them wait where they waited. By
+    # the identity of the code, which is kept, since to hash it takes as long as it is.
     filename = code.co_filename
+    label = labels.get(filename, "")
+    key = id(code), lasti, label
+    known = _known.get(key)
+    if known is not None:
+        return known[1]
     lineno = lineno or code.co_firstlineno
     lines = linecache.getlines(filename, module_globals)
     source = lines[lineno - 1].strip() if 0 < lineno <= len(lines) else ""
     call = _callee(code, lasti, lines)
-    label = labels.get(filename, "")
-    return Frame(filename, lineno, code.co_name, source, call, is_user(filename), label)
+    frame = Frame(filename, lineno, code.co_name, source, call, is_user(filename), label)
+    if len(_known) >= _CACHED:
+        _known.clear()
+    _known[key] = code, frame
+    return frame
 
 
 def _callee(code: CodeType, lasti: int, lines: list[str]) -> str:

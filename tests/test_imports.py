@@ -15,17 +15,17 @@ PACKAGE = ROOT / "ipykill"
 
 CORE = [
     {"exceptions"},
-    {"log", "names", "stack", "waiting"},
+    {"imports", "log", "names", "stack", "waiting"},
     {"threads"},
     {"agent", "kill", "family", "interrupts"},
     {"job"},
-    {"loop", "render"},
+    {"loop", "questions", "render"},
     {"manager"},
 ]
 """From the bottom up. A module may import its own layer and lower ones, without a cycle."""
 
 INTERFACE = [
-    {"cell", "figures", "imports", "leftovers", "output", "progress"},
+    {"capture", "cell", "figures", "leftovers", "output", "progress"},
     {"magics", "panel"},
     {"extension"},
     {"__init__"},

@@ -21,7 +21,7 @@ def jobs():
 def test_an_interrupt_comes_at_the_end_of_the_block():
     steps = []
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012
         with uninterrupted():
             signal.raise_signal(signal.SIGINT)
             steps.append(1)

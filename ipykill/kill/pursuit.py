@@ -56,9 +56,9 @@ class _Chase:
 
     def __init__(self) -> None:
         self.attempts = 0
-        self.last = 0.0  # when it was tried, monotonic
+        self.last = 0.0  # when it was tried, monotonic,
+        self.cpu_time = 0.0  # and the target's at that time
         self.interrupted = 0.0  # when its sqlite3 queries were interrupted, monotonic
-        self.cpu_time = 0.0  # of the target, at that time
         self.struck = 0
 
 
@@ -190,10 +190,7 @@ def _try_to_wake(target: Target) -> None:
     since = now - chase.last
     if since < min(_RETRY * 2**chase.attempts, _RETRY_MAX):
         return
-    cpu_time = target.cpu_time()
-    target.busy = chase.attempts > 0 and cpu_time - chase.cpu_time > since / 2
-    chase.last = now
-    chase.cpu_time = cpu_time
+    target.busy = chase.attempts > 0 and target.cpu_time() - chase.cpu_time > since / 2
     # A thread that is busy does not wait, unless it woke up just now; 3.11 arms this way.
     patience = _PATIENCE if target.busy else min(_PATIENCE * 2**chase.attempts, _PATIENCE_MAX)
     if not target.traced:
@@ -205,6 +202,9 @@ def _try_to_wake(target: Target) -> None:
         _interrupt_query(target)
     if sys.version_info < (3, 12) and target.waits_at is not None:
         wake.wake(target, patience)
+    if target.wanted:
+        chase.cpu_time = target.cpu_time()
+        chase.last = time.monotonic()
 
 
 def _note_place(target: Target) -> None:
