@@ -20,28 +20,29 @@ def run(module: str, arguments: Sequence[object], cache: Path, timeout: float) -
     A process that hangs is ended after `timeout` seconds; what it said before counts.
     """
     with tempfile.TemporaryDirectory(prefix="ipykill-") as folder:
-        said = Path(folder, "said")
-        process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", module, *map(str, arguments)],
-            env=os.environ
-            | {"PYTHONPATH": PEERS.path(cache), "PYTEST_TMP": folder, "BENCHMARK_SAID": str(said)},
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        said, complaints = Path(folder, "said"), Path(folder, "complaints")
+        with complaints.open("w") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, "-W", "ignore", "-m", module, *map(str, arguments)],
+                env=os.environ
+                | {"PYTHONPATH": PEERS.path(cache), "PYTEST_TMP": folder}
+                | {"BENCHMARK_SAID": str(said)},
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,  # no pipe: the child processes that are left would keep it open
+                start_new_session=True,
+            )
         try:
-            _, errors = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            errors = b""
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout)
         finally:
             # With the child processes that a Kill left behind.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         if not said.exists():
-            raise RuntimeError(f"{module} {arguments} said nothing:\n{errors.decode()[-2000:]}")
+            raise RuntimeError(f"{module} {arguments} failed:\n{complaints.read_text()[-2000:]}")
         return [json.loads(line) for line in said.read_text().splitlines()]
 
 
