@@ -14,6 +14,7 @@ from tests.benchmarks import cost
 from tests.benchmarks.contenders import CONTENDERS, default_cache
 from tests.benchmarks.killable import case_names, killable
 from tests.benchmarks.leftovers import leftovers
+from tests.benchmarks.publish import publish
 from tests.benchmarks.table import Table, machine
 from tests.laws.scenarios import SCENARIOS
 
@@ -30,7 +31,7 @@ def parts(options: argparse.Namespace) -> dict[str, Callable[[], Table]]:
     kills = 5 if small else options.kills
     return {
         "killable": lambda: killable(cases, contenders, 2 if small else 10, cache),
-        "leftovers": lambda: leftovers(scenarios, contenders, kills, 2 if small else 6, cache),
+        "leftovers": lambda: leftovers(scenarios, contenders, kills, 2 if small else 4, cache),
         "launch": lambda: cost.launch(10 if small else 1000, cache),
         "speed": lambda: cost.speed(0.2 if small else 3, cache),
         "latency": lambda: cost.latency(3 if small else 200, cache),
@@ -45,13 +46,17 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200, help="of each scenario at most")
     parser.add_argument("--small", action="store_true", help="few and short: does it run?")
     parser.add_argument("--cache", type=Path, default=default_cache(), help="where peers live")
+    parser.add_argument("--publish", action="store_true", help="write it into the documents")
     options = parser.parse_args()
     # A library that computes on several threads would be measured with them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     print(machine(), end="\n\n", flush=True)
     measures = parts(options)
     for part in options.part or PARTS:
-        print(measures[part](), flush=True)
+        table = measures[part]()
+        print(table, flush=True)
+        if options.publish:
+            publish(part, table)
     if not options.part and not options.small:
         print("In the browser: python -m tests.benchmarks.panel; what prints cost: ...output")
 

@@ -6,7 +6,6 @@ time, to learn who dies at all; then those that died, one after another, to lear
 
 import os
 import statistics
-import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -44,8 +43,7 @@ class Cell:
 def case_names() -> list[str]:
     from tests.laws.test_matrix import CASES
 
-    old = sys.version_info < (3, 12)
-    return [name for name in CASES if name not in OWN and not (old and name == "sqlite_query")]
+    return [name for name in CASES if name not in OWN]
 
 
 def measure(contender: str, case: str, tries: int, cache: Path) -> Cell:
