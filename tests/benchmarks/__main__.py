@@ -28,10 +28,10 @@ def parts(options: argparse.Namespace) -> dict[str, Callable[[], Table]]:
     contenders = ["ipykill", "ipython-bg", "interruptible-threading"] if small else [*CONTENDERS]
     cases = options.only or (["loop", "sleep"] if small else case_names())
     scenarios = options.only or (["AcquireTry"] if small else [*SCENARIOS])
-    kills = 5 if small else options.kills
+    kills, seconds = (5, 2) if small else (options.kills, options.seconds)
     return {
         "killable": lambda: killable(cases, contenders, 2 if small else 10, cache),
-        "leftovers": lambda: leftovers(scenarios, contenders, kills, 2 if small else 4, cache),
+        "leftovers": lambda: leftovers(scenarios, contenders, kills, seconds, cache),
         "launch": lambda: cost.launch(10 if small else 1000, cache),
         "speed": lambda: cost.speed(0.2 if small else 3, cache),
         "latency": lambda: cost.latency(3 if small else 200, cache),
@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("part", nargs="*", choices=[*PARTS, []], help="all by default")
     parser.add_argument("--only", nargs="*", metavar="NAME", help="these cases or scenarios")
     parser.add_argument("--kills", type=int, default=200, help="of each scenario at most")
+    parser.add_argument("--seconds", type=float, default=6, help="for each scenario at most")
     parser.add_argument("--small", action="store_true", help="few and short: does it run?")
     parser.add_argument("--cache", type=Path, default=default_cache(), help="where peers live")
     parser.add_argument("--publish", action="store_true", help="write it into the documents")
