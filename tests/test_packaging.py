@@ -12,6 +12,8 @@ import pytest
 
 from tests.overlays import ROOT
 
+pytestmark = pytest.mark.once
+
 CARRIED = ("ipykill/py.typed", "ipykill/panel/panel.js", "ipykill/panel/panel.css")
 LOAD = """
 import importlib.metadata

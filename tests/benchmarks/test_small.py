@@ -9,6 +9,8 @@ import pytest
 from tests.benchmarks.contenders import PEERS
 from tests.overlays import ROOT
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.slow
 def test_all_tables_are_printed(overlay_cache: Path) -> None:

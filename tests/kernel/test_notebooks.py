@@ -10,6 +10,8 @@ import pytest
 from tests.overlays import INSTALLED, ROOT
 from tests.waiting import HANG_GUARD
 
+pytestmark = pytest.mark.once
+
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NEEDS = {
     "progress_and_plots": ["matplotlib", "tqdm"],
