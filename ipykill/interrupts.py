@@ -13,22 +13,34 @@ from .kill import shield
 __all__ = ["uninterrupted"]
 
 
+class _Deferral(list[FrameType | None]):
+    """A handler of SIGINT that keeps what came for later."""
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self.append(frame)
+
+
 @contextmanager
 def uninterrupted() -> Iterator[None]:
     """Let an interrupt, or a Kill, that comes in this block take effect at its end.
 
     Only the main thread is interrupted, so elsewhere this is a `shield`. For what takes a
-    moment: the kernel does not answer to an interrupt meanwhile.
+    moment: the kernel does not answer to an interrupt meanwhile. Blocks nest; the end that
+    counts is that of the outermost.
     """
     with shield():
         usual = signal.getsignal(signal.SIGINT)
-        if threading.current_thread() is not threading.main_thread() or not callable(usual):
+        if (
+            threading.current_thread() is not threading.main_thread()
+            or not callable(usual)
+            or isinstance(usual, _Deferral)
+        ):
             yield
             return
-        came: list[FrameType | None] = []
+        came = _Deferral()
         # An interrupt before this line or in it is none in the block; and when this has
         # returned, ours is called for it.
-        signal.signal(signal.SIGINT, lambda number, frame: came.append(frame))
+        signal.signal(signal.SIGINT, came)
         try:
             yield
         finally:

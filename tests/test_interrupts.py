@@ -34,6 +34,19 @@ def test_an_interrupt_comes_at_the_end_of_the_block():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_of_nested_blocks_the_outermost_end_counts():
+    steps = []
+
+    def nested():
+        with uninterrupted():
+            _interrupted(steps)
+            steps.append(3)
+
+    with pytest.raises(KeyboardInterrupt):
+        nested()
+    assert steps == [1, 2, 3]
+
+
 def test_an_error_in_the_block_stays_one():
     with pytest.raises(ZeroDivisionError), uninterrupted():
         raise ZeroDivisionError
