@@ -49,6 +49,8 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=default_cache(), help="where peers live")
     parser.add_argument("--publish", action="store_true", help="write it into the documents")
     options = parser.parse_args()
+    if options.publish and (options.only or options.small):
+        parser.error("only whole tables are published")
     # A library that computes on several threads would be measured with them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     print(machine(), end="\n\n", flush=True)

@@ -95,7 +95,11 @@ def main(contender: str, case: str, tries: str) -> None:
     fn, waits = CASES[case]
     it = CONTENDERS[contender]()
     os.environ.pop("PYTHONPATH")
-    for _ in range(int(tries)):
+    folder = Path(os.environ["PYTEST_TMP"])
+    for number in range(int(tries)):
+        # A folder for each try: the names of files in it are made of the ident of the thread.
+        (folder / str(number)).mkdir()
+        os.environ["PYTEST_TMP"] = str(folder / str(number))
         started = threading.Lock()
         started.acquire()
 
