@@ -114,8 +114,8 @@ def _is_free(lock: threading.Lock, what: str) -> None:
     lock.release()
 
 
-def _wait_for(predicate, what: str) -> None:
-    end = time.monotonic() + SOON
+def _wait_for(predicate, what: str, timeout: float) -> None:
+    end = time.monotonic() + min(timeout, SOON)
     while not predicate():
         assert time.monotonic() < end, f"waited in vain for {what}"
         time.sleep(0.001)
