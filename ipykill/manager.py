@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import render
+from . import processes, render
 from .agent import Agent
 from .exceptions import JobError, UnknownJobError
 from .job import Host, Job, JobInfo, JobState, current_job
@@ -32,7 +32,8 @@ __all__ = ["JobManager", "jobs"]
 _logger = logging.getLogger("ipykill")
 
 _EXIT_STOP = 0.2  # seconds that stopped jobs have at exit before they are killed,
-_EXIT_KILL = 1.0  # and that killed jobs have for their cleanup
+_EXIT_KILL = 1.0  # that killed jobs have for their cleanup,
+_EXIT_GRACE = 0.4  # and that their processes have to end when asked
 
 
 class JobManager:
@@ -48,6 +49,8 @@ class JobManager:
         output goes where any thread's goes.
     grace : float
         Seconds from the Stop of a job that passed its deadline until it is killed.
+    process_grace : float
+        Seconds from SIGTERM to SIGKILL for the processes of killed jobs, of any manager.
 
     Threading
     ---------
@@ -83,6 +86,15 @@ class JobManager:
     def max_running(self, number: int) -> None:
         self._max_running = number
         self._advance()
+
+    @property
+    def process_grace(self) -> float:
+        """Seconds from SIGTERM to SIGKILL for the processes of a killed job."""
+        return processes.grace
+
+    @process_grace.setter
+    def process_grace(self, seconds: float) -> None:
+        processes.grace = seconds
 
     # The container
 
@@ -378,7 +390,10 @@ class JobManager:
     def _at_exit(self) -> None:
         # The interpreter exits: let finally: blocks run, but do not keep it for long.
         if self.running() and not self.stop_all(_EXIT_STOP):
+            processes.grace = min(processes.grace, _EXIT_GRACE)
             self.kill_all(_EXIT_KILL, reason="the interpreter exits")
+            for job in self.running():  # its code is in cleanup, or in C
+                job.kill_processes()
 
 
 class _AmbiguousJobError(UnknownJobError):

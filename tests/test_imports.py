@@ -16,7 +16,7 @@ PACKAGE = ROOT / "ipykill"
 CORE = [
     {"exceptions"},
     {"log", "stack", "waiting"},
-    {"threads"},
+    {"processes", "threads"},
     {"agent", "kill", "family"},
     {"job"},
     {"manager", "render"},

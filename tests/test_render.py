@@ -25,6 +25,7 @@ INFO = JobInfo(
     last_line="epoch 4",
     progress=None,
     threads=1,
+    processes=(),
 )
 
 

@@ -35,10 +35,9 @@ from .report import About, about
 from .shielding import shield
 from .switches import use
 from .target import Group, Target, contain, current_target
-from .waits import GROUP_ATTRIBUTE, serves_cleanup
+from .waits import serves_cleanup
 
 __all__ = [
-    "GROUP_ATTRIBUTE",
     "About",
     "Group",
     "Target",

@@ -22,6 +22,7 @@ import gc
 import os
 import subprocess
 import threading
+from multiprocessing.process import BaseProcess
 from types import CodeType, FrameType
 
 from .. import stack
@@ -39,6 +40,7 @@ _SHORT = frozenset(
     {
         threading.Thread.start.__code__,
         subprocess.Popen._execute_child.__code__,  # type: ignore[attr-defined]
+        BaseProcess.start.__code__,
         concurrent.futures.ThreadPoolExecutor.submit.__code__,
     }
 )
