@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .job import JobInfo
+    from .processes import ProcessInfo
 
-__all__ = ["duration", "one_line", "parse_duration", "sentence", "table_html", "table_text"]
+__all__ = [
+    "duration",
+    "one_line",
+    "parse_duration",
+    "process_lines",
+    "sentence",
+    "table_html",
+    "table_text",
+]
 
 _NUMBER = r"([0-9]*\.?[0-9]+)\s*"
 _DURATION = re.compile(
@@ -125,8 +134,22 @@ def _row(info: JobInfo) -> tuple[str, ...]:
 _EMPTY = "No background jobs. Start one with %%bg on the first line of a cell."
 
 
+_PROCESSES = 10  # of one job that are listed
+
+
+def process_lines(infos: Sequence[ProcessInfo]) -> list[str]:
+    """Return a line about each process of a job: ``└ process 4711: sleep 1000``."""
+    lines = []
+    for info in infos[:_PROCESSES]:
+        command = one_line(info.command, 60)
+        ended = "" if info.running else " (it has ended)"
+        lines.append(f"└ process {info.pid}{f': {command}' if command else ''}{ended}")
+    left_out = len(infos) - _PROCESSES
+    return [*lines, f"  ... and {left_out} more"] if left_out > 0 else lines
+
+
 def table_text(infos: Sequence[JobInfo], *, long: bool = False) -> str:
-    """Return the jobs as a table in plain text; `long` adds a line with the last output."""
+    """Return the jobs as a table in plain text; `long` adds the last output and the processes."""
     if not infos:
         return _EMPTY
     rows = [_HEAD, *(_row(info) for info in infos)]
@@ -143,6 +166,7 @@ def table_text(infos: Sequence[JobInfo], *, long: bool = False) -> str:
                 one_line(info.last_line, 80),
             ]
             lines.append("    " + " · ".join(detail for detail in details if detail))
+            lines += ["    " + line for line in process_lines(info.processes)]
     return "\n".join(lines)
 
 
