@@ -38,6 +38,7 @@ from .kill import (
     hindrance,
     pursue,
     serves_cleanup,
+    sheltered,
 )
 from .processes import ChildProcess
 from .threads import ServiceThread, ThreadWithExc
@@ -404,10 +405,11 @@ def _start_of_process() -> Iterator[None]:
         _starting.level -= 1
 
 
-def _late(family: Family) -> dict[str, Any]:
+def _origin(family: Family) -> dict[str, Any]:
+    """Return what a `ChildProcess` has to know about who starts it."""
     target = current_target()
     foreign = target is None or target.group is not family
-    return {"late": family.kill_requested, "watched": foreign}
+    return {"late": family.kill_requested and sheltered(), "watched": foreign}
 
 
 @functools.wraps(subprocess.Popen.__init__)
@@ -427,7 +429,7 @@ def _init_popen(process: subprocess.Popen[Any], *args: Any, **kwargs: Any) -> No
     with _start_of_process():
         _popen_init(*bound.args, **bound.kwargs)
     command = _command(bound.arguments.get("args"))
-    child = ChildProcess(process.pid, command, handle=process, leads=leads, **_late(family))
+    child = ChildProcess(process.pid, command, handle=process, leads=leads, **_origin(family))
     family.note(child)
 
 
@@ -450,7 +452,7 @@ def _start_process(process: BaseProcess) -> None:
     with processes.without_interrupt(process), _start_of_process():
         _process_start(process)
     assert process.pid is not None
-    family.note(ChildProcess(process.pid, process.name, handle=process, **_late(family)))
+    family.note(ChildProcess(process.pid, process.name, handle=process, **_origin(family)))
 
 
 def _noting(really: Callable[..., Any], *, leads: bool = False) -> Callable[..., Any]:
@@ -461,7 +463,7 @@ def _noting(really: Callable[..., Any], *, leads: bool = False) -> Callable[...,
         result = really(*args, **kwargs)
         pid = result[0] if isinstance(result, tuple) else result
         if pid and not getattr(_starting, "level", 0) and (family := _family()) is not None:
-            family.note(ChildProcess(pid, leads=leads, **_late(family)))
+            family.note(ChildProcess(pid, leads=leads, **_origin(family)))
         return result
 
     return start

@@ -127,7 +127,7 @@ class ChildProcess:
     leads
         Whether it leads a process group of its own.
     late
-        Whether its job was being killed when it started: it serves the cleanup.
+        Whether it was started by the cleanup of a job that was being killed.
     watched
         Whether a thread that is not the job's may fetch its exit status.
     ours

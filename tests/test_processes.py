@@ -150,10 +150,8 @@ def ignores_sigterm():
 
 
 def is_stopped():
-    child = subprocess.Popen("echo $$ >> $PIDS; exec sleep 1000", shell=True)
+    child = subprocess.Popen(SLEEP)
     child.send_signal(signal.SIGSTOP)
-    os.kill(child.pid, signal.SIGCONT)
-    os.kill(child.pid, signal.SIGSTOP)
     with open(os.environ["PIDS"], "a") as file:
         print(child.pid, file=file)
     blocked()
@@ -179,8 +177,7 @@ WAYS = [
 def test_it_ends_with_its_job_and_leaves_no_zombie(way, pids, short_grace, either):
     job = ipykill.submit(way)
     (pid,) = pids()
-    wait_for(lambda: runs(pid), "the process")
-    assert job.processes
+    wait_for(lambda: runs(pid) and job.processes, "the process")
     assert job.kill(HANG_GUARD)
     assert job.state is JobState.KILLED
     assert not runs(pid)
@@ -368,6 +365,18 @@ def test_a_process_that_cleanup_starts_does_its_work(short_grace, tmp_path):
     assert file.read_text() == "done\n"
 
 
+def test_one_that_starts_between_the_kill_and_its_landing_ends_as_well():
+    def work():
+        ipykill.current_job()._family.kill_requested = True  # and nobody pursues the job yet
+        with subprocess.Popen(SLEEP):
+            blocked()
+
+    job = ipykill.submit(work)
+    wait_for(lambda: job.processes, "its process")
+    assert job.kill(HANG_GUARD)
+    assert job.state is JobState.KILLED
+
+
 def test_a_job_that_ends_by_itself_leaves_its_processes_until_it_is_killed(either):
     job = ipykill.submit(lambda: subprocess.Popen(SLEEP))
     child = job.result(HANG_GUARD)
@@ -396,6 +405,7 @@ def test_one_that_has_ended_and_that_nobody_asked_about_is_told_of(either):
 def test_a_kill_may_spare_them_and_a_later_one_does_not(way, pids):
     job = ipykill.submit(way)
     (pid,) = pids()
+    wait_for(lambda: job.processes, "its process")
     assert job.kill(HANG_GUARD, children=False)
     assert job.state is JobState.KILLED
     assert runs(pid)
@@ -528,10 +538,9 @@ def test_who_says_which_group_gets_it():
     assert ipykill.submit(work).result(HANG_GUARD)
 
 
-@pytest.mark.parametrize("leads", [None, "program"])
-def test_a_program_leads_a_group_and_what_it_runs_before_does_not(leads):
+@pytest.mark.parametrize("preexec", [None, os.getpid, os.setpgrp, os.setsid])
+def test_a_program_leads_a_group_whatever_it_runs_before(preexec):
     def work():
-        preexec = None if leads else os.setpgrp
         with subprocess.Popen(SLEEP, preexec_fn=preexec) as child:
             group = os.getpgid(child.pid)
             child.kill()
@@ -635,7 +644,10 @@ def test_none_is_lost_when_a_kill_meets_its_start(pids):
         assert job.kill(HANG_GUARD)
         assert job.state is JobState.KILLED
         assert job.processes == ()
-    assert not any(runs(pid) for pid in pids(0) or [])
+    ipykill.submit(run)
+    pids()  # for the case that none came so far
+    ipykill.jobs.kill_all(HANG_GUARD)
+    assert not any(runs(pid) for pid in pids())
 
 
 @pytest.mark.slow

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from . import wake
 from .hindrance import hindrance
+from .policy import sheltered
 from .pursuit import get_ready, pursue
 from .report import About, about
 from .shielding import shield
@@ -48,6 +49,7 @@ __all__ = [
     "hindrance",
     "pursue",
     "serves_cleanup",
+    "sheltered",
     "shield",
     "use",
 ]

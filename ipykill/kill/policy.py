@@ -21,15 +21,16 @@ import functools
 import gc
 import os
 import subprocess
+import sys
 import threading
 from multiprocessing.process import BaseProcess
 from types import CodeType, FrameType
 
 from .. import stack
 from .codemap import codemap
-from .target import Target
+from .target import Target, current_target
 
-__all__ = ["in_reach", "is_ours", "may_break", "may_land", "shelter"]
+__all__ = ["in_reach", "is_ours", "may_break", "may_land", "shelter", "sheltered"]
 
 # __exit__ runs if and only if __enter__ completed, and a finalizer's error is only printed.
 _ENTERS = frozenset({"__enter__", "__aenter__"})
@@ -140,3 +141,9 @@ def shelter(
         calling = True
         frame = frame.f_back
     return None
+
+
+def sheltered() -> bool:
+    """Whether the code that calls must not be broken: it cleans up, or is in a shield."""
+    target = current_target()
+    return target is not None and (target.depth > 0 or shelter(sys._getframe(1)) is not None)

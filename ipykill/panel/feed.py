@@ -211,7 +211,7 @@ class Details:
         sent.threads = []
         sent.processes = []
         source = job.source.encode("utf-8", "backslashreplace").decode()
-        facts = {"source": source, "error": _error(job), "processes": []}
+        facts: dict[str, Any] = {"source": source, "error": _error(job), "processes": []}
         return facts | (self.refresh(job) or {})
 
     def refresh(self, job: Job) -> dict[str, Any] | None:
