@@ -245,7 +245,13 @@ class ChildProcess:
                 return handle.exitcode is not None
             except (ValueError, AssertionError):  # it is closed, or not this process's child
                 return True
-        return self._handle is not None or not _exists(self.pid) or self._zombie()
+        if self._handle is not None or not _exists(self.pid):
+            return True
+        if not hasattr(os, "waitid") and self._asked is not None:
+            # A zombie exists, and only who reaps it hears that it is one: macOS before 3.13.
+            with contextlib.suppress(ChildProcessError):
+                return os.waitpid(self.pid, os.WNOHANG)[0] == self.pid
+        return self._zombie()
 
     def _object(self) -> Handle | None:
         """Return what stands for it in the standard library, None if that was collected."""
