@@ -497,7 +497,10 @@ def _install() -> None:
         return
     _thread_start = threading.Thread.start
     _popen_init = subprocess.Popen.__init__
-    _popen_signature = inspect.signature(_popen_init)
+    try:
+        _popen_signature = inspect.signature(_popen_init)
+    except (TypeError, ValueError):  # another library put something in its place
+        _popen_signature = inspect.signature(lambda self, *args, **kwargs: None)
     _process_start = BaseProcess.start
     threading.Thread.start = _start  # type: ignore[method-assign, assignment]
     subprocess.Popen.__init__ = _init_popen  # type: ignore[method-assign, assignment]

@@ -283,9 +283,8 @@ def test_the_workers_of_joblib_end_with_their_job():
 
 def test_it_can_clean_up_before_the_job_goes_on_to_its_own(tmp_path):
     ready, file = tmp_path / "ready", tmp_path / "cleaned"
-    script = (
-        f"trap 'sleep 0.3; echo cleaned > {file}; exit' TERM; touch {ready}; while true; do sleep 0.01; done"
-    )
+    trap = f"sleep 0.3; echo cleaned > {file}; exit"
+    script = f"trap '{trap}' TERM; touch {ready}; while true; do sleep 0.01; done"
 
     def work():
         try:
