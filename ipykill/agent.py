@@ -32,6 +32,7 @@ class Agent:
         self._lock = threading.Lock()
         self._calls: queue.SimpleQueue[tuple[float, Callable[[], None]]] = queue.SimpleQueue()
         self._started = False
+        self._told = False  # that it cannot start
 
     def call(self, fn: Callable[[], None], at: float = 0.0) -> None:
         """Call `fn`, when `time.monotonic` reaches `at`."""
@@ -45,7 +46,9 @@ class Agent:
         except RuntimeError as error:
             # The system has no thread left, or (3.12) the interpreter is about to exit.
             self._started = False
-            level = logging.DEBUG if "shutdown" in str(error) else logging.ERROR
+            quiet = self._told or "shutdown" in str(error)
+            self._told = True
+            level = logging.DEBUG if quiet else logging.ERROR
             _logger.log(level, "the thread %r cannot start: %s; its calls wait", self._name, error)
 
     def _run(self) -> None:

@@ -10,17 +10,18 @@ appears at once; what runs in the job is compiled code and nothing else.
 from __future__ import annotations
 
 import ast
-import asyncio
+import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
-from . import stack
+from . import loop, stack
 from .exceptions import JobError
+from .job import current_job
 
-__all__ = ["Cell", "CellSyntaxError", "compile_cell", "title"]
+__all__ = ["Cell", "CellSyntaxError", "compile_cell", "install", "title"]
 
 
 class CellSyntaxError(JobError):
@@ -44,11 +45,16 @@ class Cell:
     display: Callable[[object], object]
     variable: str | None = None  # gets the value
 
+    @property
+    def codes(self) -> list[CodeType]:
+        """Its code."""
+        return [code for code, _ in self.parts]
+
     @stack.machinery
     def __call__(self) -> object:
         """Run the cell."""
         if any(code.co_flags & inspect.CO_COROUTINE for code, _ in self.parts):
-            return asyncio.run(self._run_async())
+            return loop.run(self._run_async())
         value = None
         for code, shown in self.parts:
             value = eval(code, self.namespace, self.local_namespace)
@@ -85,11 +91,16 @@ def title(source: str) -> str:
 
 
 def compile_cell(
-    shell: Any, source: str, *, whole: bool = True, variable: str | None = None
+    shell: Any,
+    source: str,
+    *,
+    whole: bool = True,
+    variable: str | None = None,
+    number: int | None = None,
 ) -> Cell:
     """Compile `source`, a part of the cell that the shell is running.
 
-    Main thread only: the shell's transformers are not thread-safe.
+    For the main thread, since the shell's transformers are not thread-safe.
 
     Parameters
     ----------
@@ -97,6 +108,8 @@ def compile_cell(
         Whether `source` is the whole cell but for the line of its cell magic.
     variable
         The name of a variable that shall get the cell's value.
+    number
+        Of the cell, by default of the one that is running.
 
     Raises
     ------
@@ -119,7 +132,8 @@ def compile_cell(
         del lines[0]
     try:
         text = "\n" * above + shell.transform_cell("\n".join(lines))
-        name = shell.compile.cache(text, cell_number(shell), raw_code=raw)
+        number = cell_number(shell) if number is None else number
+        name = shell.compile.cache(text, number, raw_code=raw)
         tree = shell.transform_ast(shell.compile.ast_parse(text, filename=name))
         parts = tuple(_parts(shell, tree, text, name))
     except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
@@ -180,7 +194,33 @@ def _assigned(node: ast.stmt) -> str | None:
     return None
 
 
-def name_places(shell: Any) -> None:
+def install(shell: Any) -> None:
+    """Let places in cells have their names, and let magics run code in a job."""
+    _name_places(shell)
+    if "run_cell" not in vars(shell):
+        shell.run_cell = _in_jobs_too(shell, shell.run_cell)
+
+
+def _in_jobs_too(shell: Any, run_cell: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a ``run_cell`` that in a job, where a magic calls it, runs as a job runs.
+
+    ``%%capture`` does. An error or a Kill is not shown there and dropped, but ends the job.
+    """
+    from IPython.core.interactiveshell import ExecutionResult
+
+    @functools.wraps(run_cell)
+    def run(raw_cell: str, *args: Any, **kwargs: Any) -> Any:
+        job = current_job()
+        if job is None:
+            return run_cell(raw_cell, *args, **kwargs)
+        result = ExecutionResult(None)
+        result.result = compile_cell(shell, raw_cell, whole=False, number=job.cell)()
+        return result
+
+    return run
+
+
+def _name_places(shell: Any) -> None:
     """Let places in cells be named as the user knows them: ``cell [7]``."""
 
     def label(filename: str) -> str | None:

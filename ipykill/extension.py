@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from typing import Any
 
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.error import TryNext
 
-from . import cell, output, panel
+from . import capture, cell, output, panel
 from .magics import BackgroundMagics
 from .manager import jobs
 
@@ -26,7 +24,8 @@ def load(shell: Any) -> None:
         return
     _refuse_capture(shell)
     output.install(shell, jobs)
-    cell.name_places(shell)
+    capture.install()
+    cell.install(shell)
     panel.install(shell, jobs)
     magics = BackgroundMagics(shell, jobs)
     shell.register_magics(magics)
@@ -54,9 +53,7 @@ def unload(shell: Any) -> None:
 
 def _refuse_capture(shell: Any) -> None:
     """Raise if what stands for the streams now will be gone at the end of the cell."""
-    streams = sys.stdout, sys.stderr
-    captured = any(isinstance(stream, io.StringIO) for stream in streams)
-    if captured or isinstance(shell.display_pub, CapturingDisplayPublisher):
+    if output.captured() or isinstance(shell.display_pub, CapturingDisplayPublisher):
         msg = (
             "ipykill cannot be loaded or unloaded while output is captured (%%capture, "
             "redirect_stdout); do it in a cell of its own"

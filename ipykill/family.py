@@ -23,15 +23,18 @@ import shlex
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
 
-from . import processes
+from . import processes, stack
 from .exceptions import JobKilled, JobStopped
 from .kill import (
+    Look,
     Target,
+    await_death,
     contain,
     current_target,
     get_ready,
@@ -80,6 +83,10 @@ class Family:
         # set a moment before is_alive() says True.)
         self._threads: dict[threading.Thread, Latch] = {}
         self._targets: list[Target] = []
+        self._parents: weakref.WeakKeyDictionary[
+            threading.Thread, weakref.ref[threading.Thread]
+        ] = weakref.WeakKeyDictionary()
+        self.past_idents: set[int] = set()
         self._processes: list[ChildProcess] = []
         self._look_at = _LOOK  # processes, when to forget those that are gone
         self._ender: Latch | None = None
@@ -139,21 +146,53 @@ class Family:
         with self._lock:
             return any(target.open and target.thread is self._first for target in self._targets)
 
-    def hindrance(self, frames: Mapping[int, FrameType]) -> str:
-        """Return in words why the family, which is being killed, still lives.
+    def tree(self) -> Iterator[tuple[threading.Thread, int]]:
+        """Return the threads, each below the one that started it, with its depth there."""
+        threads = self.threads()
+        parents = {thread: self._parents.get(thread) for thread in threads}
+        children: dict[threading.Thread | None, list[threading.Thread]] = {}
+        for thread, reference in parents.items():
+            parent = reference() if reference is not None else None
+            children.setdefault(parent if parent in parents else None, []).append(thread)
 
-        Parameters
-        ----------
-        frames
-            What `sys._current_frames` has just returned.
-        """
+        def below(parent: threading.Thread | None, depth: int) -> Iterator[tuple[Any, int]]:
+            for thread in children.get(parent, ()):
+                # What a thread that has ended started stands on the first level.
+                yield thread, depth if thread is self._first else max(depth, 1)
+                yield from below(thread, depth + 1 if thread is self._first else max(depth, 1) + 1)
+
+        return below(None, 0)
+
+    def target_of(self, thread: threading.Thread) -> Target | None:
+        """Return the record of a thread that has begun and not ended."""
+        return next((it for it in self.targets() if it.thread is thread), None)
+
+    def stacks(self, look: Look, labels: Mapping[str, str]) -> list[stack.Stack]:
+        """Return where the threads are, in the order of `tree`."""
+        found = []
+        for thread, depth in self.tree():
+            target = self.target_of(thread)
+            frame = None if target is None else look(target)
+            frames = stack.trim(stack.of_frame(frame, labels))
+            why = ""
+            if target is not None and self.kill_requested:
+                why = hindrance(target, frame, labels)
+            found.append(stack.Stack(thread.name, depth, False, tuple(frames), why))
+        return found
+
+    def hindrance(self, look: Look, labels: Mapping[str, str]) -> str:
+        """Return in words why the family, which is being killed, still lives."""
         for child in self._children():
             if (due := child.due) is not None:
                 what = f"process {child.pid} ({child.command[:40]})"
                 return f"its {what} was asked to end and is killed in {due:.1f} s"
         for target in self.targets():
-            if why := hindrance(target, frames.get(target.ident)):
-                return why if target.thread is self._first else f"{target.thread.name}: {why}"
+            frame = look(target)
+            if why := hindrance(target, frame, labels):
+                if target.thread is self._first:
+                    return why
+                here = stack.here(frame, labels)
+                return f"{target.thread.name}{f' in {here}' if here else ''}: {why}"
         return ""
 
     def let_go(self, target: Target) -> None:
@@ -168,6 +207,7 @@ class Family:
         # With the lock held.
         if target in self._targets:
             self._targets.remove(target)
+            self.past_idents.add(target.ident)
             self._past_cpu_time += target.cpu_time()
 
     def join(self, timeout: float | None = None) -> bool:
@@ -186,11 +226,12 @@ class Family:
         while others := [thread for thread in self.threads() if thread is not me]:
             if deadline.left() == 0:
                 return False
-            # Not Thread.join: it refuses a thread that is only about to start, and goes on
-            # waiting for one that is let go.
-            left = self._threads.get(others[0])
-            if left is not None and left.wait(deadline.left()) and others[0] in self._threads:
-                others[0].join(deadline.left())
+            with await_death():
+                # Not Thread.join: it refuses a thread that is only about to start, and goes
+                # on waiting for one that is let go.
+                left = self._threads.get(others[0])
+                if left is not None and left.wait(deadline.left()) and others[0] in self._threads:
+                    others[0].join(deadline.left())
         return True
 
     # Processes. No one is forgotten:
@@ -305,6 +346,8 @@ class Family:
                 with self._lock:
                     self._leave(target)
                 left.set()
+                vars(thread).pop("run", None)  # who keeps the thread shall not keep the job
+                target.answer()
 
         thread.run = run  # type: ignore[method-assign]
         vars(thread)[_ADOPTED] = True
@@ -366,6 +409,7 @@ def _start(thread: threading.Thread) -> None:
     family = target.group
     assert isinstance(family, Family)
     own_run = adopted.get("run")
+    family._parents[thread] = weakref.ref(target.thread)
     family._adopt(thread)  # a ThreadWithExc has guarded its body by now
     try:
         _thread_start(thread)

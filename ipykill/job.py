@@ -13,18 +13,17 @@ import contextvars
 import enum
 import functools
 import logging
-import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
-from types import FrameType
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import CodeType, FrameType
 from typing import Any, Literal, Protocol
 
 from . import stack
 from .exceptions import JobAborted, JobError, JobKilled, JobStopped, JobTimeout
 from .family import Family
-from .kill import current_target
+from .kill import Look, current_target, look
 from .log import JobLog
 from .processes import ProcessInfo
 from .threads import ThreadWithExc
@@ -186,6 +185,16 @@ class Host(Protocol):
         """
 
 
+class Loop(Protocol):
+    """The event loop of a job whose code awaits. See `ipykill.loop`."""
+
+    def stop(self) -> None:
+        """Cancel what runs there; any thread may ask, a signal handler too."""
+
+    def stacks(self, labels: Mapping[str, str]) -> list[stack.Stack]:
+        """Return where its tasks wait, the main one first; any thread may ask."""
+
+
 class _NoHost:
     def enter(self, job: Job) -> None:
         pass
@@ -210,6 +219,15 @@ class Job:
         The number of the cell that launched it.
     origin : str
         Identifies that cell across its runs, empty where the front end tells no such thing.
+    labels : mapping
+        What files are called in its places, by their names, where that is not what the
+        shell says now: a cell keeps its number when its text is run again.
+    codes : tuple of code
+        What it was launched with: its cell's code, or its function's.
+    waits_for : sequence of Job
+        The jobs that it cannot end before.
+    loop : Loop or None
+        The event loop that its code runs on, if it has one.
     report : bool
         Whether the error it fails with is shown in its cell; not so where somebody waits
         there and raises it.
@@ -242,6 +260,7 @@ class Job:
         origin: str = "",
         timeout: float | None = None,
         report: bool = True,
+        codes: Sequence[CodeType] = (),
         on_end: Callable[[Job], None] = lambda job: None,
     ) -> None:
         self.id = id
@@ -252,6 +271,12 @@ class Job:
         self.report = report
         self.has_card = False
         self.timeout = timeout
+        self.codes = tuple(codes)
+        self.labels: Mapping[str, str] = stack.NO_LABELS
+        if cell is not None and codes:
+            self.labels = {codes[0].co_filename: f"cell [{cell}]"}
+        self.waits_for: Sequence[Job] = ()
+        self.loop: Loop | None = None
         self.host: Host = _NoHost()
         self.log = JobLog()
         self.thread = ThreadWithExc(target=self._body, name=f"ipykill-{id}", daemon=True)
@@ -273,8 +298,10 @@ class Job:
         self._value: object = None
         self._error: BaseException | None = None
         self._error_line = ""
-        self._place = ""
+        self._ended_at: tuple[CodeType, int] | None = None
+        self._place: str | None = None  # that in words, when somebody has asked
         self._callbacks: list[Callable[[Job], object]] = []
+        self._wakers: list[Callable[[], None]] = []
         self._bars: list[Bar] = []
         self._progress: Progress | None = None  # when it ended
 
@@ -339,6 +366,11 @@ class Job:
         return () if self._started is None else self._family.processes()
 
     @property
+    def idents(self) -> set[int]:
+        """The idents of its threads that have ended; by now, other threads may have them."""
+        return set(self._family.past_idents)
+
+    @property
     def progress(self) -> Progress | None:
         """How far the job is: its outermost bar that is not at its end, else the last one."""
         bars = list(self._bars)
@@ -355,33 +387,58 @@ class Job:
         """Whether the job is over."""
         return self.over.is_set()
 
-    def where(self) -> list[stack.Frame]:
-        """Return the stack of the job's first thread, outermost frame first.
+    def where(self) -> list[stack.Stack]:
+        """Return where the job's threads are: their stacks, and what keeps them from dying.
 
-        Only the user's frames are kept, and the innermost frame if it is a library's.
-        Empty before the start and after the end.
+        The job's own thread comes first, after it the asyncio tasks that wait in it, then
+        each thread below the one that started it. Of each stack only the user's frames are
+        kept, and the innermost frame if it is a library's. Empty before the start and when
+        no thread lives.
         """
-        ident = self.thread.ident
-        if ident is None or self.done() or not self.thread.is_alive():
+        if self._started is None:
             return []
-        return stack.trim(stack.of_thread(ident))
+        stacks = self._family.stacks(look(), self.labels)
+        loop = self.loop
+        if loop is not None and stacks:
+            own = stacks[0].depth + 1
+            stacks[1:1] = [replace(task, depth=own) for task in loop.stacks(self.labels)]
+        return stacks
 
-    def info(self, frames: Mapping[int, FrameType] | None = None) -> JobInfo:
+    def frame(self, see: Look) -> FrameType | None:
+        """Return where the job's own thread is, None when that is not known."""
+        target = self._family.target_of(self.thread)
+        return None if target is None else see(target)
+
+    def _last_place(self) -> str:
+        # Put in words only now: the killer waits for the end.
+        if self._place is None:
+            place = self._ended_at
+            self._place = "" if place is None else str(stack.at(*place, self.labels))
+        return self._place
+
+    def _place_now(self, see: Look) -> str:
+        here = stack.here(self.frame(see), self.labels)
+        if here is not None:
+            return str(here)
+        loop = self.loop
+        tasks = loop.stacks(self.labels) if loop is not None else []
+        return next((task.place for task in tasks if task.place), "")
+
+    def info(self, see: Look | None = None) -> JobInfo:
         """Return what is true of the job now.
 
         Parameters
         ----------
-        frames
-            What `sys._current_frames` has just returned; for who asks many jobs, since
-            the price of that is all threads.
+        see
+            What `ipykill.kill.look` has just returned; for who asks many jobs.
         """
         here = why = ""
         if self._started is not None and self._outcome is None:
-            frames = sys._current_frames() if frames is None else frames
-            here = str(stack.here(frames.get(self.thread.ident or 0)) or "")
+            see = look() if see is None else see
+            here = self._place_now(see)
             asked = self._asked
             if self._family.kill_requested and asked and time.monotonic() - asked > _SOON:
-                why = self._family.hindrance(frames)
+                why = self._family.hindrance(see, self.labels)
         tail = self.log.tail(1)
         processes = self.processes
         with self._lock:
@@ -399,7 +456,7 @@ class Job:
                 elapsed=self.elapsed,
                 cpu_time=self.cpu_time,
                 asked=None if self._asked is None else time.monotonic() - self._asked,
-                place=here if self._outcome is None else self._place,
+                place=here if self._outcome is None else self._last_place(),
                 hindrance=why if self._outcome is None else "",
                 error=self._error_line,
                 last_line=tail[0] if tail else "",
@@ -438,6 +495,9 @@ class Job:
                 self._end_now(JobState.SKIPPED)
         if pending:
             self._settle()
+        loop = self.loop
+        if loop is not None:
+            loop.stop()
         return self.done() if timeout == 0 else self.wait(timeout)
 
     def kill(self, timeout: float | None = 0, *, reason: str = "", children: bool = True) -> bool:
@@ -491,6 +551,13 @@ class Job:
         """Kill its processes now, whoever may need them: the interpreter exits."""
         self._family.kill_processes()
 
+    def attend(self, loop: Loop | None) -> None:
+        """Note the event loop that the job's code runs on, which a Stop has to tell."""
+        self.loop = loop
+        # Here the store comes first, in stop() the request does: one of the two sees both.
+        if loop is not None and self.requested == "stop":
+            loop.stop()
+
     def _note(self, reason: str) -> None:
         self._asked = time.monotonic()
         self._reason = reason
@@ -516,10 +583,24 @@ class Job:
         Raises
         ------
         JobError
-            In the job's own thread, which would wait for itself for ever.
+            In the job's own thread, or without a `timeout` in that of a job for which this
+            one waits in turn: it would wait for itself for ever.
         """
         self.refuse_itself()
-        return self.over.wait(timeout)
+        waiter = _of_this_thread()
+        if waiter is None or timeout is not None or self.done():
+            return self.over.wait(timeout)
+        with _waiting:
+            # Of several that close a circle the last one to come here sees it.
+            if circle := _way(self, waiter):
+                names = " waits for ".join(f"job {job.id} ({job.name})" for job in circle)
+                msg = f"job {waiter.id} ({waiter.name}) would wait for itself: {names}"
+                raise JobError(msg)
+            waiter.waits_for = (self,)
+        try:
+            return self.over.wait()
+        finally:
+            waiter.waits_for = ()
 
     def refuse_itself(self) -> None:
         """Raise `JobError` if the job's own thread, which is about to wait for it, calls."""
@@ -582,11 +663,18 @@ class Job:
         except Exception:
             _logger.exception("a done callback of job %s (%s) failed", self.id, self.name)
 
-    def take_callbacks(self) -> list[Callable[[], None]]:
-        """Hand over the calls that are due now that the job is over; for the manager."""
+    def take_callbacks(self) -> tuple[list[Callable[[], None]], list[Callable[[], None]]]:
+        """Hand over the calls that are due now that the job is over; for the manager.
+
+        Returns
+        -------
+        wakers, callbacks
+            Those that let a task go on that awaits the job, and the users'.
+        """
         with self._lock:
+            wakers, self._wakers = self._wakers, []
             callbacks, self._callbacks = self._callbacks, []
-        return [functools.partial(self._call_back, fn) for fn in callbacks]
+        return wakers, [functools.partial(self._call_back, fn) for fn in callbacks]
 
     def __await__(self) -> Generator[Any, None, Any]:
         self.refuse_itself()
@@ -597,13 +685,18 @@ class Job:
             if not over.done():
                 over.set_result(None)
 
-        def notify(job: Job) -> None:
+        def notify() -> None:
             try:
                 loop.call_soon_threadsafe(wake)
             except RuntimeError:  # the loop is closed, nobody waits any more
                 pass
 
-        self.add_done_callback(notify)
+        with self._lock:
+            waits = not self.over.is_set()
+            if waits:
+                self._wakers.append(notify)
+        if not waits:
+            wake()
         yield from over.__await__()
         return self.result(0)
 
@@ -622,6 +715,9 @@ class Job:
             # The system has no thread left; or Thread.start was patched, and failed.
             if self.thread.ident is not None:
                 raise
+            if isinstance(error, RuntimeError):
+                cause, error = error, JobError(f"no thread can be started for it: {error}")
+                error.__cause__ = cause
             with self._lock:
                 self._error, self._error_line = error, _last_line(error)
                 self._end_now(JobState.FAILED)
@@ -650,11 +746,12 @@ class Job:
             self._family.join()
             self._family.end_processes()
         end, ended = time.monotonic(), time.time()
-        place = line = ""
+        line, place = "", None
         try:
             self._progress = self.progress
             self._bars.clear()
-            place = str(stack.end(error.__traceback__) or "") if error is not None else ""
+            if error is not None:
+                place = stack.end(error.__traceback__)
             if outcome is not JobState.FAILED:
                 error = None  # with all that its traceback holds
             line = _last_line(error)
@@ -662,7 +759,7 @@ class Job:
             _logger.exception("the end of job %s could not be described", self.id)
         with self._lock:
             self._end, self._ended = end, ended
-            self._place = place
+            self._ended_at = place
             self._error, self._error_line = error, line
             self._outcome = outcome
             killed_late = self._family.kill_requested and outcome is not JobState.KILLED
@@ -678,7 +775,7 @@ class Job:
             return JobState.DONE
         if self._family.kill_requested and comes_from(error, JobKilled):
             return JobState.KILLED
-        if self._stop.is_set() and isinstance(error, JobStopped):
+        if self._stop.is_set() and _is_a_stop(error):
             return JobState.STOPPED
         return JobState.FAILED
 
@@ -706,6 +803,29 @@ def _as(job: Job, call: Callable[[], object]) -> object:
     return call()
 
 
+_waiting = threading.Lock()  # held while somebody looks who waits for whom
+
+
+def _of_this_thread() -> Job | None:
+    """Return the job whose own thread, without which it cannot end, is calling."""
+    job = _current.get(None)
+    return job if job is not None and job.thread.ident == threading.get_ident() else None
+
+
+def _way(start: Job, end: Job) -> list[Job]:
+    """Return a way from a job to one that it waits for, through all between; else nothing."""
+    ways = [[start]]
+    seen = {start}
+    for way in ways:
+        if way[-1] is end:
+            return way
+        for job in way[-1].waits_for:
+            if job not in seen:
+                seen.add(job)
+                ways.append([*way, job])
+    return []
+
+
 def comes_from(error: BaseException, kind: type[BaseException]) -> bool:
     """Whether `error` is of this kind, holds one, or was raised while one was handled."""
     seen: set[int] = set()
@@ -720,6 +840,13 @@ def comes_from(error: BaseException, kind: type[BaseException]) -> bool:
             if isinstance(one, BaseExceptionGroup):
                 todo += one.exceptions
     return False
+
+
+def _is_a_stop(error: BaseException) -> bool:
+    """Whether an error is nothing but a Stop; a TaskGroup puts it in a group."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(_is_a_stop, error.exceptions))
+    return isinstance(error, JobStopped)
 
 
 def _last_line(error: BaseException | None) -> str:

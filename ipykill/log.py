@@ -109,10 +109,11 @@ class JobLog:
             self._type(part)
 
     def _type(self, text: str) -> None:
+        text = text[: self._max_line - self._column]
         if text:
             end = self._column + len(text)
-            self._line = (self._line[: self._column] + text + self._line[end:])[: self._max_line]
-            self._column = min(end, self._max_line)
+            self._line = self._line[: self._column] + text + self._line[end:]
+            self._column = end
 
     def tail(self, lines: int | None = None) -> list[str]:
         """Return the last `lines` lines, all that are kept by default."""

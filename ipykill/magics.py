@@ -9,8 +9,9 @@ from __future__ import annotations
 import argparse
 import io
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import CodeType
 from typing import Any, TypeVar
 
 from IPython.core.error import TryNext, UsageError
@@ -23,6 +24,7 @@ from . import output, panel, render
 from .exceptions import JobError
 from .job import Job
 from .manager import JobManager
+from .names import assigned
 
 __all__ = ["BackgroundMagics"]
 
@@ -32,6 +34,7 @@ _STOP_WAIT = 0.3  # seconds that %bgstop waits, to tell of a job that stops at o
 _REPLACE_WAIT = 10.0  # seconds that --replace gives the earlier job to end
 _RECENT = 10  # finished jobs that %bgjobs shows without -a
 _LOG_LINES = 100
+_NAMES = 5  # variables that are listed
 
 
 def _duration(text: str) -> float:
@@ -103,6 +106,7 @@ class BackgroundMagics(Magics):
     def __init__(self, shell: Any, manager: JobManager) -> None:
         super().__init__(shell)
         self._manager = manager
+        self._told: set[frozenset[str]] = set()  # pairs of cells
         self._configure()
 
     @observe("max_running", "grace", "process_grace")
@@ -167,7 +171,8 @@ class BackgroundMagics(Magics):
         whole = cell is not None
         call = cells.compile_cell(self.shell, source, whole=whole, variable=args.out)
         origin = self._origin() if whole else ""
-        self._make_room(args, origin)
+        self._make_room(args, origin, source if whole else "")
+        self._tell_races(call.codes, origin or source)
         wait = args.wait or self.wait
         card = whole and not args.quiet
         job = self._manager.launch(
@@ -180,6 +185,7 @@ class BackgroundMagics(Magics):
             after=after,
             log=args.log,
             report=not wait,
+            codes=call.codes,
             present=self._present if card else None,
         )
         if wait:
@@ -223,15 +229,31 @@ class BackgroundMagics(Magics):
             return ""
         return str(metadata.get("cellId", ""))
 
-    def _make_room(self, args: argparse.Namespace, origin: str) -> None:
+    def _make_room(self, args: argparse.Namespace, origin: str, source: str) -> None:
         """Deal with a job that this cell, or a cell with this name, started before."""
         for job in self._manager.running():
-            if not ((origin and job.origin == origin) or (args.name and job.name == args.name)):
+            # Where the front end does not tell which cell it is, the same text is the same.
+            same = job.origin == origin if origin else source and job.source == source
+            if not (same or (args.name and job.name == args.name)):
                 continue
             if not args.replace:
                 print(f"job {job.id} ({job.name}) still runs; --replace ends it first")
             elif not job.kill(_REPLACE_WAIT, reason="replaced"):
                 raise UsageError(f"not started: {render.sentence(job.info())}")
+
+    def _tell_races(self, codes: Sequence[CodeType], cell: str) -> None:
+        """Say which variables a job that runs assigns as well; once for two cells."""
+        names = assigned(codes)
+        for job in self._manager.running():
+            both = sorted(names & assigned(job.codes))
+            pair = frozenset((cell, job.origin or job.source))
+            if both and pair not in self._told:
+                self._told.add(pair)
+                listed = ", ".join(both[:_NAMES]) + (", ..." if len(both) > _NAMES else "")
+                print(
+                    f"{_name(job)}, which still runs, assigns {listed} as well: each of the two "
+                    "changes what the other works with"
+                )
 
     def _present(self, job: Job) -> None:
         panel.present(self.shell, self._manager, job)
@@ -311,7 +333,9 @@ class BackgroundMagics(Magics):
 
     @magic_arguments()
     @argument("-a", "--all", action="store_true", help="all finished jobs too, not the last ten")
-    @argument("-l", "--long", action="store_true", help="cell, last output and processes of each")
+    @argument(
+        "-l", "--long", action="store_true", help="cell, last output, threads, processes of each"
+    )
     @line_magic
     def bgjobs(self, line: str) -> None:
         """List the jobs."""
@@ -320,9 +344,9 @@ class BackgroundMagics(Magics):
         over = [info for info in infos if info.state.final]
         hidden = 0 if args.all else max(len(over) - _RECENT, 0)
         left_out = {info.id for info in over[:hidden]}
-        print(
-            render.table_text([info for info in infos if info.id not in left_out], long=args.long)
-        )
+        shown = [info for info in infos if info.id not in left_out]
+        trees = {job.id: render.tree(job.where()) for job in self._manager} if args.long else {}
+        print(render.table_text(shown, long=args.long, trees=trees))
         if hidden:
             print(f"({hidden} earlier finished jobs: %bgjobs -a)")
 
@@ -353,14 +377,13 @@ class BackgroundMagics(Magics):
     @_specs
     @line_magic
     def bgwhere(self, line: str) -> None:
-        """Show where jobs are now: the stack of each, as far as it is the user's code."""
+        """Show where jobs are now: the stacks of all their threads, as far as they are yours.
+
+        Of a job that was killed and lives, also what keeps it, and what ends that.
+        """
         args = self._parse(self.bgwhere, line)
         for job in self._chosen(args) if args.specs else self._find("all"):
-            print(render.sentence(job.info()))
-            for frame in job.where():
-                print(f"  {frame.place}, in {frame.function}")
-                if frame.source:
-                    print(f"    {frame.source}")
+            print("\n".join([render.sentence(job.info()), *render.stacks(job.where())]))
 
     @magic_arguments()
     @_specs

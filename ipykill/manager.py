@@ -13,18 +13,20 @@ import linecache
 import logging
 import numbers
 import os
-import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
-from . import processes, render
+from . import loop, processes, questions, render, stack
 from .agent import Agent
 from .exceptions import JobError, UnknownJobError
+from .interrupts import uninterrupted
 from .job import Host, Job, JobInfo, JobState, current_job
+from .kill import look
 from .waiting import Deadline, wait_any
 
 __all__ = ["JobManager", "jobs"]
@@ -131,8 +133,8 @@ class JobManager:
 
     def snapshot(self) -> list[JobInfo]:
         """Return what is true now of every job, oldest first."""
-        frames = sys._current_frames()
-        return [job.info(frames) for job in self]
+        see = look()
+        return [job.info(see) for job in self]
 
     def find(self, spec: object = "") -> list[Job]:
         """Return the jobs that `spec` means, never none.
@@ -190,6 +192,8 @@ class JobManager:
     ) -> Job:
         """Call ``fn(*args, **kwargs)`` in the background.
 
+        A coroutine function runs on an event loop of its own, as a cell that awaits does.
+
         Parameters
         ----------
         name
@@ -202,7 +206,16 @@ class JobManager:
             raise TypeError(msg)
         title = name or getattr(fn, "__name__", None) or type(fn).__name__
         call = functools.partial(fn, *args, **kwargs)
-        return self.launch(call, name=title, source=_source(fn), timeout=timeout)
+        if inspect.iscoroutinefunction(inspect.unwrap(fn)):
+            call = functools.partial(_run, call)
+        code = getattr(inspect.unwrap(fn), "__code__", None)
+        return self.launch(
+            call,
+            name=title,
+            source=_source(code),
+            timeout=timeout,
+            codes=() if code is None else (code,),
+        )
 
     def launch(
         self,
@@ -216,13 +229,14 @@ class JobManager:
         after: Sequence[Job] = (),
         log: str | Path | None = None,
         report: bool = True,
+        codes: Sequence[CodeType] = (),
         present: Callable[[Job], None] | None = None,
     ) -> Job:
         """Make a job of `call` and start it, when the jobs in `after` are done.
 
         Parameters
         ----------
-        name, source, cell, origin, timeout, report
+        name, source, cell, origin, timeout, report, codes
             See `Job`.
         log
             A file that gets all that the job prints.
@@ -245,6 +259,7 @@ class JobManager:
         if timeout is not None and not (isinstance(timeout, numbers.Real) and timeout > 0):
             msg = f"a timeout is a number of seconds above 0, not {timeout!r}"
             raise ValueError(msg)
+        questions.install()
         with self._lock:
             job = Job(
                 self._next_id,
@@ -255,6 +270,7 @@ class JobManager:
                 origin=origin,
                 timeout=timeout,
                 report=report,
+                codes=codes,
                 on_end=self._ended,
             )
             if log is not None:
@@ -265,31 +281,34 @@ class JobManager:
                 job.host = self.host(job)
             except Exception:
                 _logger.exception("the output of job %s cannot be routed", job.id)
-        with self._lock:
-            self._jobs[job.id] = job
-        if present is not None:
-            try:
-                present(job)
-            except BaseException as error:
-                job.skip(f"it could not be shown: {type(error).__name__}")
-                raise
-        with self._lock:
-            self._pending[job] = tuple(after)
-        self._advance()
+        with uninterrupted():  # from the moment when it can be found
+            with self._lock:
+                self._jobs[job.id] = job
+            if present is not None:
+                try:
+                    present(job)
+                except BaseException as error:
+                    job.skip(f"it could not be shown: {type(error).__name__}")
+                    raise
+            with self._lock:
+                job.waits_for = self._pending[job] = tuple(after)
+            self._advance()
         return job
 
     def _advance(self) -> None:
         """Start, or skip, the pending jobs whose turn it is."""
         while True:
-            with self._lock:
-                job, failed = self._take_ready()
-            if job is None:
-                return
-            if failed is not None:
-                job.skip(f"job {failed.id} ({failed.name}) was not done but {failed.state.value}")
-            elif job.start() and job.timeout is not None:
-                expire = functools.partial(self._expire, weakref.ref(job))
-                self._clock.call(expire, time.monotonic() + job.timeout)
+            with uninterrupted():
+                with self._lock:
+                    job, failed = self._take_ready()
+                if job is None:
+                    return
+                if failed is not None:
+                    state = failed.state.value
+                    job.skip(f"job {failed.id} ({failed.name}) was not done but {state}")
+                elif job.start() and job.timeout is not None:
+                    expire = functools.partial(self._expire, weakref.ref(job))
+                    self._clock.call(expire, time.monotonic() + job.timeout)
 
     def _take_ready(self) -> tuple[Job | None, Job | None]:
         full = False
@@ -301,6 +320,7 @@ class JobManager:
             ready = not full and all(it.done() for it in after)
             if ready or failed is not None or job.done():
                 del self._pending[job]
+                job.waits_for = ()
                 return job, failed
         return None, None
 
@@ -319,7 +339,10 @@ class JobManager:
 
     def _ended(self, job: Job) -> None:
         # On the job's own thread, or on the one that ended a pending job.
-        for callback in job.take_callbacks():
+        wakers, callbacks = job.take_callbacks()
+        for waker in wakers:  # not behind a callback of the user's that takes its time
+            self._clock.call(waker)
+        for callback in callbacks:
             self._callbacks.call(callback)
         if self._pending:
             self._clock.call(self._advance)
@@ -357,7 +380,8 @@ class JobManager:
         Raises
         ------
         JobError
-            In the own thread of one of `jobs`, which would wait for itself.
+            In the own thread of one of `jobs`, or of a job that one of them waits for: it
+            would wait for itself.
         """
         jobs = list(jobs)
         deadline = Deadline(timeout)
@@ -366,7 +390,11 @@ class JobManager:
                 break
             for job in left:
                 job.refuse_itself()
-            wait_any([job.over for job in (left if any else left[:1])], deadline.left())
+            seconds = deadline.left()
+            if any:
+                wait_any([job.over for job in left], seconds)
+            else:
+                left[0].wait(seconds)
         return left
 
     def clear(self, jobs: Iterable[Job] | None = None) -> list[Job]:
@@ -437,9 +465,13 @@ def _ambiguous(spec: str, candidates: Sequence[Job]) -> UnknownJobError:
     )
 
 
-def _source(fn: Callable[..., object]) -> str:
+@stack.machinery
+def _run(call: Callable[[], Any]) -> object:
+    return loop.run(call())
+
+
+def _source(code: CodeType | None) -> str:
     """Return the source of a function where it is known, empty otherwise."""
-    code = getattr(inspect.unwrap(fn), "__code__", None)
     if code is None:
         return ""
     linecache.checkcache(code.co_filename)

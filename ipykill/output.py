@@ -29,23 +29,30 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from . import figures, progress, render, stack
+from . import figures, progress, questions, render, stack
 from .agent import Agent
 from .exceptions import JobError
 from .job import Job, JobState, comes_from, current_job, message
 from .kill import shield
+from .leftovers import Locks
 from .manager import JobManager
 
-__all__ = ["format_error", "install", "uninstall"]
+__all__ = ["format_error", "install", "of_job", "stand_in", "tap_again", "uninstall"]
 
 # What a server and a browser bear. jupyter_server drops nearly everything of a connection
-# above 1000 messages or 1 MB a second (`_limit_rate`), and a page needs a second for about
-# 100 kB of text. All jobs of the kernel share this.
-_TICK = 0.1  # seconds between two messages of one job
+# above 1000 messages or 1 MB a second, taken over three seconds (`_limit_rate`), and a page
+# needs a second for about 100 kB of text. All jobs of the kernel share this.
+_TICK = 0.1  # seconds between two messages with text of one job
 _PAUSE = 0.02  # seconds before the first, so that a line that is being written is whole
 _MESSAGES = (200.0, 100.0)  # at once, and per second
-_CHARACTERS = (400_000.0, 100_000.0)
-_KEEP = 50_000  # characters of a job that wait to be sent; beyond, the oldest are left out
+_CHARACTERS = (400_000.0, 100_000.0)  # of text
+_BYTES = (800_000.0, 250_000.0)  # of displays; pictures are easier on a page than text
+# What of a job waits to be sent; beyond, the oldest is left out.
+_KEEP = 50_000  # characters
+_DISPLAYS = 10
+_KEEP_BYTES = 1_000_000  # of displays
+_END = 4_000  # characters of its end that each job has, however many end at once
+_JOIN = 2_000  # characters; shorter texts that wait are joined with the next
 
 _EBB = 1.0  # seconds without such a loss after which a flood is over
 
@@ -73,13 +80,23 @@ class _Bucket:
             now = time.monotonic()
             self._level = min(self._size, self._level + (now - self._time) * self._rate)
             self._time = now
-            taken = min(most, int(self._level))
+            taken = max(min(most, int(self._level)), 0)
             self._level -= taken
             return taken
+
+    def owe(self, amount: int) -> bool:
+        """Take all of `amount` if there is anything, and stay in debt for the rest."""
+        if not self.take(1):
+            return False
+        with self._lock:
+            self._level -= amount - 1
+        return True
 
 
 _messages = _Bucket(*_MESSAGES)
 _characters = _Bucket(*_CHARACTERS)
+_bytes = _Bucket(*_BYTES)
+_ends = _Bucket(*_CHARACTERS)  # for the ends of jobs
 
 
 def format_error(shell: Any, error: BaseException) -> list[str]:
@@ -111,11 +128,22 @@ class JobOutput:
     holds only `_lock`. Messages are sent with `_sending` held, so that they stay in order.
     """
 
-    def __init__(self, shell: Any, job: Job) -> None:
+    def __init__(self, shell: Any, publisher: Any, job: Job) -> None:
         self.shell = shell
+        self.publisher = publisher
         self.job = job
         self._lock = threading.Lock()
         self._at_line_start = True
+        self._locks = Locks(shell.user_ns, job)
+        # Where the streams lead instead, innermost last: an object that takes what is written,
+        # None for nowhere, or the name of the stream that it is written to.
+        self._redirections: dict[str, list[list[Any]]] = {"stdout": [], "stderr": []}
+        self._captures: list[list[dict[str, Any]]] = []
+
+    @property
+    def cell_message(self) -> str | None:
+        """The message that ran the launching cell, None outside a kernel."""
+        return None
 
     def enter(self, job: Job) -> None:
         """Prepare a thread of the job."""
@@ -125,12 +153,49 @@ class JobOutput:
         if not isinstance(text, str):
             msg = f"write() argument must be str, not {type(text).__name__}"
             raise TypeError(msg)
+        target = self._target(name)
+        if target is None:
+            return len(text)
+        if not isinstance(target, str):
+            written: int = target.write(text)
+            return written
         if text:
             with self._lock:
                 self.job.log.write(text)
                 self._at_line_start = text.endswith("\n")
-                self.deliver(name, text)
+                self.deliver(target, text)
         return len(text)
+
+    def _target(self, name: str) -> Any:
+        inner = self._redirections[name][-1:]
+        return inner[0][0] if inner else name
+
+    def redirect(self, name: str, target: Any) -> Callable[[], None]:
+        """Lead the stream `name` to `target`; return what ends that."""
+        if isinstance(target, _Tap):  # where that leads now, or two could lead to each other
+            target = self._target(target._ipykill_name)
+        entries, entry = self._redirections[name], [target]
+        entries.append(entry)
+
+        def end() -> None:
+            entries[:] = [it for it in entries if it is not entry]
+
+        return end
+
+    def capture(self, displays: list[dict[str, Any]]) -> Callable[[], None]:
+        """Put what is displayed into `displays`; return what ends that."""
+        self._captures.append(displays)
+
+        def end() -> None:
+            self._captures[:] = [it for it in self._captures if it is not displays]
+
+        return end
+
+    def flush_stream(self, name: str) -> None:
+        """Flush what the stream `name` leads to instead; all else is sent soon anyway."""
+        target = self._target(name)
+        if not isinstance(target, str) and hasattr(target, "flush"):
+            target.flush()
 
     def deliver(self, name: str, text: str) -> None:
         """Pass `text` on to the user; `_lock` is held."""
@@ -155,6 +220,9 @@ class JobOutput:
                 lines = format_error(self.shell, error)
                 self.show_error(type(error).__name__, message(error), lines)
             self.last_words()
+            if job.state is JobState.KILLED:
+                for line in self._locks.left():
+                    self.line(f"[{job.id}] {line}")
         finally:
             self.flush()
             job.log.close()
@@ -163,87 +231,209 @@ class JobOutput:
         """Say how the job ended, where that is worth a line."""
 
 
+class _Piece:
+    """Text of a stream, or a message of the display publisher, on its way to a cell."""
+
+    __slots__ = ("message", "name", "size", "text")
+
+    def __init__(self, name: str, text: str = "", message: dict[str, Any] | None = None) -> None:
+        self.name = name  # of the stream, or the type of the message
+        self.text = text
+        self.message = message
+        self.size = len(text) if message is None else _size(message)
+
+    def is_text(self) -> bool:
+        return self.message is None
+
+    def is_display(self) -> bool:
+        return self.message is not None
+
+
 class _Backlog:
-    """Text on its way to a cell, of which only so much may wait.
+    """What is on its way to a cell, of which only so much may wait.
 
     Of a flood the beginning, as far as the budget goes, and the end get through; what is
-    between is left out and counted. Its lock is that of the `JobOutput`.
+    between is left out and counted. What would be painted over at once is not sent: a line
+    after whose beginning the text returns, a display that is updated, an output that is
+    cleared. Its lock is that of the `JobOutput`.
     """
 
     def __init__(self, job_id: int) -> None:
         self._job_id = job_id
-        self._due: list[tuple[str, str]] = []  # paid for, to be sent next
-        self._waiting: deque[tuple[str, str]] = deque()
-        self._size = 0  # of what waits, in characters
-        self._left_out = 0
+        self._due: list[_Piece] = []  # paid for, to be sent next
+        self._waiting: deque[_Piece] = deque()
+        self._characters = self._displays = self._bytes = 0  # of what waits
+        self._shown: dict[object, _Piece] = {}  # displays that wait, by their id
+        self._left_out = [0, 0]  # characters and displays
         self._last_cut = 0.0
 
     def __bool__(self) -> bool:
         return bool(self._due or self._waiting)
 
-    def put(self, name: str, text: str) -> None:
+    def write(self, name: str, text: str) -> None:
         """Append text of the stream `name`."""
-        if _repaints(text) and self._waiting:
-            # A progress bar paints over itself; only the last state of it matters.
-            stream, last = self._waiting[-1]
-            if stream == name and _repaints(last):
-                self._waiting.pop()
-                self._size -= len(last)
-        self._waiting.append((name, text))
-        self._size += len(text)
-        excess = self._size - _KEEP
-        if excess > 0 and not self._left_out:
-            paid = _characters.take(excess)
-            self._due += self._shift(paid)
-            excess -= paid
-        if excess > 0:
-            self._shift(excess)
-            self._left_out += excess
-            self._last_cut = time.monotonic()
+        for start in range(0, len(text), _KEEP):  # a huge text is never copied as a whole
+            self._write(name, text[start : start + _KEEP])
 
-    def take(self, *, bounded: bool) -> list[tuple[str, str]]:
+    def _write(self, name: str, text: str) -> None:
+        last = self._waiting[-1] if self._waiting else None
+        if last is not None and last.name == name and last.size < _JOIN:
+            self._waiting.pop()
+            self._characters -= last.size
+            text = last.text + text
+        if "\r" in text:
+            text = _repainted(text)
+        self._append(_Piece(name, text))
+        if self._characters > _KEEP and not self._flooded:
+            self._due += self._buy(lambda: self._characters <= _KEEP)
+        self._trim(_KEEP)
+
+    def _trim(self, most: int) -> None:
+        """Leave out the oldest text that waits, but for the last `most` characters."""
+        while (excess := self._characters - most) > 0:
+            piece = next(filter(_Piece.is_text, self._waiting))
+            if piece.size <= excess:
+                self._remove(piece)
+                self._leave_out(piece)
+            else:
+                self._leave_out(_Piece(piece.name, piece.text[:excess]))
+                self._characters -= excess
+                piece.text = piece.text[excess:]
+                piece.size -= excess
+
+    def display(self, message: dict[str, Any]) -> None:
+        """Append a message: a display, an update of one, or the clearing of the output."""
+        piece = _Piece(message["msg_type"], message=message)
+        content = message["content"]
+        earlier = self._shown.get(_display_id(message))
+        if earlier is not None and piece.name == "update_display_data":
+            assert earlier.message is not None
+            earlier.message["content"] |= {key: content[key] for key in ("data", "metadata")}
+            self._bytes += piece.size - earlier.size
+            earlier.size = piece.size
+            return
+        if piece.name == "clear_output":
+            # All that waits would be cleared; but an update may be of a display elsewhere.
+            kept = [it for it in self._shift_all() if it.name == "update_display_data"]
+            self._left_out = [0, 0]
+            for it in kept:
+                self._append(it)
+        self._append(piece)
+        if self._too_many_displays() and not self._flooded:
+            self._due += self._buy(lambda: not self._too_many_displays())
+        while self._too_many_displays():
+            piece = next(filter(_Piece.is_display, self._waiting))
+            self._remove(piece)
+            self._leave_out(piece)
+
+    def _too_many_displays(self) -> bool:
+        return self._displays > 1 and (self._displays > _DISPLAYS or self._bytes > _KEEP_BYTES)
+
+    def take(self, *, bounded: bool) -> list[_Piece]:
         """Take all that waits, or `bounded`, as much as the budget allows now."""
-        if bounded and not _messages.take(1):
+        if not bounded:
+            # The end of a job arrives, but if many end at once, of each only a little.
+            self._trim(max(_END, _ends.take(self._characters)))
+        # Within a flood nothing more is shown until it ebbs, so that what is left out is told
+        # in one line.
+        flood = bounded and self._flooded and time.monotonic() - self._last_cut < _EBB
+        first = self._due or ([] if flood else self._waiting)
+        if not first or (bounded and first[0].is_text() and not _messages.take(1)):
             return []
-        parts, self._due = _joined(self._due), []
-        most = self._size
-        if bounded:
-            # Within a flood nothing more is shown until it ebbs, so that what is left out
-            # is one piece, told in one line.
-            flood = self._left_out and time.monotonic() - self._last_cut < _EBB
-            most = 0 if flood else _characters.take(most)
-        if self._left_out and most:
-            parts.append(("stderr", self._notice()))
-        return parts + _joined(self._shift(most))
+        pieces, self._due = self._due, []
+        if not flood:
+            if self._flooded:
+                pieces.append(_Piece("stderr", self._notice()))
+            pieces += self._buy() if bounded else self._shift_all()
+        return _joined(pieces)
 
-    def _shift(self, most: int) -> list[tuple[str, str]]:
-        """Take up to `most` characters from the front."""
-        taken: list[tuple[str, str]] = []
-        while most > 0 and self._waiting:
-            name, text = self._waiting.popleft()
-            if len(text) > most:
-                self._waiting.appendleft((name, text[most:]))
-                text = text[:most]
-            most -= len(text)
-            self._size -= len(text)
-            taken.append((name, text))
-        return taken
+    def _buy(self, enough: Callable[[], bool] = lambda: False) -> list[_Piece]:
+        """Take from the front as much as the budget allows, or until it is `enough`."""
+        bought: list[_Piece] = []
+        while self._waiting and not enough():
+            front = self._waiting[0]
+            if front.message is None:
+                paid = _characters.take(front.size)
+                if paid:
+                    bought.append(self._shift(paid))
+                if paid < front.size:
+                    break
+            elif _messages.take(1) and _bytes.owe(front.size):
+                bought.append(self._shift(front.size))
+            else:
+                break
+        return bought
+
+    @property
+    def _flooded(self) -> bool:
+        return any(self._left_out)
+
+    def _append(self, piece: _Piece) -> None:
+        self._waiting.append(piece)
+        if piece.message is None:
+            self._characters += piece.size
+        else:
+            self._displays += 1
+            self._bytes += piece.size
+            if (number := _display_id(piece.message)) is not None:
+                self._shown[number] = piece
+
+    def _remove(self, piece: _Piece) -> None:
+        if self._waiting[0] is piece:
+            self._waiting.popleft()
+        else:
+            self._waiting.remove(piece)
+        if piece.message is None:
+            self._characters -= piece.size
+            return
+        self._displays -= 1
+        self._bytes -= piece.size
+        number = _display_id(piece.message)
+        if self._shown.get(number) is piece:
+            del self._shown[number]
+
+    def _shift(self, most: int) -> _Piece:
+        """Take the piece at the front, or of a text only the first `most` characters."""
+        piece = self._waiting[0]
+        self._remove(piece)
+        if piece.message is None and piece.size > most:
+            rest = _Piece(piece.name, piece.text[most:])
+            self._waiting.appendleft(rest)
+            self._characters += rest.size
+            return _Piece(piece.name, piece.text[:most])
+        return piece
+
+    def _shift_all(self) -> list[_Piece]:
+        pieces = list(self._waiting)
+        self._waiting.clear()
+        self._shown.clear()
+        self._characters = self._displays = self._bytes = 0
+        return pieces
+
+    def _leave_out(self, piece: _Piece) -> None:
+        if piece.message is None:
+            self._left_out[0] += piece.size
+        elif piece.name == "display_data":
+            self._left_out[1] += 1
+        self._last_cut = time.monotonic()
 
     def _notice(self) -> str:
         """Say what was left out, and let what comes after it begin with a whole line."""
         part = 0
-        for _, text in self._waiting:
-            if "\n" in text:
-                part += text.index("\n") + 1
-                self._shift(part)
-                self._left_out += part
+        for piece in itertools.takewhile(_Piece.is_text, self._waiting):
+            if newline := piece.text.find("\n") + 1:
+                if part + newline <= self._characters // 2:  # or there is no other
+                    self._trim(self._characters - part - newline)
                 break
-            part += len(text)
-        count, self._left_out = self._left_out, 0
+            part += piece.size
+        (characters, displays), self._left_out = self._left_out, [0, 0]
+        counts = [f"{characters:,} characters"] if characters else []
+        if displays:
+            counts.append(f"{displays:,} display{'' if displays == 1 else 's'}")
         return (
-            f"\n... {count:,} characters left out here: this is more than a notebook bears. "
+            f"\n... {' and '.join(counts)} left out here: this is more than a notebook bears. "
             f"%bglog {self._job_id} shows the last lines, and %%bg --log FILE keeps "
-            "everything.\n"
+            "everything that is printed.\n"
         )
 
 
@@ -251,8 +441,7 @@ class _KernelOutput(JobOutput):
     """Output as messages of a Jupyter kernel."""
 
     def __init__(self, shell: Any, publisher: Any, job: Job) -> None:
-        super().__init__(shell, job)
-        self._publisher = publisher
+        super().__init__(shell, publisher, job)
         outer = current_job()
         if outer is not None and isinstance(outer.host, _KernelOutput):
             self.parent: dict[str, Any] = outer.host.parent
@@ -263,23 +452,46 @@ class _KernelOutput(JobOutput):
         self._scheduled = False
         self._next = 0.0
 
+    @property
+    def cell_message(self) -> str | None:
+        number: str | None = self.parent.get("msg_id")
+        return number
+
     def enter(self, job: Job) -> None:
         # The publisher's hooks are thread-local.
-        self._publisher.register_hook(self._route)
+        self.publisher.register_hook(self._route)
 
-    def _route(self, message: dict[str, Any]) -> dict[str, Any]:
-        with shield():
-            self.flush()  # what was printed before comes before
+    def _route(self, message: dict[str, Any]) -> None:
+        """Take a message of the display publisher, on a thread of the job.
+
+        It is sent from here, behind what was printed before, or when its turn comes.
+        """
+        if self._captures:
+            self._catch(message, self._captures[-1])
+            return
         message["parent_header"] = self.parent
-        return message
+        with shield():
+            with self._lock:
+                self._backlog.display(message)
+            self._send(bounded=True)
+
+    def _catch(self, message: dict[str, Any], displays: list[dict[str, Any]]) -> None:
+        if message["msg_type"] == "clear_output":
+            displays.clear()
+            return
+        content = message["content"]
+        shown = {key: content.get(key) for key in ("data", "metadata", "transient")}
+        displays.append(shown | {"update": message["msg_type"] == "update_display_data"})
 
     def deliver(self, name: str, text: str) -> None:
-        self._backlog.put(name, text)
+        self._backlog.write(name, text)
         if not self._scheduled:
             self._scheduled = True
             _agent.call(self._tick, max(self._next, time.monotonic() + _PAUSE))
 
     def _tick(self) -> None:
+        with self._lock:
+            self._scheduled = False
         self._send(bounded=True)
 
     def flush(self) -> None:
@@ -289,13 +501,19 @@ class _KernelOutput(JobOutput):
         """Send what waits; `bounded`: as much of it as the budget allows, the rest later."""
         with self._sending:
             with self._lock:
-                parts = self._backlog.take(bounded=bounded)
+                pieces = self._backlog.take(bounded=bounded)
                 self._next = time.monotonic() + _TICK
-                self._scheduled = bool(self._backlog)
-                if self._scheduled:
+                if self._backlog and not self._scheduled:
+                    self._scheduled = True
                     _agent.call(self._tick, self._next)
-            for name, text in parts:
-                self._publish("stream", {"name": name, "text": _clean(text)}, f"stream.{name}")
+            for piece in pieces:
+                if piece.message is None:
+                    content = {"name": piece.name, "text": _clean(piece.text)}
+                    self._publish("stream", content, f"stream.{piece.name}")
+                else:
+                    self.publisher.session.send(
+                        self.publisher.pub_socket, piece.message, ident=self.publisher.topic
+                    )
 
     def show_error(self, kind: str, message: str, lines: list[str]) -> None:
         self.flush()
@@ -310,8 +528,8 @@ class _KernelOutput(JobOutput):
             self.line(render.sentence(self.job.info()))
 
     def _publish(self, kind: str, content: dict[str, Any], topic: str) -> None:
-        self._publisher.session.send(
-            self._publisher.pub_socket, kind, content, parent=self.parent, ident=topic.encode()
+        self.publisher.session.send(
+            self.publisher.pub_socket, kind, content, parent=self.parent, ident=topic.encode()
         )
 
 
@@ -320,14 +538,50 @@ def _clean(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _joined(parts: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+def _display_id(message: dict[str, Any]) -> object:
+    return message["content"].get("transient", {}).get("display_id")
+
+
+def _size(message: dict[str, Any]) -> int:
+    """Return how many bytes a message takes, about."""
+    data = message["content"].get("data", {})
+    return 500 + sum(
+        len(value) if isinstance(value, str | bytes) else len(repr(value))
+        for value in data.values()
+    )
+
+
+def _joined(pieces: Iterable[_Piece]) -> list[_Piece]:
     """Join the texts that follow each other on the same stream."""
-    groups = itertools.groupby(parts, key=operator.itemgetter(0))
-    return [(name, "".join(text for _, text in group)) for name, group in groups]
+    joined: list[_Piece] = []
+    for is_text, group in itertools.groupby(pieces, key=lambda piece: piece.message is None):
+        if not is_text:
+            joined += group
+            continue
+        for name, texts in itertools.groupby(group, key=operator.attrgetter("name")):
+            joined.append(_Piece(name, "".join(piece.text for piece in texts)))
+    return joined
 
 
-def _repaints(text: str) -> bool:
-    return text.startswith("\r") and "\n" not in text
+def _repainted(text: str) -> str:
+    r"""Return `text` without what its lines paint over: what is between two ``\r``.
+
+    A part stays if no later one of its line is as long. So do the first, of which the
+    beginning may have been sent, and the last.
+    """
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
+        first, *parts = line.split("\r")
+        if len(parts) < 2:
+            continue
+        kept: list[str] = []
+        covered = -1
+        for part in reversed(parts):
+            if len(part) > covered:
+                kept.append(part)
+                covered = len(part)
+        lines[number] = "\r".join([first, *reversed(kept)])
+    return "\n".join(lines)
 
 
 class _Terminal:
@@ -387,7 +641,9 @@ class _Terminal:
 
     def _write(self, *, whole_lines: bool) -> None:
         with self._lock:
-            parts = _joined(self._waiting.popleft() for _ in range(len(self._waiting)))
+            waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            groups = itertools.groupby(waiting, key=operator.itemgetter(0))
+            parts = [(name, "".join(text for _, text in group)) for name, group in groups]
             kept: list[tuple[str, str]] = []
             while whole_lines and parts:
                 name, last = parts.pop()
@@ -407,8 +663,8 @@ class _Terminal:
 class _TerminalOutput(JobOutput):
     """Output in a terminal: above the prompt."""
 
-    def __init__(self, shell: Any, terminal: _Terminal, job: Job) -> None:
-        super().__init__(shell, job)
+    def __init__(self, shell: Any, publisher: Any, terminal: _Terminal, job: Job) -> None:
+        super().__init__(shell, publisher, job)
         self._terminal = terminal
 
     def deliver(self, name: str, text: str) -> None:
@@ -434,7 +690,7 @@ class _Tap:
 
     @property
     def write(self) -> Callable[[str], int]:
-        output = _output_of_job()
+        output = of_job()
         if output is not None:
             return functools.partial(output.write, self._ipykill_name)
         method: Callable[[str], int] = vars(self).get("write") or super().write  # type: ignore[misc]
@@ -450,8 +706,11 @@ class _Tap:
 
     def flush(self) -> None:
         # A job's output is sent soon anyway; a message for each flush would be too many.
-        if _output_of_job() is None:
+        output = of_job()
+        if output is None:
             super().flush()  # type: ignore[misc]
+        else:
+            output.flush_stream(self._ipykill_name)
 
 
 class _Stream:
@@ -474,7 +733,8 @@ class _Stream:
         self.stream.flush()
 
 
-def _output_of_job() -> JobOutput | None:
+def of_job() -> JobOutput | None:
+    """Return the output of the job whose code is calling."""
     job = current_job()
     # A forked child has no thread that would send anything.
     if job is None or not isinstance(job.host, JobOutput) or os.getpid() != _pid:
@@ -490,14 +750,37 @@ def _tap(name: str) -> None:
     stream = getattr(sys, name)
     if isinstance(stream, _Tap):
         return
-    if isinstance(stream, io.TextIOWrapper):
-        stream = _Stream(stream)
-        setattr(sys, name, stream)
+    if isinstance(stream, io.TextIOWrapper | io.StringIO):
+        setattr(sys, name, stand_in(name, stream))
+    else:
+        _tap_object(name, stream)
+
+
+def _tap_object(name: str, stream: Any) -> None:
     kind = type(stream)
     if kind not in _tapped:
         _tapped[kind] = type(kind.__name__, (_Tap, kind), {})
     stream._ipykill_name = name
     stream.__class__ = _tapped[kind]
+
+
+def stand_in(name: str, stream: Any) -> Any:
+    """Return what may take the place of `stream` as ``sys.stdout`` or ``sys.stderr``."""
+    substitute = _Stream(stream)
+    _tap_object(name, substitute)
+    return substitute
+
+
+def tap_again() -> None:
+    """Tap the streams that have just taken the place of others."""
+    _tap("stdout")
+    _tap("stderr")
+
+
+def captured() -> bool:
+    """Whether what stands for the streams now is there for a while only."""
+    streams = [getattr(it, "stream", it) for it in (sys.stdout, sys.stderr)]
+    return any(isinstance(stream, io.StringIO) for stream in streams)
 
 
 def _untap(name: str) -> None:
@@ -521,7 +804,7 @@ def _tap_prompt() -> None:
 
     @functools.wraps(original)
     def write(self: Any, text: str) -> int:
-        output = _output_of_job()
+        output = of_job()
         if output is not None:
             return output.write("stdout", text)
         written: int = original(self, text)
@@ -532,16 +815,16 @@ def _tap_prompt() -> None:
 
 def install(shell: Any, manager: JobManager) -> None:
     """Route the output of the jobs that `manager` launches from now on."""
-    _tap("stdout")
-    _tap("stderr")
+    tap_again()
     publisher = shell.display_pub
     if hasattr(publisher, "pub_socket"):
         manager.host = functools.partial(_KernelOutput, shell, publisher)
     else:
         _tap_prompt()
-        manager.host = functools.partial(_TerminalOutput, shell, _Terminal(shell))
+        manager.host = functools.partial(_TerminalOutput, shell, publisher, _Terminal(shell))
     figures.install()
     progress.install()
+    questions.install(shell)
 
 
 def uninstall(manager: JobManager) -> None:

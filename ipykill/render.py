@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .job import JobInfo
     from .processes import ProcessInfo
+    from .stack import Stack
 
 __all__ = [
     "duration",
@@ -17,8 +19,10 @@ __all__ = [
     "parse_duration",
     "process_lines",
     "sentence",
+    "stacks",
     "table_html",
     "table_text",
+    "tree",
 ]
 
 _NUMBER = r"([0-9]*\.?[0-9]+)\s*"
@@ -148,8 +152,57 @@ def process_lines(infos: Sequence[ProcessInfo]) -> list[str]:
     return [*lines, f"  ... and {left_out} more"] if left_out > 0 else lines
 
 
-def table_text(infos: Sequence[JobInfo], *, long: bool = False) -> str:
-    """Return the jobs as a table in plain text; `long` adds the last output and the processes."""
+_MOST = 20  # threads and tasks of one job that are listed
+
+
+def tree(stacks: Sequence[Stack]) -> list[str]:
+    """Return a line about each thread and task of a job but its own thread."""
+    lines = []
+    for one in stacks[1:]:
+        kind = "task " if one.task else ""
+        place = f": {one_line(one.place, 60)}" if one.place else ""
+        lines.append("  " * (one.depth - 1) + f"└ {kind}{one_line(one.name, 40)}{place}")
+    return _cut(lines)
+
+
+def stacks(stacks: Sequence[Stack]) -> list[str]:
+    """Return the stacks of a job's threads and tasks, with the lines of source."""
+    lines: list[str] = []
+    for number, one in enumerate(stacks[: _MOST + 1]):
+        margin = "  "
+        if number:
+            kind = "task" if one.task else "thread"
+            why = f": {one.hindrance}" if one.hindrance else ""
+            lines.append("  " * one.depth + f"{kind} {one_line(one.name, 60)}{why}")
+            margin += "  " * one.depth
+        for frame in one.frames:
+            lines.append(f"{margin}{frame.place}, in {frame.function}")
+            if frame.source:
+                lines.append(f"{margin}  {frame.source}")
+    left_out = len(stacks) - _MOST - 1
+    return [*lines, f"  ... and {left_out} more"] if left_out > 0 else lines
+
+
+def _cut(lines: list[str]) -> list[str]:
+    left_out = len(lines) - _MOST
+    return [*lines[:_MOST], f"... and {left_out} more"] if left_out > 0 else lines
+
+
+def table_text(
+    infos: Sequence[JobInfo],
+    *,
+    long: bool = False,
+    trees: Mapping[int, Sequence[str]] = MappingProxyType({}),
+) -> str:
+    """Return the jobs as a table in plain text.
+
+    Parameters
+    ----------
+    long
+        Whether a line with the cell and the last output is added, and the processes.
+    trees
+        More lines about jobs, by their numbers.
+    """
     if not infos:
         return _EMPTY
     rows = [_HEAD, *(_row(info) for info in infos)]
@@ -166,7 +219,10 @@ def table_text(infos: Sequence[JobInfo], *, long: bool = False) -> str:
                 one_line(info.last_line, 80),
             ]
             lines.append("    " + " · ".join(detail for detail in details if detail))
-            lines += ["    " + line for line in process_lines(info.processes)]
+        if number:
+            lines += ["    " + line for line in trees.get(infos[number - 1].id, ())]
+        if long and number:
+            lines += ["    " + line for line in process_lines(infos[number - 1].processes)]
     return "\n".join(lines)
 
 

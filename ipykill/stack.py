@@ -12,13 +12,12 @@ import itertools
 import linecache
 import os
 import re
-import sys
 import sysconfig
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from types import CodeType, FrameType, TracebackType
-from typing import ParamSpec, TypeVar
+from types import CodeType, FrameType, MappingProxyType, TracebackType
+from typing import Any, ParamSpec, TypeVar
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -47,6 +46,8 @@ class Frame:
     user
         Whether this is the user's own code: not the standard library, an installed
         package or ipykill.
+    label
+        What the file is called; empty: what the shell calls it, else its name.
     """
 
     filename: str
@@ -55,15 +56,50 @@ class Frame:
     source: str
     call: str
     user: bool
+    label: str = ""
 
     @property
     def place(self) -> str:
         """The place in words: ``cell [7], line 12``."""
-        label = cell_label(self.filename) or os.path.basename(self.filename)
+        label = self.label or cell_label(self.filename) or os.path.basename(self.filename)
         return f"{label}, line {self.lineno}"
 
     def __str__(self) -> str:
         return f"{self.place} ({self.call})" if self.call else self.place
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Where one thread of a job is, or one of its asyncio tasks that waits.
+
+    Attributes
+    ----------
+    name
+        What the thread or the task is called.
+    depth
+        0 for the job's own thread, 1 for what that started, and so on.
+    task
+        Whether it is a task, not a thread.
+    frames
+        Outermost first: the user's frames, and the innermost one if it is a library's.
+    hindrance
+        Why it still lives though the job was killed, and what ends it; else empty.
+    """
+
+    name: str
+    depth: int
+    task: bool
+    frames: tuple[Frame, ...]
+    hindrance: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where it is in the user's code, in words; else where it is."""
+        frames = [frame for frame in self.frames if frame.user] or self.frames
+        return str(frames[-1]) if frames else ""
+
+
+NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
 def is_user(filename: str) -> bool:
@@ -85,22 +121,61 @@ def machinery(fn: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 def without_machinery(tb: TracebackType | None) -> TracebackType | None:
-    """Return the part of a traceback that begins below the last function of ours."""
+    """Return the part of a traceback between the frames of ours that begin and end it."""
     found = tb
     while tb is not None:
         if tb.tb_frame.f_code in _machinery:
             found = tb.tb_next
         tb = tb.tb_next
+    kept: list[TracebackType] = []
+    while found is not None:
+        kept.append(found)
+        found = found.tb_next
+    while len(kept) > 1 and kept[-1].tb_frame.f_code.co_filename.startswith(_OURSELVES):
+        kept.pop()
+    for part in reversed(kept):  # copies, since the error keeps its own
+        found = TracebackType(found, part.tb_frame, part.tb_lasti, part.tb_lineno)
     return found
 
 
-def of_frame(frame: FrameType | None) -> list[Frame]:
-    """Return the stack of `frame`, outermost first."""
+def at(code: CodeType, offset: int, labels: Mapping[str, str] = NO_LABELS) -> Frame:
+    """Return the place of an instruction. For `labels` see `here`."""
+    lines = (line for start, end, line in code.co_lines() if start <= offset < end)
+    return _describe(code, offset, next(lines, None), {}, labels)
+
+
+def of_frame(frame: FrameType | None, labels: Mapping[str, str] = NO_LABELS) -> list[Frame]:
+    """Return the stack of `frame`, outermost first. For `labels` see `here`."""
     found = []
     while frame is not None:
-        found.append(_describe(frame.f_code, frame.f_lasti, frame.f_lineno, frame.f_globals))
+        found.append(
+            _describe(frame.f_code, frame.f_lasti, frame.f_lineno, frame.f_globals, labels)
+        )
         frame = frame.f_back
     return found[::-1]
+
+
+def suspended(coroutine: Any) -> list[FrameType]:
+    """Return the frames of a coroutine that waits, outermost first.
+
+    A frame that stands in an asynchronous generator is not found, nor what is below it.
+    """
+    found = []
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
+        if frame is None:
+            break
+        found.append(frame)
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
+    return found
+
+
+def of_coroutine(coroutine: Any, labels: Mapping[str, str] = NO_LABELS) -> list[Frame]:
+    """Return the stack of a coroutine that waits, outermost first."""
+    return [
+        _describe(frame.f_code, frame.f_lasti, frame.f_lineno, frame.f_globals, labels)
+        for frame in suspended(coroutine)
+    ]
 
 
 def of_traceback(tb: TracebackType | None) -> list[Frame]:
@@ -113,11 +188,6 @@ def of_traceback(tb: TracebackType | None) -> list[Frame]:
     return found
 
 
-def of_thread(ident: int) -> list[Frame]:
-    """Return the stack of the thread with this ident, outermost first; empty if it ended."""
-    return of_frame(sys._current_frames().get(ident))
-
-
 def trim(frames: Iterable[Frame]) -> list[Frame]:
     """Keep the user's frames, and the innermost frame if that is a library's."""
     frames = [frame for frame in frames if not frame.filename.startswith(_OURSELVES)]
@@ -126,44 +196,67 @@ def trim(frames: Iterable[Frame]) -> list[Frame]:
     return [frame for frame in frames[:-1] if frame.user] + frames[-1:]
 
 
-def here(frame: FrameType | None) -> Frame | None:
-    """Return the innermost of the user's frames of a thread that is at `frame`."""
+def here(frame: FrameType | None, labels: Mapping[str, str] = NO_LABELS) -> Frame | None:
+    """Return the innermost of the user's frames of a thread that is at `frame`.
+
+    Parameters
+    ----------
+    labels
+        What files are called, by their names, where it is not what the shell says now.
+    """
     while frame is not None and not is_user(frame.f_code.co_filename):
         frame = frame.f_back
     if frame is None:
         return None
-    return _describe(frame.f_code, frame.f_lasti, frame.f_lineno, frame.f_globals)
+    return _describe(frame.f_code, frame.f_lasti, frame.f_lineno, frame.f_globals, labels)
 
 
-def end(tb: TracebackType | None) -> Frame | None:
-    """Return the innermost of the user's frames of a traceback."""
+def end(tb: TracebackType | None) -> tuple[CodeType, int] | None:
+    """Return the innermost of the user's code in a traceback, and the offset there, for `at`."""
     found = None
     while tb is not None:
         if is_user(tb.tb_frame.f_code.co_filename):
             found = tb
         tb = tb.tb_next
-    if found is None:
-        return None
-    frame = found.tb_frame
-    return _describe(frame.f_code, found.tb_lasti, found.tb_lineno, frame.f_globals)
+    return None if found is None else (found.tb_frame.f_code, found.tb_lasti)
 
 
 _LITERAL = re.compile(
     r"""("{3}|'{3}).*?\1|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|\#[^\n]*""", re.DOTALL
 )
 _NAME = re.compile(r"[^\W\d]\w*(?:\s*\.\s*[^\W\d]\w*)*\s*$")
+# Where a coroutine waits.
+_AWAITS = {"SEND", "YIELD_VALUE", "RESUME", "JUMP_BACKWARD_NO_INTERRUPT"}
 _MAX_LINES = 100  # of one call's source; more is not read
+
+_CACHED = 2000  # places
+_known: dict[tuple[int, int, str], tuple[CodeType, Frame]] = {}
 
 
 def _describe(
-    code: CodeType, lasti: int, lineno: int | None, module_globals: dict[str, object]
+    code: CodeType,
+    lasti: int,
+    lineno: int | None,
+    module_globals: dict[str, object],
+    labels: Mapping[str, str] = NO_LABELS,
 ) -> Frame:
+    # A list of jobs is asked for again and again, and most of them wait where they waited. By
+    # the identity of the code, which is kept, since to hash it takes as long as it is.
     filename = code.co_filename
+    label = labels.get(filename, "")
+    key = id(code), lasti, label
+    known = _known.get(key)
+    if known is not None:
+        return known[1]
     lineno = lineno or code.co_firstlineno
     lines = linecache.getlines(filename, module_globals)
     source = lines[lineno - 1].strip() if 0 < lineno <= len(lines) else ""
     call = _callee(code, lasti, lines)
-    return Frame(filename, lineno, code.co_name, source, call, is_user(filename))
+    frame = Frame(filename, lineno, code.co_name, source, call, is_user(filename), label)
+    if len(_known) >= _CACHED:
+        _known.clear()
+    _known[key] = code, frame
+    return frame
 
 
 def _callee(code: CodeType, lasti: int, lines: list[str]) -> str:
@@ -174,7 +267,9 @@ def _callee(code: CodeType, lasti: int, lines: list[str]) -> str:
     begin = lasti
     while begin > 0 and not opcodes[begin]:  # CACHE units, which belong to what is before
         begin -= 2
-    if "CALL" not in dis.opname[opcodes[begin]]:
+    operation = dis.opname[opcodes[begin]]
+    awaits = operation in _AWAITS
+    if "CALL" not in operation and not awaits:
         return ""
     first, last, left, right = next(
         itertools.islice(code.co_positions(), begin // 2, None), (None, None, None, None)
@@ -190,6 +285,8 @@ def _callee(code: CodeType, lasti: int, lines: list[str]) -> str:
     text[-1] = text[-1][:right]
     text[0] = text[0][left:]
     written = _LITERAL.sub("", b"".join(text).decode(errors="replace"))
+    if awaits and not (written.startswith("await") and written.endswith(")")):
+        return ""
     depth = 0
     for index in range(len(written) - 1, -1, -1):
         depth += {")": 1, "(": -1}.get(written[index], 0)

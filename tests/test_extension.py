@@ -55,3 +55,21 @@ def test_no_widgets_are_imported_without_a_kernel() -> None:
 def test_wait_in_ipython_without_a_kernel_fails_as_the_job_failed() -> None:
     with pytest.raises(AssertionError, match="ZeroDivisionError"):
         run_in_ipython("%load_ext ipykill", "%%bg --wait -q\n1 / 0")
+
+
+def test_where_no_thread_can_be_started_a_line_says_so() -> None:
+    printed = run_in_ipython(
+        "%load_ext ipykill",
+        # What Python does in a browser (Pyodide).
+        "import threading\n"
+        'def refuse(*args, **kwargs): raise RuntimeError("can\'t start new thread")\n'
+        "for name in ('_start_new_thread', '_start_joinable_thread'):\n"
+        "    if hasattr(threading, name): setattr(threading, name, refuse)",
+        "%%bg -n train\n1",
+        "%bgwait",
+        "%bgjobs",
+        "%bgpanel",
+    )
+    assert "JobError: no thread can be started for it: can't start new thread\n" in printed
+    assert "[1] train: failed after" in printed
+    assert "Traceback" not in printed

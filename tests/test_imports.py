@@ -15,16 +15,17 @@ PACKAGE = ROOT / "ipykill"
 
 CORE = [
     {"exceptions"},
-    {"log", "stack", "waiting"},
+    {"imports", "log", "names", "stack", "waiting"},
     {"processes", "threads"},
-    {"agent", "kill", "family"},
+    {"agent", "kill", "family", "interrupts"},
     {"job"},
-    {"manager", "render"},
+    {"loop", "questions", "render"},
+    {"manager"},
 ]
 """From the bottom up. A module may import its own layer and lower ones, without a cycle."""
 
 INTERFACE = [
-    {"cell", "figures", "imports", "output", "progress"},
+    {"capture", "cell", "figures", "leftovers", "output", "progress"},
     {"magics", "panel"},
     {"extension"},
     {"__init__"},

@@ -460,9 +460,10 @@ def test_a_job_for_which_no_thread_is_left_fails(jobs, monkeypatch):
     job = jobs.submit(lambda: 42)
     assert job.wait(HANG_GUARD)
     assert job.state is S.FAILED
-    assert job.info().error == "RuntimeError: can't start new thread"
+    told = "no thread can be started for it: can't start new thread"
+    assert job.info().error == f"JobError: {told}"
     assert job.kill(0)
-    with pytest.raises(RuntimeError, match="can't start"):
+    with pytest.raises(ipykill.JobError, match=told):
         job.result()
 
 
@@ -1154,7 +1155,9 @@ def test_a_snapshot_says_where_a_job_is(jobs):
     line = work.__code__.co_firstlineno + 1
     assert info.place == f"test_job.py, line {line} (lock.acquire)"
     assert info.state is S.RUNNING
-    assert [frame.function for frame in job.where()] == ["work"]
+    (own,) = job.where()
+    assert [frame.function for frame in own.frames] == ["work"]
+    assert (own.depth, own.task, own.place) == (0, False, info.place)
     lock.release()
     assert job.wait(HANG_GUARD)
     assert job.where() == []

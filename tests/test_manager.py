@@ -1,3 +1,4 @@
+import asyncio
 import signal
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import time
 import pytest
 
 from ipykill.exceptions import JobError, JobStopped, UnknownJobError
-from ipykill.job import JobState
+from ipykill.job import JobState, current_job
 from ipykill.manager import JobManager
 from tests.racing import ended, frequent_switches
 from tests.test_job import Gate, fail, polling, spinning
@@ -647,3 +648,74 @@ def test_stopped_is_not_raised_twice(jobs):
     job.stop(HANG_GUARD)
     assert isinstance(job.exception(), JobError)
     assert not isinstance(job.exception(), JobStopped)
+
+
+# Waiting in a circle
+
+
+def test_jobs_that_wait_for_each_other_are_refused(jobs):
+    go = threading.Event()
+    pair, errors = [], []
+
+    def work(other):
+        assert go.wait(HANG_GUARD)
+        try:
+            pair[other].result()
+        except JobError as error:
+            errors.append(str(error))
+
+    pair += [jobs.submit(work, 1, name="one"), jobs.submit(work, 0, name="two")]
+    go.set()
+    assert not jobs.wait(pair, HANG_GUARD)
+    (error,) = errors
+    assert error in (
+        "job 1 (one) would wait for itself: job 2 (two) waits for job 1 (one)",
+        "job 2 (two) would wait for itself: job 1 (one) waits for job 2 (two)",
+    )
+    assert all(job.waits_for == () for job in pair)
+
+
+@pytest.mark.parametrize("how", ["wait", "result", "manager"])
+def test_a_job_that_waits_for_what_comes_after_it_is_refused(jobs, how):
+    def work():
+        me = current_job()
+        second = jobs.launch(int, name="second", after=[me])
+        third = jobs.launch(int, name="third", after=[second])
+        with pytest.raises(JobError, match=r"job 3 \(third\) waits for job 2 \(second\) waits"):
+            {"wait": third.wait, "result": third.result, "manager": lambda: jobs.wait([third])}[
+                how
+            ]()
+        assert not third.wait(0.01), "a wait that ends is no deadlock"
+
+    jobs.submit(work, name="first").result(HANG_GUARD)
+    assert not jobs.wait(list(jobs), HANG_GUARD)
+    assert [job.state for job in jobs] == [JobState.DONE] * 3
+
+
+def test_waiting_in_a_row_is_no_circle(jobs):
+    gate = threading.Event()
+    first = jobs.submit(gate.wait)
+    second = jobs.submit(lambda: first.wait() and first.wait())
+    third = jobs.submit(lambda: jobs.wait([first, second]))
+    wait_for(lambda: third.waits_for, "the third to wait")
+    gate.set()
+    assert third.result(HANG_GUARD) == []
+
+
+def test_who_awaits_a_job_does_not_wait_for_the_callbacks_of_others(jobs, running):
+    go, gate, reached = threading.Event(), threading.Event(), threading.Event()
+
+    def block(job):
+        reached.set()
+        gate.wait(HANG_GUARD)
+
+    async def main():
+        jobs.submit(go.wait).add_done_callback(block)
+        go.set()
+        assert await asyncio.to_thread(reached.wait, HANG_GUARD)
+        return await jobs.submit(lambda: 42)
+
+    try:
+        assert asyncio.run(asyncio.wait_for(main(), HANG_GUARD)) == 42
+    finally:
+        gate.set()

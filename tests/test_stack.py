@@ -11,7 +11,7 @@ import pytest
 
 import ipykill
 from ipykill import stack
-from ipykill.stack import Frame, end, is_user, of_frame, of_thread, of_traceback, trim
+from ipykill.stack import Frame, end, is_user, of_frame, of_traceback, trim
 from tests.waiting import HANG_GUARD, wait_for
 
 
@@ -34,6 +34,10 @@ def failing_call(source, namespace=None):
     except ZeroDivisionError as error:
         return of_traceback(error.__traceback__)[1]
     raise AssertionError("it did not fail")
+
+
+def of_thread(thread):
+    return of_frame(sys._current_frames().get(thread.ident))
 
 
 class Thing:
@@ -138,7 +142,7 @@ def test_a_thread_in_a_c_function_is_at_its_call():
     thread.start()
     assert entered.wait(HANG_GUARD)
     frames = wait_for(
-        lambda: [it for it in of_thread(thread.ident) if it.call == "lock.acquire"], "the call"
+        lambda: [it for it in of_thread(thread) if it.call == "lock.acquire"], "the call"
     )
     (here,) = frames
     assert here.function == "work"
@@ -147,7 +151,7 @@ def test_a_thread_in_a_c_function_is_at_its_call():
     assert str(here) == f"{here.place} (lock.acquire)"
     lock.release()
     thread.join()
-    assert of_thread(thread.ident) == []
+    assert of_thread(thread) == []
 
 
 def test_frames_come_outermost_first():

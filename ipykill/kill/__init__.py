@@ -24,14 +24,17 @@ Read in this order:
     `shield`: not now.
 `switches`, `report`
     What may be used of all this, and what is.
+`looking`, `hindrance`
+    Where a thread is, and why it still lives.
 """
 
 from __future__ import annotations
 
 from . import wake
 from .hindrance import hindrance
-from .policy import sheltered
-from .pursuit import get_ready, pursue
+from .looking import Look, look
+from .policy import in_cleanup, sheltered
+from .pursuit import arm_suspended, await_death, get_ready, pursue
 from .report import About, about
 from .shielding import shield
 from .switches import use
@@ -41,12 +44,17 @@ from .waits import serves_cleanup
 __all__ = [
     "About",
     "Group",
+    "Look",
     "Target",
     "about",
+    "arm_suspended",
+    "await_death",
     "contain",
     "current_target",
     "get_ready",
     "hindrance",
+    "in_cleanup",
+    "look",
     "pursue",
     "serves_cleanup",
     "sheltered",

@@ -68,6 +68,8 @@ def _opcodes(*prefixes: str) -> frozenset[int]:
 _EXTENDED_ARG = dis.opmap["EXTENDED_ARG"]
 _PUSH_EXC_INFO = dis.opmap["PUSH_EXC_INFO"]
 _WITH_EXCEPT_START = dis.opmap["WITH_EXCEPT_START"]
+_RESUME = dis.opmap["RESUME"]
+_SEND_AGAIN = dis.opmap["JUMP_BACKWARD_NO_INTERRUPT"]
 _CACHE = dis.opmap["CACHE"]
 _CALLS = _opcodes("CALL", "PRECALL")
 _JUMPS = frozenset(dis.hasjrel)
@@ -93,6 +95,12 @@ _FINALIZING = _opcodes(
     *("POP_TOP", "POP_EXCEPT", "POP_JUMP", "JUMP_", "RETURN_", "RESUME", "END_FOR", "NOP"),
     *("SWAP", "COPY", "LOAD_FAST", "LOAD_CONST"),
 )
+
+
+def _delegates(instruction: _Instruction) -> bool:
+    """Whether a frame stands here while an exception is thrown into what it awaits."""
+    awaits = instruction.op == _RESUME and instruction.argument & 3 in (2, 3)
+    return awaits or instruction.op == _SEND_AGAIN
 
 
 class _Instruction(NamedTuple):
@@ -180,7 +188,11 @@ def _build(code: CodeType) -> CodeMap:
         elif instruction.op in _LOOPS_IF and may_begin(instruction.target):
             safe.add(instruction.target)
 
-    finalizing = {offset for offset in found if found[offset].op in _FINALIZING}
+    finalizing = {
+        offset
+        for offset, instruction in found.items()
+        if instruction.op in _FINALIZING and not _delegates(instruction)
+    }
     return CodeMap(
         safe=frozenset(safe),
         cleanup=_with_caches(found, cleanup),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import FrameType
 
-from . import wake
-from .policy import shelter
+from .. import stack
+from . import policy, wake
 from .target import Target
 
 __all__ = ["hindrance"]
@@ -13,27 +14,45 @@ __all__ = ["hindrance"]
 _OFTEN = 3  # times that a Kill was raised in vain, until the code is said to swallow it
 
 
-def hindrance(target: Target, frame: FrameType | None) -> str:
-    """Return in words what keeps a thread alive, empty when nothing is known.
+def hindrance(
+    target: Target, frame: FrameType | None, labels: Mapping[str, str] = stack.NO_LABELS
+) -> str:
+    """Return in words what keeps a thread alive, and what ends that; empty if not known.
 
     Any thread may ask. The answer describes the moment, and nothing rests on it.
 
     Parameters
     ----------
     frame
-        Where the thread is, see `sys._current_frames`.
+        Where the thread is, see `looking`.
+    labels
+        See `stack.here`.
     """
     if not target.open:
         return ""
     if target.depth:
-        return "it is in a shield() block and dies at its end"
-    sheltered = shelter(frame)
+        whose = target.shielded_by
+        by = f" ({stack.at(*whose, labels).place})" if whose is not None else ""
+        return f"it is in a shield() block{by} and dies at its end"
+    if target.last and target.group.first_runs():
+        return "the cleanup of the job's own thread needs it, and it dies after that"
+    sheltered = policy.shelter(frame)
     if sheltered is not None:
-        return f"it is {sheltered[1]} and dies when that has ended"
+        place, why = sheltered
+        at = stack.here(place, labels)
+        where = f" ({at.place})" if at is not None else ""
+        return f"it is {why}{where} and dies when that has ended"
     if target.struck >= _OFTEN:
-        return "its code catches the Kill again and again"
+        return (
+            f"its code caught the Kill {target.struck} times; an except: there has to let "
+            "JobKilled pass"
+        )
     if target.busy:
+        if frame is not None and not policy.in_reach(frame.f_code, libraries=True):
+            here = stack.at(frame.f_code, frame.f_lasti, labels)
+            if not here.call:
+                return f"it is in {here.place}, which must not be broken; it dies after that"
         return "it is in C code that is busy and dies when that call returns"
     if not wake.works():
         return f"a call that waits is not woken here ({wake.why_not()}); it dies when that returns"
-    return "it is in C code that does not look for signals and dies when that call returns"
+    return "it waits in C code that does not look for signals and dies when that call returns"

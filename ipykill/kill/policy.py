@@ -30,7 +30,15 @@ from .. import stack
 from .codemap import codemap
 from .target import Target, current_target
 
-__all__ = ["in_reach", "is_ours", "may_break", "may_land", "shelter", "sheltered"]
+__all__ = [
+    "in_cleanup",
+    "in_reach",
+    "is_ours",
+    "may_break",
+    "may_land",
+    "shelter",
+    "sheltered",
+]
 
 # __exit__ runs if and only if __enter__ completed, and a finalizer's error is only printed.
 _ENTERS = frozenset({"__enter__", "__aenter__"})
@@ -84,6 +92,12 @@ def in_reach(code: CodeType, *, libraries: bool) -> bool:
     """Whether running code of this code object may be killed in it."""
     filename = code.co_filename
     return _is_user(filename) or (libraries and _is_open_library(filename))
+
+
+def in_cleanup(frame: FrameType) -> bool:
+    """Whether a frame, seen by itself, is cleaning up."""
+    known = codemap(frame.f_code)
+    return frame.f_code.co_name in _GUARDED or frame.f_lasti in known.cleanup
 
 
 def may_land(target: Target, frame: FrameType, offset: int) -> bool:

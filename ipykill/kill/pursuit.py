@@ -9,26 +9,31 @@
 3. When no thread of a group lives, the reaper forgets it; with the last group it gives the
    engine back.
 
-While a Kill is pending the switch interval is short: a thread that is to die has to get the
-interpreter's lock to do so, and beside four busy threads it would wait 4 times 5 ms, several
-times. Whoever sets the interval meanwhile keeps what was set.
+While a Kill is pending, and until those who wait for its end know of it, the switch interval
+is short: a thread that is to die has to get the interpreter's lock to do so, and beside four
+busy threads it would wait 4 times 5 ms, several times. Whoever sets the interval meanwhile
+keeps what was set.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import os
 import queue
 import sys
 import threading
 import time
+from collections.abc import Iterable, Iterator
+from types import FrameType
 
 from ..exceptions import JobKilled
 from ..threads import ServiceThread
 from . import policy, running, waits, wake
-from .target import Group, Target
+from .target import Group, Target, current_target
 
-__all__ = ["get_ready", "pursue"]
+__all__ = ["arm_suspended", "await_death", "get_ready", "pursue"]
 
 _logger = logging.getLogger("ipykill")
 
@@ -39,6 +44,7 @@ _PATIENCE, _PATIENCE_MAX = 0.002, 0.02  # for its answer
 _STUCK = 5  # attempts, after which a sqlite3 query is looked for,
 _INTERRUPT = 1.0  # and how often
 _LIBRARIES = 0.3  # after which running code of libraries is in reach as well
+_DYING = 0.002  # after which a thread is looked at that was dying
 _HURRY = 0.0001  # the switch interval in the beginning of a pursuit,
 _HURRY_FOR = 2.0  # and for how long
 
@@ -50,9 +56,9 @@ class _Chase:
 
     def __init__(self) -> None:
         self.attempts = 0
-        self.last = 0.0  # when it was tried, monotonic
+        self.last = 0.0  # when it was tried, monotonic,
+        self.cpu_time = 0.0  # and the target's at that time
         self.interrupted = 0.0  # when its sqlite3 queries were interrupted, monotonic
-        self.cpu_time = 0.0  # of the target, at that time
         self.struck = 0
 
 
@@ -60,7 +66,8 @@ _lock = threading.RLock()
 _hunted: dict[Group, float] = {}  # since when
 _chases: dict[Target, _Chase] = {}
 _engine: running.Engine | None = None
-_bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+_waiting = 0  # threads in `await_death`
+_bell: queue.SimpleQueue[float] = queue.SimpleQueue()  # when to look, monotonic
 _reaper: ServiceThread | None = None
 _usual_interval: float | None = None
 _usual_hook = sys.unraisablehook
@@ -80,12 +87,13 @@ def pursue(group: Group) -> None:
     """Kill every target of `group`, those that start later too; returns at once."""
     global _engine, _usual_hook
     get_ready()
+    look_at = now = time.monotonic()
     try:
         with _lock:
             if _engine is None:
                 _engine = running.choose()
                 _usual_hook, sys.unraisablehook = sys.unraisablehook, _drop_unraisable
-            _hunted.setdefault(group, time.monotonic())
+            _hunted.setdefault(group, now)
             _hurry()
             targets = group.targets()
             for target in targets:
@@ -94,26 +102,46 @@ def pursue(group: Group) -> None:
         # The main thread can wake a thread sooner than anybody can make it do so.
         if len(targets) == 1 and threading.current_thread() is threading.main_thread():
             _try_to_wake(targets[0])
+            if targets[0].struck:
+                look_at = time.monotonic() + _DYING
     finally:
-        _bell.put(None)
+        _bell.put(look_at)
+
+
+@contextlib.contextmanager
+def await_death() -> Iterator[None]:
+    """Keep the hurry of a pursuit in the block, which waits for the end of a group."""
+    global _waiting
+    with _lock:
+        _waiting += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _waiting -= 1
+            if not _waiting and not _hunted:
+                _relax()
 
 
 def _reap() -> None:
     bell = _bell
+    look_at, tick = math.inf, _TICK
     while True:
-        bell.get()
-        tick = _TICK
-        while True:
+        left = look_at - time.monotonic()
+        if left > 0:
             try:
-                if not _look():
-                    break
-            except Exception:
-                _logger.exception("the pursuit of a kill met an error; it goes on")
-            try:
-                bell.get(timeout=tick)
-                tick = _TICK
+                rung = bell.get(timeout=None if left == math.inf else left)
+                look_at, tick = min(look_at, rung), _TICK
+                continue
             except queue.Empty:
-                tick = min(tick * 1.5, _TICK_MAX)
+                pass
+        try:
+            go_on = _look()
+        except Exception:
+            go_on = True
+            _logger.exception("the pursuit of a kill met an error; it goes on")
+        look_at = time.monotonic() + tick if go_on else math.inf
+        tick = min(tick * 1.5, _TICK_MAX)
 
 
 def _look() -> bool:
@@ -147,7 +175,8 @@ def _put_back() -> None:
         if sys.unraisablehook is _drop_unraisable:
             sys.unraisablehook = _usual_hook
     _chases.clear()
-    _relax()
+    if not _waiting:
+        _relax()
 
 
 def _try_to_wake(target: Target) -> None:
@@ -161,10 +190,7 @@ def _try_to_wake(target: Target) -> None:
     since = now - chase.last
     if since < min(_RETRY * 2**chase.attempts, _RETRY_MAX):
         return
-    cpu_time = target.cpu_time()
-    target.busy = chase.attempts > 0 and cpu_time - chase.cpu_time > since / 2
-    chase.last = now
-    chase.cpu_time = cpu_time
+    target.busy = chase.attempts > 0 and target.cpu_time() - chase.cpu_time > since / 2
     # A thread that is busy does not wait, unless it woke up just now; 3.11 arms this way.
     patience = _PATIENCE if target.busy else min(_PATIENCE * 2**chase.attempts, _PATIENCE_MAX)
     chase.attempts = min(chase.attempts + 1, 10)
@@ -176,6 +202,9 @@ def _try_to_wake(target: Target) -> None:
             waits.interrupt_query(target)
     if sys.version_info < (3, 12) and target.waits_at is not None:
         wake.wake(target, patience)
+    if target.wanted:
+        chase.cpu_time = target.cpu_time()
+        chase.last = time.monotonic()
 
 
 def _note_place(target: Target) -> None:
@@ -221,16 +250,25 @@ def _relax() -> None:
 
 def _after_fork_in_child() -> None:
     # No thread is left but the caller; locks may be held by those that are gone.
-    global _lock, _bell, _reaper
+    global _lock, _bell, _reaper, _waiting
     _lock = threading.RLock()
     _bell = queue.SimpleQueue()
     _reaper = None
+    _waiting = 0
     _hunted.clear()
     _put_back()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def arm_suspended(frames: Iterable[FrameType]) -> None:
+    """Let a Kill of the calling thread, if one is pending, land in frames it will resume."""
+    target = current_target()
+    if target is not None and target.wanted:
+        for frame in frames:
+            _arm_here(target, frame)
 
 
 def _arm_here(target: Target, frame: object) -> None:

@@ -17,7 +17,6 @@ nothing in any thread.
 
 from __future__ import annotations
 
-import platform
 import sys
 from types import FrameType
 from typing import Protocol
@@ -62,7 +61,7 @@ else:
     _BY = "by opcode tracing"
 
     def _special() -> Engine | None:
-        return Tracing()
+        return Tracing() if wake.works() else None
 
     def _why_not_special() -> str:
         return "" if wake.works() else "CPython 3.11 needs the wake-up for that"
@@ -70,17 +69,19 @@ else:
 
 def choose() -> Engine:
     """Return a new engine, the best there is now."""
-    engine = None if why_not() else _special()
+    engine = None if _not_here() else _special()
     return plain.Plain() if engine is None else engine
 
 
 def why_not() -> str:
     """Return why a Kill would not land at safe points, empty if it would."""
+    return _not_here() or _why_not_special()
+
+
+def _not_here() -> str:
     if level() == "plain":
         return "switched off"
-    if platform.python_implementation() != "CPython":
-        return "this is not CPython"
-    return _why_not_special()
+    return "" if sys.implementation.name == "cpython" else "this is not CPython"
 
 
 def by_what() -> str:

@@ -28,6 +28,9 @@ class shield:
     def __enter__(self) -> None:
         self._target = target = current_target()
         if target is not None:
+            if not target.depth:
+                frame = sys._getframe(1)
+                target.shielded_by = frame.f_code, frame.f_lasti
             target.depth += 1
 
     def __exit__(

@@ -23,10 +23,11 @@ from __future__ import annotations
 import _thread
 import ctypes
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Protocol
 
 from ..exceptions import JobKilled
@@ -101,8 +102,10 @@ class Target:
     waits_at : (frame, int) or None
         The frame, and the offset in it, of a call in which the thread was found once and
         may be killed, see `wake`.
+    shielded_by : (code, int) or None
+        The code, and the offset in it, of the outermost shield that the thread is in.
     lender : lock or None
-        Held while the main thread waits for an answer of this thread, see `wake`.
+        Held while somebody waits for an answer of this thread, see `wake`.
 
     Threading
     ---------
@@ -114,7 +117,7 @@ class Target:
     __slots__ = (
         *("_cpu_time", "asked", "busy", "depth", "gate", "group", "ident", "last", "lender"),
         *("libraries", "native_id", "open", "struck", "survey", "thread", "thread_state"),
-        "waits_at",
+        *("shielded_by", "waits_at"),
     )
 
     def __init__(self, group: Group, thread: threading.Thread) -> None:
@@ -123,7 +126,7 @@ class Target:
         self.ident = threading.get_ident()
         self.native_id = threading.get_native_id()
         self.thread_state: int = _get_thread_state()
-        self.gate = threading.Lock()
+        self.gate = threading.RLock()  # not Lock: a signal handler may ask for the CPU time
         self.asked = False
         self.busy = False
         self.depth = 0
@@ -132,6 +135,7 @@ class Target:
         self.last = False
         self.libraries = False
         self.survey = False
+        self.shielded_by: tuple[CodeType, int] | None = None
         self.waits_at: tuple[FrameType, int] | None = None
         self.lender: threading.Lock | None = None
         self._cpu_time = 0.0
@@ -150,14 +154,24 @@ class Target:
         """Note that a Kill is being raised, and return what to raise; own thread only."""
         self.struck += 1
         self.group.struck = True
-        self.answer()
+        # Who lends goes on when this thread has ended (`release`), and does not take the
+        # interpreter's lock from it before; unless another thread has to die first.
+        if len(self.group.targets()) > 1:
+            self.answer()
         return JobKilled
 
     def answer(self) -> None:
-        """Let the main thread go if it waits for this thread."""
+        """Let the lender go, if one waits for this thread; own thread only."""
         lender, self.lender = self.lender, None
         if lender is not None:
             lender.release()
+
+    def signal(self, number: int) -> bool:
+        """Send a signal to the thread, if its body runs; return whether it does."""
+        with self.gate:
+            if self.open:
+                signal.pthread_kill(self.ident, number)
+            return self.open
 
     def innermost_frame(self) -> FrameType | None:
         """Return where the thread is at this moment; call with `gate` held.
@@ -189,12 +203,12 @@ class Target:
             if self.asked:
                 _set_async_exc(self.ident, _NULL)
         self.waits_at = None
-        self.answer()
 
     def release(self) -> None:
         """Give the thread up while it goes on; its own thread calls this."""
         self.close()
         _targets.pop(self.ident, None)
+        self.answer()
 
 
 _targets: dict[int, Target] = {}
@@ -258,7 +272,7 @@ def _after_fork_in_child() -> None:
     # Only the calling thread is left; somebody else may have held its gate.
     target = current_target()
     if target is not None:
-        target.gate = threading.Lock()
+        target.gate = threading.RLock()
         target.lender = None
     _targets.clear()
 

@@ -8,6 +8,7 @@ inside the signal handler, so the wait stands still meanwhile.
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures.thread
 import contextlib
 import ctypes
@@ -38,18 +39,28 @@ _POPEN_EXIT = subprocess.Popen.__exit__.__code__
 _POPEN_OWNERS = {subprocess.run.__code__, subprocess.call.__code__}
 _POPEN_WAITPID = getattr(subprocess.Popen, "_try_wait", None)
 _JOIN = threading.Thread.join.__code__
+_LOOP_CLOSES = asyncio.Runner.close.__code__
+_LOOP_CALLS = asyncio.Handle._run.__code__
 _POOL_WORKER = concurrent.futures.thread._worker.__code__
 
 
 def may_be_left(frame: FrameType, target: Target) -> bool:
     """Whether an exception does any good in the wait of `frame`.
 
-    Not in an idle worker of a pool, nor in a thread that others rely on until the processes
-    it serves have ended, see `hasten`.
+    It does not in an idle pool worker, in an event loop that waits for the end of the tasks
+    that it has cancelled, and in a thread that others rely on until the processes it serves
+    have ended, see `hasten`.
     """
     if frame.f_code is _POOL_WORKER or (target.last and target.group.spares):
         return False
-    return not _manages_processes(target.thread) or not _workers(target, target.thread)
+    if _manages_processes(target.thread) and _workers(target, target.thread):
+        return False
+    caller: FrameType | None = frame
+    while caller is not None and caller.f_code is not _LOOP_CALLS:
+        if caller.f_code is _LOOP_CLOSES:
+            return False
+        caller = caller.f_back
+    return True
 
 
 def leave(frame: FrameType, target: Target) -> bool:

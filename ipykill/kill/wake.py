@@ -10,10 +10,10 @@ SIGURG, which is ignored by default (Go uses it for the same purpose).
 1. The reaper files a `_Request` and sends SIGURG to the main thread, whose handler runs: in
    a system call, between two instructions, wherever main is. A signal that comes just
    before main enters a system call does not wake it, so the reaper sends again.
-2. In the handler main holds the target's gate and looks whether it is open, so the signal
-   cannot go to a dead thread; main takes the gate only if it is free, since the interrupted
-   code of main may hold it. Then it writes the target's ident into the word, sends it
-   SIGURG, and waits for `Target.lender`, at most `_Request.patience`.
+2. In the handler main looks, with the target's gate held, whether it is open, so the signal
+   cannot go to a dead thread (the gate is an RLock: the interrupted code of main may hold
+   it). Then it writes the target's ident into the word, sends it SIGURG, and waits for
+   `Target.lender`, at most `_Request.patience`, and sends again while the word is there.
 3. Main runs no other Python code while the word is lent. So nothing in main finds itself
    not to be the main thread, and no Ctrl-C is handled elsewhere: it waits until main has
    the word again, and main looks for it then, because CPython 3.13 might have stopped
@@ -28,8 +28,9 @@ SIGURG, which is ignored by default (Go uses it for the same purpose).
    or, where that is not possible (3.11), the target itself when it is woken first. It holds
    the frame, since another one could get the same address, and only the target lets it go,
    so that what dies with the frame dies in its own thread.
-6. A target that does not wait dies by the way for running code, or does not answer. Either
-   way main has the word again when its patience ends.
+6. A target that goes on answers, one that dies does so with its last step. One that does
+   not wait dies by the way for running code, or does not answer. In any case main has the
+   word again when its patience ends.
 7. When main does not answer for 40 ms it sits in C code that does not look for signals, so
    it runs no Python either. Then the reaper lends the word itself, for a shorter time.
    Whether main or the reaper lends is decided by who gets `_Request.claim`.
@@ -47,6 +48,7 @@ import signal
 import sys
 import sysconfig
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -60,9 +62,10 @@ __all__ = ["install", "on_answer", "wake", "why_not", "works"]
 _AGAIN, _AGAIN_MAX = 0.0002, 0.005  # seconds until the signal is sent to main again,
 _TIMES = 12  # and how many times in all: 40 ms
 _ALONE = 0.002  # seconds for which the reaper lends without the main thread
+_RESEND = 0.0002  # seconds until the signal is sent to the target again, which doubles
 
 on_answer: Callable[[Target, FrameType], None] = lambda target, frame: None  # noqa: E731
-"""Called in a target that was reached, before it is decided whether it dies."""
+"""Called in a target that was reached and goes on, to let the Kill land in running code."""
 
 _word: ctypes.c_ulong | None = None
 _main = 0  # the ident of the main thread, what the word holds
@@ -192,17 +195,19 @@ def _lend(target: Target, patience: float) -> None:
     if not _lending.acquire(blocking=False):
         return
     try:
-        if not target.gate.acquire(blocking=False):
-            return
-        try:
+        with target.gate:
             if not target.open or sys.is_finalizing():
                 return
             target.lender = answered
             _word.value = target.ident
-            signal.pthread_kill(target.ident, _signal)
-        finally:
-            target.gate.release()
-        answered.acquire(timeout=patience)
+        end = time.monotonic() + patience
+        pause = _RESEND
+        while _word.value == target.ident and target.signal(_signal):
+            # A signal that came just before the target entered a system call was in vain.
+            if answered.acquire(timeout=min(pause, patience)) or time.monotonic() >= end:
+                return
+            pause *= 2
+        answered.acquire(timeout=max(end - time.monotonic(), 0))
     finally:
         _word.value = _main
         target.lender = None
@@ -228,22 +233,23 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     target = current_target()
     if target is None:
         return
-    target.answer()
-    if frame is None or not target.wanted:
-        return
-    # Nothing is raised in what is done from here on, by whatever other way.
-    target.depth += 1
-    try:
-        leaves = _leaves(target, frame, inside)
-    finally:
-        target.depth -= 1
+    leaves = False
+    if frame is not None and target.wanted:
+        # Nothing is raised in what is done from here on, by whatever other way.
+        target.depth += 1
+        try:
+            leaves = _leaves(target, frame, inside)
+            if not leaves:
+                on_answer(target, frame)
+        finally:
+            target.depth -= 1
     if leaves:
         raise target.strike()
+    target.answer()
 
 
 def _leaves(target: Target, frame: FrameType, inside: bool) -> bool:
     """Whether the target, reached in `frame`, leaves the call in which it waits."""
-    on_answer(target, frame)
     before, target.waits_at = target.waits_at, None
     if not inside:
         return False

@@ -28,13 +28,11 @@ _presented: tuple[Job, int] | None = None  # the last one, and in which cell
 def install(shell: Any, manager: JobManager) -> None:
     """Let a job be displayed as its card, and let the buttons of the views work.
 
-    In an IPython without a kernel there is nothing to install.
+    In an IPython without a kernel, or without widgets, there is nothing to install.
     """
-    kernel = getattr(shell, "kernel", None)
-    if kernel is None:
+    if not _has_widgets(shell):
         return
-
-    from . import widget as widget  # now: the first card is not to wait for it
+    kernel = shell.kernel
 
     def show_job(job: Job) -> None:
         if job not in manager:
@@ -62,7 +60,7 @@ def uninstall(shell: Any) -> None:
 
 def show(shell: Any, manager: JobManager) -> None:
     """Show all jobs: the panel in a notebook, a table in a terminal."""
-    if getattr(shell, "kernel", None) is None:
+    if not _has_widgets(shell):
         print(render.table_text(manager.snapshot()))
     else:
         _panel(manager).show()
@@ -71,10 +69,10 @@ def show(shell: Any, manager: JobManager) -> None:
 def present(shell: Any, manager: JobManager, job: Job) -> None:
     """Show a job that the cell is about to start, above its output.
 
-    As the value of that cell it is not shown again. Outside a kernel, does nothing.
+    As the value of that cell it is not shown again. Without widgets, does nothing.
     """
     global _presented
-    if getattr(shell, "kernel", None) is None:
+    if not _has_widgets(shell):
         return
     try:
         _panel(manager).show_job(job)
@@ -83,6 +81,19 @@ def present(shell: Any, manager: JobManager, job: Job) -> None:
     else:
         _presented = job, shell.execution_count
         job.has_card = True
+
+
+def _has_widgets(shell: Any) -> bool:
+    """Whether there is a kernel, and what it needs to show widgets."""
+    if getattr(shell, "kernel", None) is None:
+        return False
+    try:
+        from . import widget as widget  # when loading: the first card is not to wait for it
+    except ImportError as error:
+        # Not everywhere can they be installed (Pyodide). A table and a line will do.
+        _logger.debug("the jobs are shown as text: %s", error)
+        return False
+    return True
 
 
 def _panel(manager: JobManager) -> Panel:

@@ -6,15 +6,14 @@ Everything here is plain JSON, and the user's text in it is nothing but text.
 from __future__ import annotations
 
 import re
-import sys
-import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any
 
 from .. import stack
 from ..job import Job, JobInfo, JobState, Progress, message
+from ..kill import Look, look
 from ..manager import JobManager
 
 Row = dict[str, Any]
@@ -116,7 +115,7 @@ class Feed:
     def refresh(self) -> dict[str, Any] | None:
         """Look at the jobs; return what changed since the last look, None if nothing did."""
         now = time.time()
-        frames = sys._current_frames()
+        see = look()
         present: set[int] = set()
         changes: dict[int, Row] = {}
         for job in self._manager:
@@ -125,11 +124,11 @@ class Feed:
                 continue
             settled = job.done()  # asked first: what is read after it is final
             old = self._rows.get(job.id)
-            mark = _mark(job, frames)
+            mark = _mark(job, see)
             if not settled and mark == self._marks.get(job.id):
                 continue
             self._marks[job.id] = mark
-            new = row(job.info(frames), now)
+            new = row(job.info(see), now)
             if old is not None and "asked" in old and old.get("requested") == new.get("requested"):
                 new["asked"] = old["asked"]  # not the jitter between two clocks
             if settled:
@@ -158,13 +157,13 @@ class Feed:
         }
 
 
-def _mark(job: Job, frames: dict[int, FrameType]) -> object:
+def _mark(job: Job, see: Look) -> object:
     """Return what is equal to the last mark if the job's row cannot have changed.
 
     A row costs a walk through the stack of a thread, and most jobs wait in one place most
     of the time.
     """
-    frame = frames.get(job.thread.ident or 0)
+    frame = job.frame(see)
     place = None if frame is None else (id(frame), id(frame.f_code), frame.f_lasti)
     progress = job.progress
     return (
@@ -238,7 +237,7 @@ class Details:
             del self._sent[number]
 
 
-def _frames(frames: list[stack.Frame]) -> list[dict[str, str]]:
+def _frames(frames: Iterable[stack.Frame]) -> list[dict[str, str]]:
     return [
         {"place": str(frame), "function": frame.function, "source": plain(frame.source, _TEXT)}
         for frame in frames
@@ -249,12 +248,9 @@ def _threads(job: Job) -> list[dict[str, Any]]:
     if job.done():
         return []
     found = []
-    for thread in job.threads:
-        if thread.ident is None or thread.ident == threading.get_ident():
-            continue
-        frames = stack.trim(stack.of_thread(thread.ident))
-        title = "the job's own thread" if thread is job.thread else thread.name
-        found.append({"name": plain(title, _TEXT), "stack": _frames(frames)})
+    for one in job.where():
+        title = one.name if one.depth else "the job's own thread"
+        found.append({"name": plain(title, _TEXT), "stack": _frames(one.frames)})
     return found
 
 

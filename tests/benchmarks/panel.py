@@ -1,8 +1,11 @@
 """What the panel costs, in a real JupyterLab: messages, bytes, milliseconds, frames, CPU.
 
-Run it with ``python -m tests.benchmarks.panel``. Other load on the machine shows in it.
+Run it with ``python -m tests.benchmarks.panel``, or name the parts that shall run, such as
+``clicks``. Other load on the machine shows in it.
 """
 
+import argparse
+import functools
 import statistics
 import tempfile
 import time
@@ -12,7 +15,7 @@ from pathlib import Path
 from playwright.sync_api import WebSocket, sync_playwright
 
 from tests.browser.harness import CHROMIUM_FLAGS, LAB, JupyterServer, Lab, find_chromium
-from tests.overlays import ROOT
+from tests.overlays import INSTALLED, OVERLAYS, ROOT, Overlay
 from tests.waiting import wait_for
 
 SETUP = """%load_ext ipykill
@@ -68,12 +71,14 @@ class Traffic:
 
 
 class Bench:
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, offer: Callable[[Overlay], None]) -> None:
         self.lab = lab
+        self.offer = offer
         self.traffic = Traffic(lab)
 
-    def open(self, *cells: str) -> None:
-        self.lab.open(*cells)
+    def open(self, *cells: str, app: str = "lab/tree", kernel: Overlay = INSTALLED) -> None:
+        self.offer(kernel)
+        self.lab.open(*cells, app=app, kernel=kernel)
         self.lab.page.evaluate(FRAMES)
 
     def longest_frame(self, do: Callable[[], object]) -> float:
@@ -196,20 +201,43 @@ def many_finished(bench: Bench) -> None:
     bench.lab.run(3)
 
 
-def busy_kernel(bench: Bench) -> None:
+BUSY = {
+    "while True: pass": "while True: pass",
+    "time.sleep": "time.sleep(1000)",
+    "numpy": "import numpy as np; a = np.random.rand(9000, 9000); np.linalg.svd(a)",
+}
+
+
+def clicks(bench: Bench) -> None:
+    """From the second click on Kill until the card says that the job was killed."""
+    for kernel in OVERLAYS:
+        for app in ("lab/tree", "notebooks"):
+            for what, code in BUSY.items():
+                times = _click_to_killed(bench, code, app, kernel)
+                bench.say(
+                    f"{kernel.name}, {app.split('/')[0]}, kernel busy with {what}",
+                    f"click to killed: median {statistics.median(times):.0f} ms, "
+                    f"longest {max(times):.0f} ms of {len(times)}",
+                )
+
+
+def _click_to_killed(bench: Bench, busy: str, app: str, kernel: Overlay) -> list[float]:
     loop = "while True: time.sleep(0.01)"
-    jobs = [f"%%bg -n job-{number}\n{loop}" for number in range(1, 11)]
-    bench.open(SETUP, *jobs, "while True: pass")
-    for index in range(11):
+    jobs = [f"%%bg -n job-{number}\n{loop}" for number in range(1, 9)]
+    bench.open(SETUP, *jobs, f"print('begun')\n{busy}", app=app, kernel=kernel)
+    for index in range(1 + len(jobs)):
         bench.lab.run(index)
-    bench.lab.start(11)
-    bench.lab.page.wait_for_timeout(1000)
-    names = [f"Kill job-{number} (job {number})" for number in range(1, 11)]
-    times = [bench.lab.page.evaluate(CLICK_TO_KILLED, name) for name in names]
-    bench.say(
-        "click to killed while the kernel runs `while True: pass`",
-        f"median {statistics.median(times):.0f} ms, longest {max(times):.0f} ms of {len(times)}",
-    )
+    bench.lab.start(1 + len(jobs))
+    # Notebook draws only the cells that are in sight.
+    bench.lab.wait_output(1 + len(jobs), "begun")
+    bench.lab.page.wait_for_timeout(500)
+    times = []
+    for number in range(1, 1 + len(jobs)):
+        name = f"Kill job-{number} (job {number})"
+        bench.lab.page.get_by_label(name).first.scroll_into_view_if_needed()
+        times.append(bench.lab.page.evaluate(CLICK_TO_KILLED, name))
+    bench.lab.interrupt_kernel()
+    return times
 
 
 def no_view(bench: Bench) -> None:
@@ -231,7 +259,13 @@ def no_view(bench: Bench) -> None:
     )
 
 
+PARTS = {part.__name__: part for part in (many_running, storm, many_finished, clicks, no_view)}
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="by default all")
+    names = parser.parse_args().parts or PARTS
     folder = Path(tempfile.mkdtemp())
     work = folder / "work"
     work.mkdir()
@@ -241,9 +275,10 @@ def main() -> None:
             chromium = playwright.chromium
             browser = chromium.launch(executable_path=find_chromium(), args=CHROMIUM_FLAGS)
             context = browser.new_context(viewport={"width": 1280, "height": 900})
-            for part in (many_running, storm, many_finished, busy_kernel, no_view):
+            for name in names:
                 page = context.new_page()
-                part(Bench(Lab(page, server, folder)))
+                offer = functools.partial(server.offer, cache=folder / "overlays")
+                PARTS[name](Bench(Lab(page, server, folder), offer))
                 page.close()
                 server.shutdown_kernels()
             browser.close()

@@ -188,6 +188,14 @@ class Kernel:
         self._client.control_channel.send(message)
         return self.reply("control", message["header"]["msg_id"], timeout)["content"]
 
+    def asked(self, timeout: float = HANG_GUARD) -> str:
+        """The prompt of the next question that the kernel asks; waits for it."""
+        return self._client.get_stdin_msg(timeout=timeout)["content"]["prompt"]
+
+    def answer(self, text: str) -> None:
+        """Answer a question."""
+        self._client.input(text)
+
     def interrupt(self) -> None:
         """What the square button does: SIGINT to the process group."""
         self._manager.interrupt_kernel()

@@ -128,3 +128,21 @@ def test_it_is_not_loaded_while_output_is_captured(kernel: Kernel) -> None:
     cell = kernel.run("%%bg\nprint('routed')")
     assert wait_job(kernel) == "done"
     cell.wait_output("routed")
+
+
+def test_without_widgets_all_is_text(kernel: Kernel) -> None:
+    kernel.run("import sys\nsys.modules['anywidget'] = sys.modules['ipywidgets'] = None")
+    load(kernel)
+    kernel.run("go = threading.Event()")
+    cell = kernel.run("%%bg -n train\ngo.wait()\nprint('printed')")
+    assert cell.result == "<Job 1 'train': running>"
+    assert "1   train  running" in kernel.run("%bgpanel").text()
+    kernel.run("go.set()")
+    assert wait_job(kernel, 1) == "done"
+    cell.wait_output("printed")
+    assert "1   train  done" in kernel.run("%bgpanel").text()
+    cell = kernel.run("%%bg -n loop\nwhile True: x = 1")
+    kernel.run("%bgkill -w 30 loop")
+    cell.wait_output("[2] loop: killed after")
+    assert cell.errors == []
+    assert kernel.run("%reload_ext ipykill").text("stderr") == ""

@@ -1,0 +1,201 @@
+"""What a flood of output costs, in a real JupyterLab: in a job, beside the same in the foreground.
+
+Run it with ``python -m tests.benchmarks.output``; ``--small`` takes a tenth of each flood. Other
+load on the machine shows in the times.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from playwright.sync_api import Page, WebSocket, sync_playwright
+
+from tests.benchmarks.panel import FRAMES
+from tests.browser.harness import CHROMIUM_FLAGS, LAB, JupyterServer, Lab, find_chromium
+from tests.overlays import ROOT
+from tests.waiting import wait_for
+
+SETUP = """%load_ext ipykill
+import ipykill, json, os, random, resource, time
+from IPython.display import display
+facts = {}
+
+def measured(flood, name):
+    wall, cpu = time.monotonic(), time.process_time()
+    flood()
+    print("the end")
+    while time.process_time() - cpu > facts.get(name, [0, -1])[1] + 0.01:
+        facts[name] = time.monotonic() - wall, time.process_time() - cpu
+        time.sleep(0.5)  # until what waits has been sent
+    facts[name] = *facts[name], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+
+def paced(count, seconds, one):
+    count, seconds = int(count * part), seconds * part
+    begin = time.monotonic()
+    for number in range(count):
+        if number % 10 == 0:
+            time.sleep(max(begin + seconds * number / count - time.monotonic(), 0))
+        one(number)
+"""
+
+FLOODS = {
+    "120 000 lines of 80 characters in 6 s": "paced(120_000, 6, lambda n: print(f'{n:080d}'))",
+    "2000 flushed prints a second": "paced(6000, 3, lambda n: print(n, flush=True))",
+    "2000 displays a second": "paced(6000, 3, display)",
+    "500 updates of a display a second": (
+        "handle = display(0, display_id=True)\npaced(3000, 6, handle.update)"
+    ),
+    "one line of 50 MB": "print('0123456789' * int(5_000_000 * part))",
+    "a million repaints with \\r": (
+        "paced(1_000_000, 0, lambda n: print(n, 'of 1 000 000', end='\\r'))"
+    ),
+    "ANSI and binary noise, 10 MB": (
+        "noise = random.Random(1).randbytes(100).decode('latin-1')\n"
+        "paced(100_000, 2, lambda n: print(f'\\x1b[3{n % 8}m', noise, '\\x1b[2K\\x1b[0m'))"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a flood did to the page and the kernel."""
+
+    seconds: float  # until its code had ended
+    cpu: float
+    memory: float  # MB, the most that the kernel had so far
+    messages: int
+    bytes: int
+    frame: float  # milliseconds, the longest
+    text: str  # what stands below the cell
+
+    @property
+    def limited(self) -> bool:
+        """The server cut the connection off."""
+        return "rate exceeded" in self.text
+
+    @property
+    def whole(self) -> bool:
+        """The end arrived."""
+        return "the end" in self.text
+
+
+class Traffic:
+    """Counts what the kernel sends to the page as output."""
+
+    def __init__(self, page: Page) -> None:
+        self.messages = self.bytes = 0
+        page.on("websocket", lambda socket: self._opened(socket))
+
+    def _opened(self, socket: WebSocket) -> None:
+        socket.on("framereceived", self._received)
+
+    def _received(self, frame: str | bytes) -> None:
+        data = frame if isinstance(frame, bytes) else frame.encode()
+        if any(kind in data[:2000] for kind in (b'"stream"', b"display_data")):
+            self.messages += 1
+            self.bytes += len(data)
+
+
+def cost(lab: Lab, flood: str, part: float, *, job: bool) -> Cost:
+    """Open a notebook of its own, run a `part` of `flood` in it, and see what it does."""
+    traffic = Traffic(lab.page)
+    # One definition, since what is compared must be the same code.
+    define = "def flood():\n" + "\n".join(f"    {line}" for line in flood.splitlines())
+    call = "measured(flood, 'flood')"
+    own = "for number in range(20): print('own', number); time.sleep(0.05)"
+    lab.open(
+        f"{SETUP}\npart = {part}\n{define}",
+        f"%%bg -q\n{call}" if job else call,
+        own,
+        "ipykill.jobs.wait(list(ipykill.jobs)); print('facts', json.dumps(facts['flood']))",
+    )
+    lab.page.evaluate(FRAMES)
+    lab.run(0)
+    lab.page.evaluate("() => { window.frames_.length = 0 }")
+    lab.run(1, timeout=300)
+    lab.run(2, timeout=300)
+    lab.run(3, timeout=300)
+    lab.wait_output(3, "facts [")
+    if job:
+        wait_for(lambda: "the end" in shown(lab, 1), "the end of the flood")
+        assert lab.output(2) == "".join(f"own {number}\n" for number in range(20))
+    lab.page.wait_for_timeout(1000)
+    seconds, cpu, memory = json.loads(lab.output(3).partition("facts ")[2])
+    frame = lab.page.evaluate("() => Math.max(...window.frames_)")
+    return Cost(seconds, cpu, memory, traffic.messages, traffic.bytes, frame, shown(lab, 1))
+
+
+def shown(lab: Lab, index: int) -> str:
+    """The text of all outputs of a cell; the page itself shows the first fifty."""
+    return lab.page.evaluate(
+        """index => {
+            const { widgets } = window.jupyterapp.shell.currentWidget.content;
+            const outputs = widgets[index].model.outputs.toJSON();
+            return outputs.map((it) => it.text ?? it.data?.["text/plain"] ?? "").flat().join("");
+        }""",
+        index,
+    )
+
+
+def table(name: str, job: Cost, foreground: Cost) -> str:
+    def row(what: str, one: float, other: float, unit: str) -> str:
+        ratio = f"{one / other:.2g}" if other else "-"
+        return f"  {what:<28}{one:>12,.4g}{other:>14,.4g} {unit:<4}{ratio:>10}"
+
+    def said(cost: Cost) -> str:
+        told = ["rate limit hit" if cost.limited else "no limit hit"]
+        return ", ".join([*told, "the end shown" if cost.whole else "the end LOST"])
+
+    return "\n".join(
+        [
+            f"{name}\n  {'':<28}{'job':>12}{'foreground':>14}     {'ratio':>10}",
+            row("time of the code", job.seconds, foreground.seconds, "s"),
+            row("kernel CPU", job.cpu, foreground.cpu, "s"),
+            row("kernel memory", job.memory, foreground.memory, "MB"),
+            row("messages", job.messages, foreground.messages, ""),
+            row("bytes", job.bytes / 1000, foreground.bytes / 1000, "kB"),
+            row("lines shown", job.text.count("\n"), foreground.text.count("\n"), ""),
+            row("longest frame", job.frame, foreground.frame, "ms"),
+            f"  job: {said(job)}; foreground: {said(foreground)}",
+        ]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--small", action="store_true", help="a tenth of each flood")
+    parser.add_argument("only", nargs="*", help="parts of the names of the floods that are wanted")
+    args = parser.parse_args()
+    begin = time.monotonic()
+    folder = Path(tempfile.mkdtemp())
+    work = folder / "work"
+    work.mkdir()
+    server = JupyterServer(LAB, folder, work, {"PYTHONPATH": str(ROOT)})
+    try:
+        with sync_playwright() as playwright:
+            chromium = playwright.chromium
+            browser = chromium.launch(executable_path=find_chromium(), args=CHROMIUM_FLAGS)
+            context = browser.new_context(viewport={"width": 1280, "height": 900})
+            for name, flood in FLOODS.items():
+                if args.only and not any(part in name for part in args.only):
+                    continue
+                costs = []
+                for job in (True, False):
+                    page = context.new_page()
+                    lab = Lab(page, server, folder)
+                    costs.append(cost(lab, flood, 0.1 if args.small else 1, job=job))
+                    lab.screenshot(f"{len(name)}-{job}")
+                    page.close()
+                    server.shutdown_kernels()
+                print(table(name, *costs), flush=True)
+            browser.close()
+    finally:
+        server.close()
+    print(f"({time.monotonic() - begin:.0f} s; pictures in {folder})")
+
+
+if __name__ == "__main__":
+    main()

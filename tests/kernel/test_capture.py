@@ -1,0 +1,125 @@
+"""Captures and redirections: a job's catch what the job writes, the foreground's do not."""
+
+import pytest
+
+from tests.kernel.background import load, printed, wait_job
+from tests.kernel.harness import Kernel
+
+BOTH = "print('{0}'); print('{0} err', file=sys.stderr); display('{0} shown')\n"
+REDIRECTIONS = """
+import contextlib, io
+from IPython.utils.capture import capture_output
+"""
+
+
+@pytest.fixture(autouse=True)
+def loaded(request: pytest.FixtureRequest) -> None:
+    for name in ("kernel", "any_kernel"):
+        if name in request.fixturenames:
+            kernel = request.getfixturevalue(name)
+            load(kernel)
+            kernel.run(REDIRECTIONS + "go, said = threading.Event(), threading.Event()")
+
+
+def test_what_a_job_writes_passes_by_a_capture_of_the_foreground(any_kernel: Kernel) -> None:
+    cell = any_kernel.run(f"%%bg -q\ngo.wait()\n{BOTH.format('job')}said.set()")
+    any_kernel.run(f"%%capture got\n{BOTH.format('one')}go.set(); said.wait(30)\n42")
+    assert wait_job(any_kernel) == "done"
+    cell.wait_output(lambda cell: "'job shown'" in printed(cell))
+    assert cell.text() == "job\n"
+    assert cell.text("stderr") == "job err\n"
+    caught = any_kernel.run("print(repr(got.stdout), repr(got.stderr), len(got.outputs))").text()
+    assert caught == "'one\\n' 'one err\\n' 2\n"
+
+
+def test_what_a_job_prints_passes_by_a_redirection_of_the_foreground(any_kernel: Kernel) -> None:
+    cell = any_kernel.run("%%bg -q\ngo.wait(); print('job'); said.set()")
+    other = any_kernel.run(
+        "with contextlib.redirect_stdout(io.StringIO()) as text:\n"
+        "    print('one'); go.set(); said.wait(30)\n"
+        "print(repr(text.getvalue()), type(text).__name__)"
+    )
+    assert other.text() == "'one\\n' StringIO\n"
+    cell.wait_output("job\n")
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (
+            "with contextlib.redirect_stdout(io.StringIO()) as text, "
+            "contextlib.redirect_stderr(text):\n    work()\n"
+            "result = text.getvalue()",
+            "'in\\nin err\\nin thread\\n'",
+        ),
+        (
+            "with capture_output() as got: work()\n"
+            "result = got.stdout, got.stderr, [it.data['text/plain'] for it in got.outputs]",
+            """('in\\nin thread\\n', 'in err\\n', ["'in shown'"])""",
+        ),
+        ("with contextlib.redirect_stdout(None): print('in')\nresult = 0\nwork_aside()", "0"),
+    ],
+)
+def test_a_capture_in_a_job_catches_the_job_alone(
+    any_kernel: Kernel, code: str, expected: str
+) -> None:
+    any_kernel.run(
+        "def work_aside():\n    said.set(); go.wait()\n"
+        "def work():\n    print('in'); print('in err', file=sys.stderr)\n"
+        "    if 'capture_output' in sys._getframe(1).f_code.co_names: display('in shown')\n"
+        "    thread = threading.Thread(target=print, args=('in thread',))\n"
+        "    thread.start(); thread.join(); work_aside()"
+    )
+    cell = any_kernel.run(f"%%bg -q\nprint('before')\n{code}\nprint('after')")
+    other = any_kernel.run("said.wait(30)\nprint('foreground'); display('shown'); go.set()")
+    assert wait_job(any_kernel) == "done"
+    assert printed(other) == "foreground\n'shown'\n"
+    cell.wait_output("after")
+    assert printed(cell) == "before\nafter\n"
+    assert any_kernel.run("result").result == expected
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_the_capture_magic_in_a_job(any_kernel: Kernel, busy: bool) -> None:
+    cell = any_kernel.run(
+        "%%bg -q\n%%capture got\ngo.wait()\nprint('in')\ndisplay('shown')\n!echo command\n6 * 7"
+    )
+    count = any_kernel.run("print('own'); len(Out)").result
+    if busy:
+        any_kernel.run("go.set(); ipykill.jobs[1].wait(30)")
+    else:
+        any_kernel.run("threading.Timer(0.2, go.set).start()")
+    assert wait_job(any_kernel) == "done"
+    assert printed(cell) == ""
+    assert cell.contents("execute_result") == []
+    assert any_kernel.run("[it.data['text/plain'] for it in got.outputs]").result == (
+        "[\"'shown'\", '42']"
+    )
+    assert any_kernel.run("got.stdout.replace('\\r', '')").result == "'in\\ncommand\\n'"
+    assert int(any_kernel.run("len(Out)").result or 0) <= int(count or 0) + 4
+
+
+def test_an_error_in_a_capture_fails_the_job_and_a_kill_ends_it(any_kernel: Kernel) -> None:
+    cell = any_kernel.run("%%bg -q\n%%capture\nprint('in')\n1 / 0")
+    assert wait_job(any_kernel) == "failed"
+    cell.wait_output(lambda cell: cell.errors)
+    assert "ZeroDivisionError" in cell.traceback
+    assert "ipykill/" not in cell.traceback
+    cell = any_kernel.run("%%bg -q\n%%capture\nsaid.set()\nwhile True: x = 1")
+    any_kernel.run("said.wait(30)")
+    assert any_kernel.run("ipykill.jobs[2].kill(30)").result == "True"
+    cell.wait_output("killed after")
+    assert cell.errors == []
+    assert any_kernel.run("print('seen')").text() == "seen\n"
+
+
+def test_streams_that_lead_to_each_other(kernel: Kernel) -> None:
+    cell = kernel.run(
+        "%%bg -q\nwith contextlib.redirect_stdout(sys.stderr), "
+        "contextlib.redirect_stderr(sys.stdout):\n    print('one'); print('two', file=sys.stderr)\n"
+        "with contextlib.redirect_stdout(sys.stdout): print('three')"
+    )
+    assert wait_job(kernel) == "done"
+    cell.wait_output("three\n")
+    assert cell.text("stderr") == "one\ntwo\n"
+    assert cell.text() == "three\n"

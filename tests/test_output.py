@@ -1,0 +1,189 @@
+"""What of a flood reaches a cell, and what is told of the rest."""
+
+import random
+
+import pytest
+
+from ipykill import output
+from ipykill.output import _Backlog, _repainted
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, which stands still until a test moves it; and full budgets."""
+    now = [1000.0]
+    monkeypatch.setattr(output.time, "monotonic", lambda: now[0])
+    for name in ("messages", "characters", "bytes"):
+        bucket = output._Bucket(*getattr(output, f"_{name.upper()}"))
+        monkeypatch.setattr(output, f"_{name}", bucket)
+    monkeypatch.setattr(output, "_ends", output._Bucket(*output._CHARACTERS))
+    return now
+
+
+@pytest.fixture
+def backlog() -> _Backlog:
+    return _Backlog(7)
+
+
+def display(text: str, display_id: str | None = None, kind: str = "display_data") -> dict:
+    transient = {"display_id": display_id} if display_id else {}
+    content = {"data": {"text/plain": text}, "metadata": {}, "transient": transient}
+    return {"msg_type": kind, "content": content}
+
+
+def clear() -> dict:
+    return {"msg_type": "clear_output", "content": {"wait": True}}
+
+
+def shown(pieces: list) -> list[str]:
+    """Texts as they are; of a display, what it shows."""
+    return [
+        piece.text
+        if piece.is_text()
+        else piece.message["content"].get("data", {}).get("text/plain")
+        for piece in pieces
+    ]
+
+
+def spend_messages() -> None:
+    while output._messages.take(1):
+        pass
+
+
+def test_texts_and_displays_keep_their_order(backlog: _Backlog) -> None:
+    for number in range(3):
+        backlog.write("stdout", f"{number} ")
+        backlog.write("stderr", "err ")
+        backlog.display(display(str(number)))
+    backlog.write("stdout", "end")
+    expected = ["0 ", "err ", "0", "1 ", "err ", "1", "2 ", "err ", "2", "end"]
+    assert shown(backlog.take(bounded=True)) == expected
+    assert not backlog
+
+
+def test_of_a_flood_of_displays_the_first_and_the_last_arrive(
+    backlog: _Backlog, clock: list[float]
+) -> None:
+    seen: list[str] = []
+    for number in range(2000):
+        backlog.display(display(str(number)))
+        seen += shown(backlog.take(bounded=True))
+    first = int(output._MESSAGES[0])
+    assert seen[:first] == [str(number) for number in range(first)]
+    clock[0] += 0.5
+    assert backlog.take(bounded=True) == [], "nothing more until the flood ebbs"
+    clock[0] += output._EBB
+    notice, *last = shown(backlog.take(bounded=True))
+    left_out = 2000 - len(seen) - len(last)
+    assert f"... {left_out:,} displays left out here" in notice
+    assert last == [str(number) for number in range(2000 - output._DISPLAYS, 2000)]
+    assert not backlog
+
+
+def test_a_flood_of_text_takes_no_display_with_it(backlog: _Backlog) -> None:
+    output._characters.take(10**9)
+    backlog.write("stdout", "x\n" * 1000)
+    backlog.display(display("picture"))
+    backlog.write("stdout", "y\n" * 100_000)
+    notice, picture, rest = shown(backlog.take(bounded=False))
+    assert "152,000 characters left out here" in notice
+    assert picture == "picture"
+    assert rest == "y\n" * (output._KEEP // 2)
+
+
+def test_large_displays_are_few(backlog: _Backlog) -> None:
+    spend_messages()
+    for letter in "abc":
+        backlog.display(display(letter * 900_000))
+    notice, last = shown(backlog.take(bounded=False))
+    assert "2 displays left out" in notice
+    assert last == "c" * 900_000
+
+
+def test_a_display_larger_than_the_budget_is_shown_and_the_next_waits(
+    backlog: _Backlog, clock: list[float]
+) -> None:
+    backlog.display(display("a" * 5_000_000))
+    backlog.display(display("b"))
+    assert len(backlog.take(bounded=True)) == 1
+    assert backlog.take(bounded=True) == []
+    clock[0] += 20
+    assert shown(backlog.take(bounded=True)) == ["b"]
+
+
+def test_only_the_last_update_of_a_display_waits(backlog: _Backlog, clock: list[float]) -> None:
+    spend_messages()
+    backlog.display(display("0", "id"))
+    backlog.write("stdout", "text")
+    for number in range(1000):
+        backlog.display(display(str(number), "id", "update_display_data"))
+        backlog.display(display(str(number), "other", "update_display_data"))
+    clock[0] += 1
+    assert shown(backlog.take(bounded=True)) == ["999", "text", "999"]
+
+
+def test_what_is_cleared_is_not_sent(backlog: _Backlog, clock: list[float]) -> None:
+    spend_messages()
+    for number in range(1000):
+        backlog.display(display(f"elsewhere {number}", "id", "update_display_data"))
+        backlog.display(clear())
+        backlog.write("stdout", "text")
+        backlog.display(display(str(number)))
+    clock[0] += 1
+    pieces = backlog.take(bounded=True)
+    assert [piece.name for piece in pieces] == [
+        *("update_display_data", "clear_output", "stdout", "display_data"),
+    ]
+    assert shown(pieces)[0] == "elsewhere 999"
+    assert shown(pieces)[-1] == "999"
+
+
+def test_of_one_huge_line_the_beginning_and_the_end_arrive(backlog: _Backlog) -> None:
+    backlog.write("stdout", "a" * 1_000_000 + "b" * 1_000_000 + "\n")
+    first, notice, last = shown(backlog.take(bounded=False))
+    assert set(first) == {"a"}
+    assert len(first) >= output._CHARACTERS[0]
+    assert "characters left out here" in notice
+    assert last == "b" * (output._KEEP - 1) + "\n"
+
+
+def test_many_jobs_that_end_at_once_have_an_end_each() -> None:
+    output._characters.take(10**9)
+    size = 0
+    for number in range(500):
+        backlog = _Backlog(number)
+        backlog.write("stdout", "a line\n" * 10_000 + "the end\n")
+        text = "".join(shown(backlog.take(bounded=False)))
+        assert text.endswith("a line\nthe end\n")
+        size += len(text)
+    assert size < 3_000_000
+
+
+def test_a_million_repaints_are_one_line(backlog: _Backlog) -> None:
+    for number in range(20_000):
+        backlog.write("stdout", f"{number:6} of 20000")
+        backlog.write("stdout", "\r")
+    (text,) = shown(backlog.take(bounded=True))
+    assert text == "     0 of 20000\r 19999 of 20000\r"
+
+
+def terminal(text: str) -> str:
+    """What a screen shows."""
+    lines = []
+    for line in text.split("\n"):
+        cells: list[str] = []
+        for part in line.split("\r"):
+            cells[: len(part)] = part
+        lines.append("".join(cells))
+    return "\n".join(lines)
+
+
+def test_what_is_painted_over_was_of_no_use() -> None:
+    rng = random.Random(5)
+    for _ in range(2000):
+        text = "".join(rng.choices(["a", "bb", "cccc", "\r", "\r", "\n"], k=rng.randrange(20)))
+        short = _repainted(text)
+        assert terminal("start" + short) == terminal("start" + text)
+        assert len(short) <= len(text)
+        rest = rng.choice(["x", "yyyyyyyy", "\rz", "\n"])
+        assert terminal(short + rest) == terminal(text + rest)
