@@ -228,6 +228,11 @@ class ChildProcess:
         return self._handle is not None and self._handle() is handle
 
     @property
+    def asked(self) -> bool:
+        """Whether it was asked to end."""
+        return self._asked is not None
+
+    @property
     def due(self) -> float | None:
         """Seconds until it gets SIGKILL; None if it was not asked to end, or has ended."""
         if self._asked is None or self.ended:
@@ -337,6 +342,8 @@ class ChildProcess:
         """
         now = time.monotonic()
         with self._lock:
+            if self.ended and not self._leads:
+                return
             if self._seen is None:
                 self._seen = now
             if self._asked is None:
@@ -403,6 +410,7 @@ def end(children: Iterable[ChildProcess]) -> None:
         child.press()
     begin = time.monotonic()
     for _ in _looks():
+        _reap(chosen)  # else the zombie of a leader keeps its group in being
         left = [child for child in left if child.running and not child._beyond]
         if not left or time.monotonic() > begin + grace:
             break
@@ -412,18 +420,24 @@ def end(children: Iterable[ChildProcess]) -> None:
             child.signal(SIGKILL)
     begin = time.monotonic()
     for _ in _looks():
+        _reap(chosen)
         left = [child for child in left if child.running]
         if not left or time.monotonic() > begin + _GONE:
             break
     begin = time.monotonic()
-    zombies = [child for child in chosen if child.ended]
     for _ in _looks():
-        zombies = [child for child in zombies if not child._reaped()]
-        for child in zombies:
-            if not child.watched or time.monotonic() > begin + _COURTESY:
-                child.reap()
-        if not zombies or time.monotonic() > begin + 2 * _COURTESY:
+        since = time.monotonic() - begin
+        if not _reap(chosen, watched=since > _COURTESY) or since > 2 * _COURTESY:
             break
+
+
+def _reap(children: Iterable[ChildProcess], *, watched: bool = False) -> list[ChildProcess]:
+    """Reap those that have ended, if nobody else may want to; return those that are left."""
+    zombies = [child for child in children if child.ended and not child._reaped()]
+    for child in zombies:
+        if watched or not child.watched:
+            child.reap()
+    return [child for child in zombies if not child._reaped()]
 
 
 def _looks() -> Iterator[None]:

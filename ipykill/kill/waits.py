@@ -111,9 +111,9 @@ def hasten(frame: FrameType, target: Target) -> bool:
             leaving = any(it.f_code is _POPEN_EXIT for it in _near(near))
             if child is None or group.spares:
                 return leaving and child is not None
-            if not child.late:  # else cleanup started it
+            if not child.late and not child.ended:  # else cleanup started it
                 child.press(0 if leaving else processes.grace)
-                if child.due is not None:
+                if child.asked:
                     group.struck = True  # whatever the code makes of it, it was killed
             return False
     return False
