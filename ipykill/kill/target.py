@@ -31,6 +31,7 @@ from types import CodeType, FrameType
 from typing import Protocol
 
 from ..exceptions import JobKilled
+from ..processes import ChildProcess
 from ..threads import take_back
 from .switches import has_gil
 
@@ -53,6 +54,8 @@ class Group(Protocol):
     kill_requested: bool
     struck: bool
     """Whether a Kill was raised in a thread of the group."""
+    spares: bool
+    """Whether a Kill leaves its processes alone."""
 
     def targets(self) -> list[Target]:
         """Return the threads of the group that have begun and not ended."""
@@ -60,6 +63,10 @@ class Group(Protocol):
 
     def threads(self) -> list[threading.Thread]:
         """Return the threads of the group that live."""
+        ...
+
+    def child_of(self, handle: object) -> ChildProcess | None:
+        """Return the process that `handle` stands for, if the group started it."""
         ...
 
     def first_runs(self) -> bool:

@@ -254,8 +254,8 @@ def _leaves(target: Target, frame: FrameType, inside: bool) -> bool:
     before, target.waits_at = target.waits_at, None
     if not inside:
         return policy.may_turn(target, frame)
-    if not waits.may_be_left(frame) or not policy.may_break(target, frame):
-        waits.hasten(frame, target)
+    may_break = waits.may_be_left(frame, target) and policy.may_break(target, frame)
+    if not may_break and not waits.hasten(frame, target):
         return False
     if before != (frame, frame.f_lasti):
         target.waits_at = frame, frame.f_lasti
