@@ -45,7 +45,7 @@ __all__ = ["format_error", "install", "of_job", "stand_in", "tap_again", "uninst
 _TICK = 0.1  # seconds between two messages with text of one job
 _PAUSE = 0.02  # seconds before the first, so that a line that is being written is whole
 _MESSAGES = (200.0, 100.0)  # at once, and per second
-_CHARACTERS = (400_000.0, 100_000.0)  # of text
+_CHARACTERS = (200_000.0, 100_000.0)  # of text
 _BYTES = (800_000.0, 250_000.0)  # of displays; pictures are easier on a page than text
 # What of a job waits to be sent; beyond, the oldest is left out.
 _KEEP = 50_000  # characters
