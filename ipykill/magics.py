@@ -165,8 +165,9 @@ class BackgroundMagics(Magics):
         whole = cell is not None
         call = cells.compile_cell(self.shell, source, whole=whole, variable=args.out)
         origin = self._origin() if whole else ""
-        self._make_room(args, origin, source if whole else "")
-        self._tell_races(call.codes, origin or source)
+        told = self._make_room(args, origin, source if whole else "")
+        others = [job for job in self._manager.running() if job not in told]
+        self._tell_races(call.codes, origin or source, others)
         wait = args.wait or self.wait
         card = whole and not args.quiet
         job = self._manager.launch(
@@ -223,8 +224,15 @@ class BackgroundMagics(Magics):
             return ""
         return str(metadata.get("cellId", ""))
 
-    def _make_room(self, args: argparse.Namespace, origin: str, source: str) -> None:
-        """Deal with a job that this cell, or a cell with this name, started before."""
+    def _make_room(self, args: argparse.Namespace, origin: str, source: str) -> list[Job]:
+        """Deal with jobs that this cell, or a cell with this name, started before.
+
+        Returns
+        -------
+        list of Job
+            Those that run on, as was told.
+        """
+        told = []
         for job in self._manager.running():
             # Where the front end does not tell which cell it is, the same text is the same.
             same = job.origin == origin if origin else source and job.source == source
@@ -232,13 +240,15 @@ class BackgroundMagics(Magics):
                 continue
             if not args.replace:
                 print(f"job {job.id} ({job.name}) still runs; --replace ends it first")
+                told.append(job)
             elif not job.kill(_REPLACE_WAIT, reason="replaced"):
                 raise UsageError(f"not started: {render.sentence(job.info())}")
+        return told
 
-    def _tell_races(self, codes: Sequence[CodeType], cell: str) -> None:
-        """Say which variables a job that runs assigns as well; once for two cells."""
+    def _tell_races(self, codes: Sequence[CodeType], cell: str, others: list[Job]) -> None:
+        """Say which variables other jobs assign as well; once for two cells."""
         names = assigned(codes)
-        for job in self._manager.running():
+        for job in others:
             both = sorted(names & assigned(job.codes))
             pair = frozenset((cell, job.origin or job.source))
             if both and pair not in self._told:

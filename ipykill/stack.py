@@ -259,15 +259,25 @@ def _describe(
     return frame
 
 
+def is_calling(frame: FrameType) -> bool:
+    """Whether a frame is inside a call, as far as its last instruction tells."""
+    return "CALL" in _operation(frame.f_code, frame.f_lasti)[1]
+
+
+def _operation(code: CodeType, lasti: int) -> tuple[int, str]:
+    """Return where the instruction at `lasti` begins, and its name."""
+    opcodes = code.co_code
+    begin = max(lasti, 0)
+    while begin > 0 and not opcodes[begin]:  # CACHE units, which belong to what is before
+        begin -= 2
+    return begin, dis.opname[opcodes[begin]]
+
+
 def _callee(code: CodeType, lasti: int, lines: list[str]) -> str:
     """Return what the instruction at `lasti` calls, as written; empty if it calls nothing."""
     if lasti < 0 or not lines:
         return ""
-    opcodes = code.co_code
-    begin = lasti
-    while begin > 0 and not opcodes[begin]:  # CACHE units, which belong to what is before
-        begin -= 2
-    operation = dis.opname[opcodes[begin]]
+    begin, operation = _operation(code, lasti)
     awaits = operation in _AWAITS
     if "CALL" not in operation and not awaits:
         return ""

@@ -8,9 +8,11 @@ import pytest
 
 import ipykill
 from ipykill import family as family_module
+from ipykill import render
 from ipykill.exceptions import JobKilled, JobStopped
 from ipykill.family import Family
 from ipykill.kill import current_target, shield
+from ipykill.manager import JobManager
 from ipykill.threads import ServiceThread, ThreadWithExc
 from tests.racing import ended, frequent_switches, silent_threads
 from tests.waiting import HANG_GUARD, wait_for
@@ -369,3 +371,41 @@ def test_start_keeps_its_name_and_documentation():
     ipykill.submit(int).wait()
     assert threading.Thread.start.__name__ == "start"
     assert "arrange" in threading.Thread.start.__doc__
+
+
+def test_the_tree_of_threads_shows_who_started_whom():
+    gate = threading.Event()
+    names = []
+
+    def grandchild():
+        names.append("grandchild")
+        gate.wait(HANG_GUARD)
+
+    def child():
+        threading.Thread(target=grandchild, name="grandchild").start()
+        names.append("child")
+        gate.wait(HANG_GUARD)
+
+    def short():
+        threading.Thread(target=grandchild, name="orphan").start()
+        wait_for(lambda: names, "the orphan")
+
+    def work():
+        thread = threading.Thread(target=short, name="short")
+        thread.start()
+        thread.join()
+        threading.Thread(target=child, name="child").start()
+        names.append("work")
+        gate.wait(HANG_GUARD)
+
+    manager = JobManager()
+    job = manager.submit(work)
+    wait_for(lambda: len(names) == 4, "all threads")
+    stacks = wait_for(lambda: len(found := job.where()) == 4 and found, "the end of the short one")
+    tree = [(stack.name, stack.depth) for stack in stacks]
+    assert tree == [("ipykill-1", 0), ("child", 1), ("grandchild", 2), ("orphan", 1)]
+    assert [stack.frames[0].function for stack in stacks] == ["work", "child"] + ["grandchild"] * 2
+    assert render.tree(stacks)[1].startswith("  └ grandchild: test_family.py, line ")
+    gate.set()
+    assert job.wait(HANG_GUARD)
+    wait_for(lambda: not job.where(), "the end of all threads")

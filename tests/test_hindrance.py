@@ -1,6 +1,10 @@
 """A job that is being killed and lives says why."""
 
+import ctypes
+import os
+import queue
 import random
+import signal
 import threading
 import zlib
 
@@ -30,7 +34,10 @@ def test_in_a_shield() -> None:
 
     job = ipykill.submit(work)
     assert inside.wait(30)
-    assert why(job) == "it is in a shield() block and dies at its end"
+    line = work.__code__.co_firstlineno + 1
+    assert why(job) == (
+        f"it is in a shield() block (test_hindrance.py, line {line}) and dies at its end"
+    )
     go.set()
     assert job.kill(30)
     assert job.info().hindrance == ""
@@ -53,7 +60,10 @@ def test_in_cleanup() -> None:
     assert began.wait(30)
     job.kill()
     assert inside.wait(30)
-    assert why(job) == "it is in cleanup and dies when that has ended"
+    line = work.__code__.co_firstlineno + 7
+    assert why(job) == (
+        f"it is in cleanup (test_hindrance.py, line {line}) and dies when that has ended"
+    )
     go.set()
     assert job.kill(30)
 
@@ -92,9 +102,77 @@ def test_a_child_thread_is_named() -> None:
 
     job = ipykill.submit(work)
     assert inside.wait(30)
-    assert why(job) == "helper: it is in a shield() block and dies at its end"
+    first = child.__code__.co_firstlineno
+    assert why(job) == (
+        f"helper in test_hindrance.py, line {first + 3} (go.wait): it is in a shield() block "
+        f"(test_hindrance.py, line {first + 1}) and dies at its end"
+    )
+    helper = job.where()[-1]
+    assert (helper.name, helper.depth) == ("helper", 1)
+    assert helper.hindrance.startswith("it is in a shield() block")
     go.set()
     assert job.kill(30)
+
+
+@pytest.mark.slow
+def test_code_that_swallows_the_kill_for_ever() -> None:
+    ends = threading.Event()
+
+    def work() -> None:
+        try:
+            began.set()
+            while True:
+                pass
+        except BaseException:
+            while not ends.wait(0.001):
+                try:
+                    raise ZeroDivisionError
+                except ZeroDivisionError:
+                    pass
+
+    began = threading.Event()
+    job = ipykill.submit(work)
+    assert began.wait(30)
+    assert "it is in cleanup" in why(job), "an except: that goes on is the cleanup of the first"
+    ends.set()
+    assert job.kill(30)
+
+
+@pytest.mark.slow
+def test_in_a_module_that_is_not_broken() -> None:
+    if not wake.works():
+        pytest.skip(f"the CPU clock is looked at by the wake-up: {wake.why_not()}")
+    names = {"run": True}
+    job = ipykill.submit(exec, compile("while run: pass", queue.__file__, "exec"), names)
+    wait_for(lambda: job.where() and job.where()[0].frames, "its loop")
+    job.kill()
+    wait_for(lambda: "queue.py, line 1, which must not be" in job.info().hindrance, "the reason")
+    names["run"] = False
+    assert job.kill(30)
+
+
+@pytest.mark.slow
+def test_in_c_code_that_waits_and_does_not_look() -> None:
+    if not wake.works():
+        pytest.skip(f"a wait is told from work by the wake-up: {wake.why_not()}")
+    reads, writes = os.pipe()
+    began = threading.Event()
+
+    def work() -> None:
+        began.set()
+        c_read(reads, ctypes.create_string_buffer(1), 1)
+
+    c_read = ctypes.CDLL(None).read
+    signal.siginterrupt(signal.SIGURG, False)  # or read() would return, for ctypes to ignore
+    job = ipykill.submit(work)
+    assert began.wait(30)
+    assert why(job) == (
+        "it waits in C code that does not look for signals and dies when that call returns"
+    )
+    os.write(writes, b"x")
+    assert job.kill(30)
+    os.close(reads)
+    os.close(writes)
 
 
 def test_the_monitor_of_tqdm_belongs_to_no_job() -> None:
@@ -114,6 +192,6 @@ def test_the_monitor_of_tqdm_belongs_to_no_job() -> None:
 
     job = ipykill.submit(work)
     job.result(30)
-    assert job.threads == []
+    wait_for(lambda: not job.threads, "the end of its own thread")
     assert made[0].is_alive()
     made[0].was_killed.set()

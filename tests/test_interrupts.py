@@ -18,14 +18,18 @@ def jobs():
     assert manager.kill_all(HANG_GUARD)
 
 
+def _interrupted(steps):
+    with uninterrupted():
+        signal.raise_signal(signal.SIGINT)
+        steps.append(1)
+    steps.append(2)
+
+
 def test_an_interrupt_comes_at_the_end_of_the_block():
     steps = []
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):  # noqa: PT012
-        with uninterrupted():
-            signal.raise_signal(signal.SIGINT)
-            steps.append(1)
-        steps.append(2)
+    with pytest.raises(KeyboardInterrupt):
+        _interrupted(steps)
     assert steps == [1]
     assert signal.getsignal(signal.SIGINT) is before
 
@@ -76,6 +80,7 @@ def test_an_interrupt_in_a_launch_leaves_a_job_that_runs(jobs, monkeypatch, plac
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_at_any_moment_there_is_a_whole_job_or_none(jobs):
     def signals():
         # SIGINT itself, so that it comes between any two instructions of the main thread.

@@ -5,6 +5,7 @@ import gc
 import itertools
 import logging
 import multiprocessing
+import subprocess
 import sys
 import threading
 import time
@@ -1497,3 +1498,30 @@ def test_the_public_names_are_those_of_the_core():
     assert ipykill.checkpoint is checkpoint
     assert ipykill.Job is Job
     assert logging.getLogger("ipykill").handlers == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="3.11 has no such fault")
+def test_looking_at_jobs_does_no_harm_while_a_subinterpreter_lives():
+    # sys._current_frames() crashes 3.12 and 3.13 then.
+    program = """
+import threading, time
+try: import _interpreters as interpreters
+except ImportError: import _xxsubinterpreters as interpreters
+import ipykill
+number = interpreters.create()
+def play():
+    while True: interpreters.run_string(number, "for _ in range(10000): pass")
+threading.Thread(target=play, daemon=True).start()
+def work():
+    while True: pass
+job = ipykill.submit(work)
+end = time.monotonic() + 1
+while time.monotonic() < end:
+    job.info(), job.where(), ipykill.jobs.snapshot()
+assert job.where()[0].frames[0].function == "work"
+import os
+os._exit(0)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -36,7 +36,10 @@ def hindrance(
         return f"it is in a shield() block{by} and dies at its end"
     if target.last and target.group.first_runs():
         return "the cleanup of the job's own thread needs it, and it dies after that"
-    sheltered = policy.shelter(frame, calling=False)
+    while frame is not None and policy.is_ours(frame.f_code):
+        frame = frame.f_back  # it is asking itself whether it may die
+    calling = frame is not None and stack.is_calling(frame)
+    sheltered = policy.shelter(frame, calling=calling)
     if sheltered is not None:
         place, why = sheltered
         at = stack.here(place, labels)
@@ -49,11 +52,12 @@ def hindrance(
         )
     if target.traced:
         return "a debugger or another tool traces it; on Python 3.11 it may take long to hit a loop"
+    if frame is not None and not calling:
+        if policy.in_reach(frame.f_code, libraries=True):
+            return "it runs Python code that has come to no place where it may be ended"
+        at = stack.at(frame.f_code, frame.f_lasti, labels)
+        return f"it is in {at.place}, which must not be broken, and dies after that"
     if target.busy:
-        if frame is not None and not policy.in_reach(frame.f_code, libraries=True):
-            here = stack.at(frame.f_code, frame.f_lasti, labels)
-            if not here.call:
-                return f"it is in {here.place}, which must not be broken; it dies after that"
         return "it is in C code that is busy and dies when that call returns"
     if not wake.works():
         return f"a call that waits is not woken here ({wake.why_not()}); it dies when that returns"

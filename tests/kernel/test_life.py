@@ -1,7 +1,10 @@
 """Interrupts, reloads, restarts, the end."""
 
+from pathlib import Path
+
 import pytest
 
+from ipykill import manager
 from tests.kernel.background import load, wait_job
 from tests.kernel.harness import Kernel
 from tests.waiting import wait_for
@@ -79,23 +82,82 @@ def test_a_restart_begins_anew(kernel: Kernel) -> None:
         "while True:\n    try: time.sleep(0.01)\n    except BaseException: pass",
     ],
 )
-def test_a_kernel_with_a_running_job_ends_in_two_seconds(any_kernel: Kernel, body: str) -> None:
+def test_a_kernel_with_a_running_job_ends_in_time(
+    any_kernel: Kernel, start_kernel, body: str
+) -> None:
+    usual = _end_without_jobs(start_kernel)
     load(any_kernel)
     any_kernel.run(f"%%bg -q\nprint('started')\n{body}").wait_output("started")
-    assert any_kernel.shutdown() < 2
+    assert any_kernel.shutdown() < usual + GRACE + 2
     assert not any_kernel.alive
 
 
-def test_finally_blocks_run_when_the_kernel_ends(kernel: Kernel, tmp_path) -> None:
+@pytest.mark.parametrize("how", ["shutdown", "restart"])
+def test_finally_blocks_run_when_the_kernel_ends(kernel: Kernel, tmp_path, how: str) -> None:
     load(kernel)
     file = tmp_path / "whole"
     cell = kernel.run(
         f"%%bg -q\nimport pathlib\ntry:\n    print('started')\n    while True: x = 1\n"
-        f"finally:\n    pathlib.Path({str(file)!r}).write_text('whole')"
+        f"finally:\n    pathlib.Path({str(file)!r}).write_text('whole' * 1_000_000)"
     )
     cell.wait_output("started")
-    kernel.shutdown()
-    assert file.read_text() == "whole"
+    getattr(kernel, how)()
+    assert file.read_text() == "whole" * 1_000_000
+
+
+MANY = """
+def work(number):
+    try:
+        ready.release()
+        time.sleep(1000)
+    finally:
+        (folder / str(number)).write_text("whole")
+
+import pathlib
+folder = pathlib.Path("files")
+folder.mkdir()
+ready = threading.Semaphore(0)
+for number in range(200): ipykill.submit(work, number)
+for number in range(200): ready.acquire()
+"""
+
+
+def test_a_kernel_with_200_jobs_ends_in_time_and_their_finally_blocks_run(
+    start_kernel, tmp_path
+) -> None:
+    usual = _end_without_jobs(start_kernel)
+    kernel = start_kernel()
+    load(kernel)
+    assert kernel.run(MANY).status == "ok"
+    folder = Path(kernel.run("str(folder.resolve())").result.strip("'"))
+    assert kernel.shutdown() < usual + GRACE + 2
+    files = list(folder.iterdir())
+    assert len(files) == 200
+    assert {file.read_text() for file in files} == {"whole"}
+
+
+def test_a_kernel_with_a_job_stuck_in_c_code_ends_in_time(start_kernel) -> None:
+    usual = _end_without_jobs(start_kernel)
+    kernel = start_kernel()
+    load(kernel)
+    cell = kernel.run(
+        "%%bg -q\nimport os, zlib\nnoise = os.urandom(1 << 30)\nprint('begun')\n"
+        "zlib.compress(noise, 9)"
+    )
+    cell.wait_output("begun")
+    took = kernel.shutdown()
+    assert not kernel.alive
+    assert took < usual + GRACE + 2
+
+
+GRACE = manager._EXIT_STOP + manager._EXIT_KILL
+
+
+def _end_without_jobs(start_kernel) -> float:
+    """How many seconds a kernel without jobs takes to end, on this machine, now."""
+    kernel = start_kernel()
+    load(kernel)
+    return kernel.shutdown()
 
 
 def test_two_kernels_do_not_share_jobs(start_kernel) -> None:

@@ -195,6 +195,116 @@ def test_where_shows_the_users_frames(kernel: Kernel) -> None:
     assert len(lines) == 5
 
 
+def test_where_shows_all_threads(kernel: Kernel) -> None:
+    kernel.run("def work():\n    time.sleep(1000)")
+    kernel.run(
+        "%%bg -q -n parent\n"
+        "threads = [threading.Thread(target=work, name=f'child-{n}') for n in range(2)]\n"
+        "for thread in threads: thread.start()\n"
+        "for thread in threads: thread.join()"
+    )
+    text = ""
+    while text.count("time.sleep(1000)") < 2 or "thread.join" not in text:
+        text = said(kernel.run("%bgwhere"))
+    lines = text.splitlines()
+    assert lines[1].startswith("  cell [")
+    assert [line for line in lines if line.startswith("  thread ")] == [
+        "  thread child-0",
+        "  thread child-1",
+    ]
+    tree = said(kernel.run("%bgjobs -l")).splitlines()
+    assert "3 threads" in tree[2]
+    for number, line in enumerate(tree[3:]):
+        where = r"cell \[\d+\], line 2 \(time.sleep\)"
+        assert re.fullmatch(rf"    └ child-{number}: {where}", line)
+    assert "killed" in said(kernel.run("%bgkill -w 30"))
+    assert "└" not in said(kernel.run("%bgjobs -l"))
+
+
+def test_a_cell_that_awaits_is_stopped_and_says_where_it_is(kernel: Kernel) -> None:
+    cell = kernel.run(
+        "%%bg -q -n waits\n"
+        "import asyncio\n"
+        "async def task():\n"
+        "    try:\n"
+        "        await asyncio.sleep(1000)\n"
+        "    finally:\n"
+        "        await asyncio.sleep(0.01)\n"
+        "        print('cleaned')\n"
+        "print('begun')\n"
+        "await asyncio.gather(task(), task())"
+    )
+    cell.wait_output("begun")
+    text = ""
+    while text.count("await asyncio.sleep(1000)") < 2:
+        text = said(kernel.run("%bgwhere"))
+    assert re.match(r"\[1\] waits: running for .* in cell \[\d+\], line 10", text)
+    assert text.count("  task ") == 3
+    assert "[1] waits: stop" in said(kernel.run("%bgstop"))
+    assert wait_job(kernel, 1) == "stopped"
+    cell.wait_output(lambda cell: cell.text().count("cleaned") == 2)
+    assert cell.errors == []
+
+
+def test_a_lock_that_is_left_is_told(kernel: Kernel) -> None:
+    kernel.run("lock, rlock, other = threading.Lock(), threading.RLock(), threading.Lock()")
+    cell = kernel.run(
+        "%%bg -q -n taker\nlock.acquire(); rlock.acquire()\nprint('begun')\nwhile True: x = 1"
+    )
+    cell.wait_output("begun")
+    kernel.run("other.acquire()")
+    kernel.run("%bgkill -w 30")
+    cell.wait_output("[1] rlock is still held by a thread of this job that is gone")
+    cell.wait_output("[1] lock is still locked, and may be so for ever: this job used it")
+    assert "other" not in cell.text()
+
+
+def test_two_jobs_that_assign_the_same_variable_are_told_once(kernel: Kernel) -> None:
+    kernel.run("%%bg -q -n first\nimport os\nfor i in range(10): total = i\nwhile True: x = 1")
+    second = "%%bg -q -n second\nimport os\ntotal = 0\ni = 1\ny = 2"
+    assert said(kernel.run(second)) == (
+        "job 1 (first), which still runs, assigns i, total as well: each of the two changes what "
+        "the other works with"
+    )
+    wait_job(kernel, 2)
+    assert said(kernel.run(second)) == "", "once is enough"
+    assert said(kernel.run("%%bg -q -n third\nimport os\nz = x")) == ""
+    kernel.run("%bgkill -w 30 first")
+    assert said(kernel.run("%%bg -q\ntotal = 1")) == ""
+
+
+def test_the_same_text_again_is_told_and_keeps_the_number_of_its_cell(kernel: Kernel) -> None:
+    code = f"%%bg -q\n{LOOP}"
+    first = kernel.run(code)
+    second = kernel.run(code)
+    assert "job 1 (while True:) still runs; --replace ends it first" in said(second)
+    for number, cell in (1, first), (2, second):
+        assert f"cell [{cell.number}], line" in said(kernel.run(f"%bgwhere {number}"))
+    third = kernel.run("%%bg -q --replace\n" + LOOP)
+    assert said(third) == ""
+    states = kernel.run("[job.state.value for job in ipykill.jobs]").result
+    assert states == "['killed', 'killed', 'running']"
+    kernel.run("%bgkill --all -w 30")
+
+
+def test_a_job_that_waits_for_itself_is_refused(kernel: Kernel) -> None:
+    for code in ("%bgwait me", "ipykill.current_job().result()"):
+        cell = kernel.run(f"%%bg -q -n me\n{code}")
+        assert wait_job(kernel) == "failed"
+        cell.wait_output(lambda cell: cell.errors)
+        assert "(me) cannot wait for itself" in cell.traceback
+    cell = kernel.run(
+        "%%bg -q -n outer\n"
+        "get_ipython().run_cell_magic('bg', '-q -n inner --after outer', '1')\n"
+        "ipykill.jobs['inner'].result()"
+    )
+    assert wait_job(kernel, "outer") == "failed"
+    cell.wait_output(lambda cell: cell.errors)
+    assert "would wait for itself" in cell.traceback
+    assert wait_job(kernel, "inner") == "skipped"
+    assert "no job 'self'" in usage_error(kernel, "%%bg -n self --after self\n1")
+
+
 def test_jobs_start_after_others(kernel: Kernel) -> None:
     kernel.run("go = threading.Event(); order = []")
     kernel.run("%%bg -q -n first\ngo.wait(); order.append(1)")
