@@ -60,6 +60,7 @@ __all__ = ["install", "on_answer", "wake", "why_not", "works"]
 
 _AGAIN, _AGAIN_MAX = 0.0002, 0.005  # seconds until the signal is sent to main again,
 _TIMES = 12  # and how many times in all: 40 ms
+_LOST = 1.0  # seconds after which a request that main claimed is given up
 _ALONE = 0.002  # seconds for which the reaper lends without the main thread
 _RESEND = 0.0002  # seconds until the signal is sent to the target again, which doubles
 
@@ -87,7 +88,7 @@ class _Request:
 
 
 _request: _Request | None = None
-_lending = threading.Lock()  # held by the one who lends the word
+_lending = threading.RLock()  # held by the one who lends the word
 
 
 def works() -> bool:
@@ -184,7 +185,8 @@ def wake(target: Target, patience: float) -> None:
         if request.claim.acquire(blocking=False):
             _lend(target, min(patience, _ALONE))
         else:
-            request.done.acquire()
+            # Not for ever: a Ctrl-C may come between the claim and its `try`.
+            request.done.acquire(timeout=_LOST)
     finally:
         _request = None
 
@@ -193,26 +195,24 @@ def _lend(target: Target, patience: float) -> None:
     assert _word is not None
     answered = threading.Lock()
     answered.acquire()
-    if not _lending.acquire(blocking=False):
-        return
-    try:
-        with target.gate:
-            if not target.open or sys.is_finalizing():
-                return
-            target.lender = answered
-            _word.value = target.ident
-        end = time.monotonic() + patience
-        pause = _RESEND
-        while _word.value == target.ident and target.signal(_signal):
-            # A signal that came just before the target entered a system call was in vain.
-            if answered.acquire(timeout=min(pause, patience)) or time.monotonic() >= end:
-                return
-            pause *= 2
-        answered.acquire(timeout=max(end - time.monotonic(), 0))
-    finally:
-        _word.value = _main
-        target.lender = None
-        _lending.release()
+    with _lending:
+        try:
+            with target.gate:
+                if not target.open or sys.is_finalizing():
+                    return
+                target.lender = answered
+                _word.value = target.ident
+            end = time.monotonic() + patience
+            pause = _RESEND
+            while _word.value == target.ident and target.signal(_signal):
+                # A signal that came just before the target entered a system call was in vain.
+                if answered.acquire(timeout=min(pause, patience)) or time.monotonic() >= end:
+                    return
+                pause *= 2
+            answered.acquire(timeout=max(end - time.monotonic(), 0))
+        finally:
+            _word.value = _main
+            target.lender = None
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
@@ -281,7 +281,7 @@ def _after_fork_in_child() -> None:
     # CPython has made the calling thread the main thread.
     global _main, _request, _lending
     _request = None
-    _lending = threading.Lock()
+    _lending = threading.RLock()
     if _word is not None:
         _main = threading.get_ident()
         _word.value = _main
