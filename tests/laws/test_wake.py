@@ -71,10 +71,6 @@ def test_signal_signal_and_sigint_in_main() -> None:
 
 
 @pytest.mark.stress
-@pytest.mark.skipif(
-    sys.version_info < (3, 12),
-    reason="on 3.11, about once in 3000 kills in this rain, the thread that is woken handles it",
-)
 def test_a_rain_of_ctrl_c() -> None:
     """Wherever KeyboardInterrupt comes in main, in our handler too, jobs go on to die."""
     exposed = False  # while main is where it catches one
