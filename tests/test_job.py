@@ -1547,6 +1547,7 @@ def test_a_thread_that_is_kept_does_not_keep_its_job(jobs):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 @pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="counts its files in /proc")
 def test_a_kill_while_a_command_is_started_leaves_no_file_open(jobs):
     # IPython runs a !command so; the soak test found it.
