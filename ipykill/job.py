@@ -359,11 +359,11 @@ class Job:
 
     @property
     def progress(self) -> Progress | None:
-        """How far the job is: its outermost bar that is not at its end, else the last one."""
+        """How far the job is: its outermost bar that is not at its end, else the outermost."""
         bars = list(self._bars)
         if not bars:
             return self._progress
-        return next((bar for bar in bars if not bar.closed), bars[-1]).look()
+        return next((bar for bar in bars if not bar.closed), bars[0]).look()
 
     def add_bar(self, bar: Bar) -> None:
         """Let `bar` tell how far the job is, until it is at its end."""

@@ -54,6 +54,7 @@ _KEEP_BYTES = 1_000_000  # of displays
 _END = 4_000  # characters of its end that each job has, however many end at once
 _JOIN = 2_000  # characters; shorter texts that wait are joined with the next
 
+_PATIENCE = 2.0  # seconds that a job waits for a terminal that takes nothing
 _EBB = 1.0  # seconds without such a loss after which a flood is over
 
 _agent = Agent("output")
@@ -600,11 +601,19 @@ class _Terminal:
         self._shell = shell
         self._lock = threading.Lock()
         self._waiting: deque[tuple[str, str]] = deque()
+        self._size = 0  # about, since no lock guards it
 
     def put(self, name: str, text: str) -> None:
         """Write `text` to the stream `name` soon."""
         self._waiting.append((name, text))
+        self._size += len(text)
         _agent.call(self.flush)
+
+    def wait_for_room(self) -> None:
+        """Wait while more waits than a terminal shows in a moment, so that it stays bounded."""
+        end = time.monotonic() + _PATIENCE
+        while self._size > _KEEP and time.monotonic() < end:
+            time.sleep(_PAUSE)
 
     def flush(self) -> None:
         """Write the whole lines that wait, and later the rest, as far as can be."""
@@ -642,6 +651,7 @@ class _Terminal:
     def _write(self, *, whole_lines: bool) -> None:
         with self._lock:
             waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            self._size = 0
             groups = itertools.groupby(waiting, key=operator.itemgetter(0))
             parts = [(name, "".join(text for _, text in group)) for name, group in groups]
             kept: list[tuple[str, str]] = []
@@ -666,6 +676,10 @@ class _TerminalOutput(JobOutput):
     def __init__(self, shell: Any, publisher: Any, terminal: _Terminal, job: Job) -> None:
         super().__init__(shell, publisher, job)
         self._terminal = terminal
+
+    def write(self, name: str, text: str) -> int:
+        self._terminal.wait_for_room()  # before the lock is taken
+        return super().write(name, text)
 
     def deliver(self, name: str, text: str) -> None:
         self._terminal.put(name, text)

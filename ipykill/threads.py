@@ -308,8 +308,12 @@ class ServiceThread(threading.Thread):
     """A daemon thread of ipykill's own.
 
     It belongs to no job, even when a job's thread happens to start it: a Kill of that job
-    would take it along.
+    would take it along. A debugger that stops all threads does not stop it.
     """
+
+    # What debugpy looks at; ipykernel sets both on its own threads.
+    pydev_do_not_trace = True
+    is_pydev_daemon_thread = True
 
     def __init__(self, target: Callable[[], None], name: str) -> None:
         super().__init__(target=target, name=f"ipykill-{name}", daemon=True)

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -146,3 +148,80 @@ def test_tqdm_imported_later_is_watched_too() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     assert done.stdout == "5 0\n", done.stderr
+
+
+def test_nested_bars_of_tqdm_in_child_threads_are_the_jobs(go: threading.Event) -> None:
+    tqdm = pytest.importorskip("tqdm")
+    progress.install()
+    inside = threading.Event()
+
+    def inner() -> None:
+        for _ in tqdm.tqdm(range(3), desc="inner", file=sys.stderr, mininterval=0):
+            inside.set()
+            go.wait()
+
+    def work() -> None:
+        with tqdm.tqdm(total=4, desc="outer", file=sys.stderr, mininterval=0) as bar:
+            for _ in range(4):
+                thread = threading.Thread(target=inner)
+                thread.start()
+                thread.join()
+                bar.update()
+
+    job = ipykill.submit(work)
+    assert inside.wait(30)
+    assert job.progress is not None
+    assert (job.progress.description, job.progress.total) == ("outer", 4)
+    go.set()
+    job.result(30)
+    assert job.progress is not None
+    assert (job.progress.done, job.progress.total) == (4, 4)
+
+
+def test_a_bar_in_a_child_thread_alone_is_shown_and_stopped() -> None:
+    tqdm = pytest.importorskip("tqdm")
+    progress.install()
+    stepped = threading.Event()
+    ended: list[BaseException] = []
+
+    def child() -> None:
+        try:
+            for number in tqdm.tqdm(iter(int, 1), desc="child", mininterval=0, miniters=1):
+                assert number == 0
+                stepped.set()
+        except BaseException as error:
+            ended.append(error)
+
+    def work() -> None:
+        thread = threading.Thread(target=child)
+        thread.start()
+        thread.join()
+
+    job = ipykill.submit(work)
+    assert stepped.wait(30)
+    assert job.progress is not None
+    assert job.progress.description == "child"
+    assert job.stop(30)
+    assert [type(error) for error in ended] == [ipykill.JobStopped]
+
+
+def test_track_costs_little_when_nothing_is_asked() -> None:
+    def plain(items: range) -> Iterator[int]:
+        for item in items:  # noqa: UP028
+            yield item
+
+    def seconds(make: Callable[[range], Iterator[int]]) -> float:
+        def once() -> float:
+            begin = time.thread_time()
+            for _ in make(range(200_000)):
+                pass
+            return time.thread_time() - begin
+
+        return min(once() for _ in range(7))
+
+    def work() -> float:
+        return seconds(track) / seconds(plain)
+
+    # 3 times the generator that does nothing, which is 50 ns more; `tests.benchmarks.output`
+    # tells the figures.
+    assert ipykill.submit(work).result(60) < 5

@@ -112,3 +112,34 @@ def test_what_the_foreground_prints_is_not_touched(terminal: Terminal) -> None:
     assert "\nforeground\n" in terminal.screen
     terminal.type("%unload_ext ipykill")
     terminal.type("go.set()")
+
+
+def test_a_question_of_a_job_is_an_error_and_the_prompt_lives(terminal: Terminal) -> None:
+    terminal.type("%bg -q -n asks input('name? ')")
+    terminal.expect(r"EOFError: input\(\) in job 1 \(asks\): nobody can answer")
+    terminal.type("import getpass")
+    terminal.type("%bg -q -n asks getpass.getpass()")
+    terminal.expect(r"EOFError: getpass\(\) in job 2 \(asks\): nobody can answer")
+    terminal.type("%bg -q -n bug breakpoint()")
+    terminal.expect(r"RuntimeError: pdb in job 3 \(bug\): no prompt leads to a background job")
+    terminal.type("print('still', 'here')")
+    assert "\nstill here\n" in terminal.screen
+
+
+def test_a_start_line_and_a_finish_line_and_no_widgets(terminal: Terminal) -> None:
+    terminal.type("%bg -n train go.wait()")
+    assert "<Job 1 'train': running>" in terminal.screen
+    terminal.type("go.set()")
+    terminal.expect(r"\[1\] train: done in [\d.]+ m?s")
+    terminal.type(
+        "print('widgets', [it for it in sys.modules if 'ipywidgets' in it or 'anywidget' in it])"
+    )
+    assert "widgets []" in terminal.screen
+
+
+def test_a_flood_waits_for_the_terminal_and_is_whole(terminal: Terminal) -> None:
+    terminal.type("%bg -q -n flood [print(f'{i:080d}') for i in range(3000)];")
+    terminal.expect(r"\[1\] flood: done")
+    assert f"{2999:080d}\n" in terminal.screen
+    lines = re.findall(r"\d{80}$", terminal.screen, re.MULTILINE)  # some behind a prompt
+    assert lines == [f"{i:080d}" for i in range(3000)]

@@ -23,24 +23,31 @@ exit of a ``with``.
    ``with`` that does nothing, which the exception table leaves out.
 2. A jump back to the beginning of a loop, so that a loop on one line has a safe place too.
 
+*Turns* are jumps back that, when they have just been made, lead to a safe place.
+
 *Finalizing* are instructions that call Python code through a finalizer or the garbage
 collector only: whatever they call is nothing that may be broken.
+
+A version of CPython whose bytecode is different would be read wrongly. So the map of a sample
+is looked at first, see `why_not`.
 """
 
 from __future__ import annotations
 
 import dis
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from types import CodeType
 from typing import NamedTuple
 
-__all__ = ["CodeMap", "codemap"]
+__all__ = ["CodeMap", "codemap", "why_not"]
 
 
 class CodeMap(NamedTuple):
     """Offsets in one code object, in bytes, as in ``frame.f_lasti``."""
 
     safe: frozenset[int]
+    turns: frozenset[int]
     cleanup: frozenset[int]
     finalizing: frozenset[int]
 
@@ -65,12 +72,16 @@ def _opcodes(*prefixes: str) -> frozenset[int]:
     return frozenset(op for name, op in dis.opmap.items() if name.startswith(prefixes))
 
 
-_EXTENDED_ARG = dis.opmap["EXTENDED_ARG"]
-_PUSH_EXC_INFO = dis.opmap["PUSH_EXC_INFO"]
-_WITH_EXCEPT_START = dis.opmap["WITH_EXCEPT_START"]
-_RESUME = dis.opmap["RESUME"]
-_SEND_AGAIN = dis.opmap["JUMP_BACKWARD_NO_INTERRUPT"]
-_CACHE = dis.opmap["CACHE"]
+def _opcode(name: str) -> int:
+    return dis.opmap.get(name, -2)
+
+
+_EXTENDED_ARG = _opcode("EXTENDED_ARG")
+_PUSH_EXC_INFO = _opcode("PUSH_EXC_INFO")
+_WITH_EXCEPT_START = _opcode("WITH_EXCEPT_START")
+_RESUME = _opcode("RESUME")
+_SEND_AGAIN = _opcode("JUMP_BACKWARD_NO_INTERRUPT")
+_CACHE = _opcode("CACHE")
 _CALLS = _opcodes("CALL", "PRECALL")
 _JUMPS = frozenset(dis.hasjrel)
 _BACKWARD = frozenset(op for name, op in dis.opmap.items() if "BACKWARD" in name)
@@ -182,11 +193,14 @@ def _build(code: CodeType) -> CodeMap:
             begin = found[begin].end
         if before.get(start) in _STATEMENT_ENDS and may_begin(begin):
             safe.add(begin)
+    turns = set()
     for offset, instruction in found.items():
         if instruction.op in _LOOPS and offset not in cleanup:
             safe.add(offset)
+            turns.add(offset)
         elif instruction.op in _LOOPS_IF and may_begin(instruction.target):
             safe.add(instruction.target)
+            turns.add(offset)
 
     finalizing = {
         offset
@@ -195,6 +209,7 @@ def _build(code: CodeType) -> CodeMap:
     }
     return CodeMap(
         safe=frozenset(safe),
+        turns=frozenset(turns),
         cleanup=_with_caches(found, cleanup),
         finalizing=_with_caches(found, finalizing),
     )
@@ -244,3 +259,34 @@ def _line_starts(code: CodeType) -> Iterator[int]:
 
 def _with_caches(found: dict[int, _Instruction], offsets: set[int]) -> frozenset[int]:
     return frozenset(unit for offset in offsets for unit in range(offset, found[offset].end, 2))
+
+
+_SAMPLE = """
+def sample(lock, work):
+    while work():
+        lock.acquire()
+        try:
+            work()
+        finally:
+            lock.release()
+            work()
+"""
+
+
+@functools.cache
+def why_not() -> str:
+    """Return why the code of this Python cannot be read, empty if it can."""
+    try:
+        scope: dict[str, Callable[..., None]] = {}
+        exec(_SAMPLE, scope)
+        code = scope["sample"].__code__
+        found = _build(code)
+    except Exception as error:
+        return f"the bytecode of this Python cannot be read: {error!r}"
+    lines = {
+        offset: line for start, end, line in code.co_lines() for offset in range(start, end, 2)
+    }
+    cleanup = {lines.get(offset) for offset in found.cleanup} - {None}
+    safe = {lines.get(offset) for offset in found.safe}
+    right = cleanup == {8, 9} and {4, 6} <= safe and not safe & {5, 8, 9} and found.turns
+    return "" if right else "the bytecode of this Python is not as expected"

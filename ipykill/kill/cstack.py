@@ -68,6 +68,9 @@ def calibrate(number: int) -> str | None:
     global _slot, _between
     if not _NEEDED:
         return None
+    symbol = getattr(ctypes.pythonapi, "_PyEval_EvalFrameDefault", None)
+    if symbol is None:
+        return "this CPython does not export _PyEval_EvalFrameDefault"
     found: list[dict[int, int]] = []
 
     def handler(number: int, frame: FrameType | None) -> None:
@@ -86,7 +89,7 @@ def calibrate(number: int) -> str | None:
         inside = found
     finally:
         signal.signal(number, before)
-    loop = ctypes.cast(ctypes.pythonapi._PyEval_EvalFrameDefault, ctypes.c_void_p).value or 0
+    loop = ctypes.cast(symbol, ctypes.c_void_p).value or 0
     for slot in between[0] if between and inside else ():
         addresses = {words[slot] for words in between}
         calls = {words[slot] for words in inside}

@@ -50,6 +50,8 @@ def hindrance(
             f"its code caught the Kill {target.struck} times; an except: there has to let "
             "JobKilled pass"
         )
+    if target.traced:
+        return "a debugger or another tool traces it; on Python 3.11 it may take long to hit a loop"
     if frame is not None and not calling:
         if policy.in_reach(frame.f_code, libraries=True):
             return "it runs Python code that has come to no place where it may be ended"

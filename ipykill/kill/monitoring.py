@@ -8,8 +8,9 @@ Why a Kill gets in, and only where it may:
 
 1. The killer, with the target's gate held, asks for the target's innermost frame and
    switches the events on in its code object. CPython rewrites the code in place, so they
-   come with the very next instruction, in a loop that is running as well. It looks at
-   nothing else: a foreign thread's stack changes under one's eyes.
+   come with the very next instruction, in a loop that is running as well. Likewise in the
+   innermost one that is in reach. That is a guess, for a foreign thread's stack changes
+   under one's eyes; nothing rests on it.
 2. It also sets `Target.survey`. At the first event the target itself walks its stack and
    switches the events on in all code in reach, and in the functions defined in that code.
 3. What is called after that and was on no stack is found at a later tick of the reaper, by
@@ -90,8 +91,13 @@ class Monitoring:
             frame = target.innermost_frame()
             if frame is not None and not is_ours(frame.f_code):
                 target.survey = True
-                # Code out of reach as well: from there the target surveys its stack.
+                # Code out of reach as well: from there the target surveys its stack. Except
+                # in a trace function, where there are no events.
                 self._add(frame.f_code)
+                while frame is not None and not in_reach(frame.f_code, libraries=target.libraries):
+                    frame = frame.f_back
+                if frame is not None:
+                    self._add(frame.f_code)
 
     def arm_here(self, target: Target, frame: FrameType) -> None:
         """Switch the events on in the stack of the calling thread."""

@@ -17,6 +17,7 @@ Both require that nothing on the stack shelters what it is doing (`shelter`).
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import functools
 import gc
 import os
@@ -28,11 +29,28 @@ from .. import stack
 from .codemap import codemap
 from .target import Target
 
-__all__ = ["in_cleanup", "in_reach", "is_ours", "may_break", "may_land", "shelter"]
+__all__ = [
+    "in_cleanup",
+    "in_reach",
+    "is_ours",
+    "may_break",
+    "may_land",
+    "may_turn",
+    "shelter",
+]
 
 # __exit__ runs if and only if __enter__ completed, and a finalizer's error is only printed.
 _ENTERS = frozenset({"__enter__", "__aenter__"})
 _GUARDED = _ENTERS | {"__exit__", "__aexit__", "__del__"}
+
+# What they wait for is the first thing that they do, or a generator's own code, which is as
+# ready for an exception as any.
+_PASSING_ON = frozenset(
+    {
+        threading.Condition.__enter__.__code__,
+        contextlib._GeneratorContextManager.__enter__.__code__,
+    }
+)
 
 # They wait for a moment only, and leave a half-made thing behind when that is broken.
 _SHORT = frozenset(
@@ -104,16 +122,35 @@ def may_land(target: Target, frame: FrameType, offset: int) -> bool:
     )
 
 
+def may_turn(target: Target, frame: FrameType) -> bool:
+    """Whether a Kill may be raised between two instructions of running code, if it is wanted.
+
+    Asked by the target's own thread, about its innermost frame. Where its last instruction was
+    the jump back of a loop, nothing is in the making.
+    """
+    # The library may be the tool that traces the thread, which would lose its tracing.
+    libraries = target.libraries and not target.traced
+    return (
+        frame.f_lasti in codemap(frame.f_code).turns
+        and in_reach(frame.f_code, libraries=libraries)
+        and shelter(frame, calling=False) is None
+    )
+
+
 def may_break(target: Target, frame: FrameType) -> bool:
     """Whether the call in which `frame` waits may be broken, if the Kill is wanted.
 
     Asked by the target's own thread, about its innermost frame.
     """
-    return shelter(frame, enters=target.libraries) is None
+    return shelter(frame, waiting=True, enters=target.libraries) is None
 
 
 def shelter(
-    frame: FrameType | None, *, calling: bool = True, enters: bool = False
+    frame: FrameType | None,
+    *,
+    calling: bool = True,
+    waiting: bool = False,
+    enters: bool = False,
 ) -> tuple[FrameType, str] | None:
     """Return the innermost frame from `frame` outwards that must not be broken, and why.
 
@@ -121,15 +158,17 @@ def shelter(
     ----------
     calling
         Whether the innermost frame is inside a call, as all others are.
+    waiting
+        Whether the innermost frame is in a call that waits.
     enters
-        Whether an ``__enter__`` may be broken: it may, if it has been waiting for long.
+        Whether any ``__enter__`` may be broken: it may, if it has been waiting for long.
     """
     names = _GUARDED - _ENTERS if enters else _GUARDED
     collecting = {getattr(callback, "__code__", None) for callback in gc.callbacks}
     while frame is not None:
         code = frame.f_code
         known = codemap(code)
-        if code.co_name in names:
+        if code.co_name in names and not (waiting and code in _PASSING_ON):
             return frame, f"in {code.co_name}"
         if code in _SHORT or (code.co_name == "spawn" and code.co_filename.endswith(_SPAWN)):
             return frame, f"in {code.co_name}()"
@@ -142,7 +181,8 @@ def shelter(
         if frame.f_lasti in known.cleanup:
             return frame, "in cleanup"
         if (calling and frame.f_lasti in known.finalizing) or code in collecting:
-            return frame, "in a finalizer"
+            # Or a trace function, in which a debugger holds the thread.
+            return frame, "in a finalizer or a debugger"
         calling = True
         frame = frame.f_back
     return None

@@ -193,13 +193,13 @@ def _try_to_wake(target: Target) -> None:
     target.busy = chase.attempts > 0 and target.cpu_time() - chase.cpu_time > since / 2
     # A thread that is busy does not wait, unless it woke up just now; 3.11 arms this way.
     patience = _PATIENCE if target.busy else min(_PATIENCE * 2**chase.attempts, _PATIENCE_MAX)
-    chase.attempts = min(chase.attempts + 1, 10)
+    if not target.traced:
+        chase.attempts = min(chase.attempts + 1, 10)
     _note_place(target)
     wake.wake(target, patience)
     if chase.attempts >= _STUCK and now - chase.interrupted > _INTERRUPT:
         chase.interrupted = now
-        if _in_unsheltered_call(target):
-            waits.interrupt_query(target)
+        _interrupt_query(target)
     if sys.version_info < (3, 12) and target.waits_at is not None:
         wake.wake(target, patience)
     if target.wanted:
@@ -217,13 +217,12 @@ def _note_place(target: Target) -> None:
             target.waits_at = frame, frame.f_lasti
 
 
-def _in_unsheltered_call(target: Target) -> bool:
-    """Whether the target seems to be in a call that may be broken, seen from outside."""
-    if sys.version_info < (3, 12):
-        return False  # see Target.innermost_frame
+def _interrupt_query(target: Target) -> None:
     with target.gate:
         frame = target.innermost_frame()
-        return frame is not None and target.wanted and policy.shelter(frame) is None
+    # It stands still, or else it would have answered.
+    if frame is not None and policy.shelter(frame) is None:
+        waits.interrupt_query(target, frame)
 
 
 def _drop_unraisable(args: sys.UnraisableHookArgs, /) -> None:

@@ -21,8 +21,8 @@ import sys
 from types import FrameType
 from typing import Protocol
 
-from . import plain, wake
-from .switches import level
+from . import codemap, plain, wake
+from .switches import has_gil, level
 from .target import Target
 
 __all__ = ["Engine", "by_what", "choose", "why_not"]
@@ -81,7 +81,11 @@ def why_not() -> str:
 def _not_here() -> str:
     if level() == "plain":
         return "switched off"
-    return "" if sys.implementation.name == "cpython" else "this is not CPython"
+    if sys.implementation.name != "cpython":
+        return "this is not CPython"
+    if not has_gil():
+        return "this CPython has no global interpreter lock"
+    return codemap.why_not()
 
 
 def by_what() -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sysconfig
 from typing import Literal, get_args
 
-__all__ = ["Level", "level", "use"]
+__all__ = ["Level", "has_gil", "level", "use"]
 
 Level = Literal["full", "public", "plain"]
 _LEVELS: tuple[Level, ...] = get_args(Level)
@@ -44,3 +45,12 @@ def use(level: str) -> None:
     """
     global _level
     _level = _checked(level, "the level")
+
+
+def has_gil() -> bool:
+    """Whether this CPython has a global interpreter lock.
+
+    Without one, what a thread looks at in another one changes in that moment. So a
+    free-threading build gets what it can do itself, even if its lock happens to be on.
+    """
+    return not sysconfig.get_config_var("Py_GIL_DISABLED")

@@ -31,7 +31,8 @@ from types import CodeType, FrameType
 from typing import Protocol
 
 from ..exceptions import JobKilled
-from ..threads import _NULL, _set_async_exc
+from ..threads import take_back
+from .switches import has_gil
 
 __all__ = ["Group", "Target", "contain", "current_target"]
 
@@ -92,6 +93,8 @@ class Target:
         Whether libraries are in reach too, see `policy`.
     survey : bool
         Whether the thread shall arm its whole stack at the next chance, see `monitoring`.
+    traced : bool
+        Whether somebody else's tracing keeps ours out, see `tracing`.
     waits_at : (frame, int) or None
         The frame, and the offset in it, of a call in which the thread was found once and
         may be killed, see `wake`.
@@ -102,7 +105,7 @@ class Target:
 
     Threading
     ---------
-    `depth`, `open` and `struck` are written by the target's own thread only, `libraries`
+    `depth`, `open`, `struck` and `traced` are written by the target's own thread only, `libraries`
     and `busy` by the reaper. `waits_at` is set by the killer when it is None, else by the
     target. For the rest see the module's docstring.
     """
@@ -110,7 +113,7 @@ class Target:
     __slots__ = (
         *("_cpu_time", "asked", "busy", "depth", "gate", "group", "ident", "last", "lender"),
         *("libraries", "native_id", "open", "struck", "survey", "thread", "thread_state"),
-        *("shielded_by", "waits_at"),
+        *("shielded_by", "traced", "waits_at"),
     )
 
     def __init__(self, group: Group, thread: threading.Thread) -> None:
@@ -129,6 +132,7 @@ class Target:
         self.libraries = False
         self.survey = False
         self.shielded_by: tuple[CodeType, int] | None = None
+        self.traced = False
         self.waits_at: tuple[FrameType, int] | None = None
         self.lender: threading.Lock | None = None
         self._cpu_time = 0.0
@@ -169,10 +173,11 @@ class Target:
     def innermost_frame(self) -> FrameType | None:
         """Return where the thread is at this moment; call with `gate` held.
 
-        Not for CPython 3.11, where the frame object may outlive the frame (a thread that
-        is clearing a frame still shows it).
+        On CPython 3.11 not to be kept: there the frame object may outlive the frame (a thread
+        that is clearing a frame still shows it). None without a global interpreter lock, where
+        the frame may be gone before it is ours.
         """
-        if not self.open:
+        if not self.open or not has_gil():
             return None
         try:
             frame: FrameType = _get_frame(self.thread_state)
@@ -194,7 +199,7 @@ class Target:
             self.open = False
             self._cpu_time = time.thread_time()
             if self.asked:
-                _set_async_exc(self.ident, _NULL)
+                take_back()
         self.waits_at = None
 
     def release(self) -> None:

@@ -10,8 +10,9 @@ which begins to trace its own stack here.
 3. CPython removes a trace function that raises. If the Kill is swallowed then, the
    exception dies as the handler ends, and its ``__del__`` begins the tracing again, before
    the next safe point. If somebody keeps the exception, the next wake-up does.
-4. A debugger or coverage that traces the thread already is left alone: there the Kill
-   reaches waiting calls only.
+4. A debugger or coverage that traces the thread already is left alone. There the Kill
+   reaches waiting calls, and loops: when a wake-up happens to come at a jump back. Such
+   a thread is woken all the time.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class Tracing:
 
     def arm_here(self, target: Target, frame: FrameType) -> None:
         """Trace the stack of the calling thread."""
-        if sys.gettrace() not in (None, _trace):
+        target.traced = sys.gettrace() not in (None, _trace)
+        if target.traced:
             return
         caller: FrameType | None = frame
         while caller is not None:

@@ -12,7 +12,9 @@ import asyncio
 import concurrent.futures.thread
 import contextlib
 import ctypes
+import dis
 import gc
+import inspect
 import subprocess
 import sys
 import threading
@@ -89,24 +91,62 @@ def hasten(frame: FrameType, target: Target) -> None:
             return
 
 
-def interrupt_query(target: Target) -> None:
-    """Interrupt the sqlite3 query that the target runs; any thread but the target's.
+def interrupt_query(target: Target, frame: FrameType) -> None:
+    """Interrupt the sqlite3 query that the target runs in `frame`; any thread but the target's.
 
     SQLite does not look for signals, but has an ``interrupt()`` of its own. Connections that
-    the target opened are found by the message with which they refuse to serve others, so
-    one opened with ``check_same_thread=False`` is not.
+    the target opened are found by the message with which they refuse to serve others. One
+    opened with ``check_same_thread=False`` may serve somebody else at this moment, so it must
+    be what the call in `frame` mentions.
     """
     sqlite3: Any = sys.modules.get("sqlite3")
     if sqlite3 is None:
         return
+    shared = []
+    for thing in _mentioned(frame):
+        if issubclass(type(thing), sqlite3.Cursor):
+            thing = sqlite3.Cursor.connection.__get__(thing)
+        shared.append(thing)
     for thing in gc.get_objects():
-        if type(thing) is sqlite3.Connection and target.wanted:
-            try:
-                thing.cursor()
-            except sqlite3.ProgrammingError as error:
-                if f"thread id {target.ident} " in str(error):
-                    target.group.struck = True
-                    thing.interrupt()
+        if not issubclass(type(thing), sqlite3.Connection):
+            continue
+        try:
+            sqlite3.Connection.cursor(thing)
+            found = any(thing is other for other in shared)
+        except sqlite3.ProgrammingError as error:
+            found = f"thread id {target.ident} " in str(error)
+        if found and target.wanted:
+            target.group.struck = True
+            sqlite3.Connection.interrupt(thing)
+
+
+def _mentioned(frame: FrameType) -> list[object]:
+    """Return what the names stand for, ``self.names`` too, in the expression that `frame` is at.
+
+    No code of others runs for that.
+    """
+    code = frame.f_code
+    positions = list(code.co_positions())
+    here = positions[frame.f_lasti // 2]
+    if None in here:
+        return []
+
+    def inside(offset: int) -> bool:
+        line, end_line, column, end_column = positions[offset // 2]
+        if line is None or end_line is None:
+            return False
+        return here[::2] <= (line, column) and (end_line, end_column) <= here[1::2]
+
+    names = {
+        it.argval
+        for it in dis.get_instructions(code)
+        if isinstance(it.argval, str) and inside(it.offset)
+    }
+    variables = frame.f_globals | frame.f_locals
+    found = [variables[name] for name in names if name in variables]
+    for thing in list(found):
+        found += [inspect.getattr_static(thing, name, None) for name in names]
+    return found
 
 
 def serves_cleanup(thread: threading.Thread) -> bool:

@@ -30,7 +30,8 @@ SIGURG, which is ignored by default (Go uses it for the same purpose).
    so that what dies with the frame dies in its own thread.
 6. A target that goes on answers, one that dies does so with its last step. One that does
    not wait dies by the way for running code, or does not answer. In any case main has the
-   word again when its patience ends.
+   word again when its patience ends. (Up to 3.12 running code answers, see `cstack`, and
+   dies at once if that happens to be at the jump back of a loop.)
 7. When main does not answer for 40 ms it sits in C code that does not look for signals, so
    it runs no Python either. Then the reaper lends the word itself, for a shorter time.
    Whether main or the reaper lends is decided by who gets `_Request.claim`.
@@ -43,18 +44,16 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import signal
 import sys
-import sysconfig
 import threading
 import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from . import cstack, policy, waits
-from .switches import level
+from . import codemap, cstack, policy, waits
+from .switches import has_gil, level
 from .target import Target, current_target
 
 __all__ = ["install", "on_answer", "wake", "why_not", "works"]
@@ -130,12 +129,14 @@ def install() -> None:
 
 def _find_word() -> ctypes.c_ulong | str:
     """Return ``_PyRuntime.main_thread``, or why it is not to be had."""
-    if platform.python_implementation() != "CPython":
+    if sys.implementation.name != "cpython":
         return "this is not CPython"
     if not hasattr(signal, "pthread_kill") or not _signal:
         return "this system cannot send a signal to one thread"
-    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+    if not has_gil():
         return "this CPython has no global interpreter lock"
+    if reason := codemap.why_not():
+        return reason
     try:
         runtime = ctypes.addressof(ctypes.c_char.in_dll(ctypes.pythonapi, "_PyRuntime"))
     except ValueError:
@@ -252,7 +253,7 @@ def _leaves(target: Target, frame: FrameType, inside: bool) -> bool:
     """Whether the target, reached in `frame`, leaves the call in which it waits."""
     before, target.waits_at = target.waits_at, None
     if not inside:
-        return False
+        return policy.may_turn(target, frame)
     if not waits.may_be_left(frame) or not policy.may_break(target, frame):
         waits.hasten(frame, target)
         return False

@@ -1,5 +1,7 @@
 """All that a job shows goes to the cell that launched it."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.kernel.background import load, printed, wait_job
@@ -195,3 +197,137 @@ def test_a_forked_child_prints(kernel: Kernel) -> None:
     )
     assert wait_job(kernel) == "done"
     cell.wait_output("status 0")
+
+
+def test_rich_outputs_arrive_as_they_are(any_kernel: Kernel) -> None:
+    load(any_kernel)
+    cell = any_kernel.run(
+        "%%bg -q\n"
+        "from IPython.display import HTML, Image, JSON, Markdown, clear_output\n"
+        "display(HTML('<b>html</b>'), Markdown('*markdown*'))\n"
+        "class Frame:\n"
+        "    def _repr_html_(self): return '<table></table>'\n"
+        "    def __repr__(self): return 'a table'\n"
+        "for i in range(3):\n"
+        "    clear_output(wait=True)\n"
+        "    display(Markdown('*markdown*'), HTML(f'<b>{i}</b>'))\n"
+        "display(JSON({'a': 1}), metadata={'key': 'value'})\n"
+        "Frame()"
+    )
+    later = any_kernel.run("1;")
+    assert wait_job(any_kernel) == "done"
+    cell.wait_output(lambda cell: "<table>" in str(cell.displays))
+    data = [it["data"] for it in cell.displays]
+    assert data[0]["text/html"] == "<b>html</b>"
+    assert data[-4]["text/markdown"] == "*markdown*"
+    assert data[-3]["text/html"] == "<b>2</b>"
+    assert data[-2]["application/json"] == {"a": 1}
+    assert data[-1] == {"text/html": "<table></table>", "text/plain": "a table"}
+    assert len(cell.contents("clear_output")) <= 3
+    assert later.displays == []
+
+
+@pytest.mark.slow
+def test_a_flood_of_displays_shows_the_first_and_the_last(any_kernel: Kernel) -> None:
+    load(any_kernel)
+    cell = any_kernel.run("%%bg -q\nfor i in range(6000): display(i)\nprint('the end')")
+    own = any_kernel.run("for i in range(10): display(i); time.sleep(0.01)")
+    assert wait_job(any_kernel) == "done"
+    cell.wait_output("the end")
+    shown = [int(it["data"]["text/plain"]) for it in cell.displays]
+    assert shown[:100] == list(range(100))
+    assert shown[-5:] == list(range(5995, 6000))
+    assert cell.text("stderr").count("left out here") == 1
+    assert f"{6000 - len(shown):,} displays left out here" in cell.text("stderr")
+    assert len(own.displays) == 10
+
+
+def test_a_loop_that_updates_a_display_ends_with_the_last_state(kernel: Kernel) -> None:
+    load(kernel)
+    cell = kernel.run(
+        "%%bg -q\nhandle = display(0, display_id=True)\n"
+        "for i in range(5000): handle.update(i)\nprint('the end')"
+    )
+    assert wait_job(kernel) == "done"
+    cell.wait_output("the end")
+    assert [it["data"]["text/plain"] for it in cell.displays] == ["4999"]
+    assert len(cell.messages) < 1000
+    assert cell.text("stderr") == ""
+
+
+@pytest.mark.slow
+def test_a_log_file_has_every_byte_of_a_flood_and_the_kernel_stays_small(
+    kernel: Kernel, tmp_path: Path
+) -> None:
+    load(kernel)
+    memory = "import resource; resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000"
+    before = int(kernel.run(memory).result or 0)
+    file = tmp_path / "flood.log"
+    cell = kernel.run(
+        f"%%bg -q --log {file}\n"
+        "for i in range(120_000): print(f'{i:080d}')\n"
+        "for i in range(30_000): print(i, 'of 30 000', end='\\r')\n"
+        "noise = bytes(range(256)).decode('latin-1') * 10\n"
+        "for i in range(1000): print('\\x1b[31m', noise, '\\x1b[0m')\n"
+        "for i in range(3000): print(i, flush=True)\n"
+        "print('x' * 50_000_000)\n"
+        "print('the end')"
+    )
+    assert wait_job(kernel) == "done"
+    cell.wait_output("the end", 60)
+    noise = bytes(range(256)).decode("latin-1") * 10
+    expected = "".join(
+        [
+            *(f"{i:080d}\n" for i in range(120_000)),
+            *(f"{i} of 30 000\r" for i in range(30_000)),
+            *(f"\x1b[31m {noise} \x1b[0m\n" for _ in range(1000)),
+            *(f"{i}\n" for i in range(3000)),
+            "x" * 50_000_000 + "\n",
+            "the end\n",
+        ]
+    )
+    with file.open(encoding="utf-8", newline="") as written:
+        assert written.read() == expected
+    assert int(kernel.run(memory).result or 0) - before < 400
+    assert kernel.run("%bglog -n 1").text().endswith("the end\n")
+    assert len(cell.text()) < 1_500_000
+
+
+def test_what_passes_by_python_lands_below_the_newest_cell(kernel: Kernel) -> None:
+    load(kernel)
+    kernel.run("import os, subprocess\ngo = threading.Event()")
+    cell = kernel.run(
+        "%%bg -q\ngo.wait()\nos.write(1, b'by a descriptor\\n')\n"
+        "subprocess.run(['echo', 'by a child'])\n"
+        "print(subprocess.run(['echo', 'by a pipe'], capture_output=True, text=True).stdout)\n"
+        "!echo by the shell"
+    )
+    newest = kernel.run("go.set(); ipykill.jobs[1].wait(30); time.sleep(0.3)")
+    cell.wait_output("by the shell")
+    assert "by a pipe" in cell.text()
+    seen = newest.text() + cell.text() + kernel.log
+    assert "by a descriptor" in seen
+    assert "by a child" in seen
+    assert "by a descriptor" not in cell.text()
+
+
+@pytest.mark.parametrize("kind", ["tqdm.auto", "tqdm.notebook"])
+def test_a_notebook_bar_drives_the_job_and_is_a_checkpoint(kernel: Kernel, kind: str) -> None:
+    load(kernel)
+    kernel.run("at_two, go = threading.Event(), threading.Event()")
+    cell = kernel.run(
+        f"%%bg -q -n bar\nfrom {kind} import tqdm\n"
+        "with tqdm(total=8, desc='load') as bar:\n"
+        "    bar.update(2); at_two.set(); go.wait()\n"
+        "for i in tqdm(iter(int, 1), desc='endless'): time.sleep(0.001)"
+    )
+    kernel.run("at_two.wait(30)")
+    assert kernel.run("p = ipykill.jobs[1].progress; p.done, p.total, p.description").result == (
+        "(2, 8, 'load')"
+    )
+    other = kernel.run("go.set()")
+    assert kernel.run("ipykill.jobs[1].stop(30), ipykill.jobs[1].state.value").result == (
+        "(True, 'stopped')"
+    )
+    assert "application/vnd.jupyter.widget-view+json" in str(cell.displays)
+    assert other.displays == []

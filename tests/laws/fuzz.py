@@ -13,9 +13,8 @@ import time
 from dataclasses import dataclass, field
 
 import ipykill
+from tests.laws.harness import HANG
 from tests.laws.scenarios import SCENARIOS, Scenario
-
-HANG = 60.0  # seconds; no kill takes that long
 
 
 @dataclass
@@ -27,15 +26,20 @@ class Round:
 
 
 def fuzz(
-    kind: type[Scenario], kills: int, rng: random.Random, *, until: float = float("inf")
+    kind: type[Scenario],
+    kills: int,
+    rng: random.Random,
+    *,
+    until: float = float("inf"),
+    most: float = float("inf"),
 ) -> Round:
-    """Kill `kind` at random moments; it stops early at `until` (monotonic)."""
+    """Kill `kind` at random moments; stops early at `until` (monotonic), or `most` leaks."""
     result = Round()
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     jobs = ipykill.JobManager()
     try:
-        while result.kills < kills and time.monotonic() < until:
+        while result.kills < kills and len(result.leaks) < most and time.monotonic() < until:
             try:
                 _kill_once(jobs, kind(), rng)
             except AssertionError as error:

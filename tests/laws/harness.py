@@ -1,11 +1,13 @@
 """What the tests of the laws share: a job that is known to be where it shall be killed.
 
-``IPYKILL_KILL=plain python -m pytest tests/laws/test_laws.py`` runs the laws against the
-well-known recipe (``PyThreadState_SetAsyncExc`` every 0.1 s). Each test says in its docstring
-whether that holds the law.
+``python -m tests.laws.plain`` runs the laws against the well-known recipe
+(``PyThreadState_SetAsyncExc`` every 0.1 s). Each test says in its docstring whether that holds
+the law.
 """
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -75,3 +77,17 @@ def kill(fn: Callable[[Callable[[], None]], object], *, blocked: bool = False) -
         asleep(job)
     assert_dies(job)
     return job
+
+
+def in_python(code: str, **environment: str) -> str:
+    """Run `code` in a Python of its own, where it may spoil things, and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, *(["-c", code] if "\n" in code else [code])],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

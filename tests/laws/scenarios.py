@@ -19,11 +19,12 @@ import warnings
 from pathlib import Path
 
 from ipykill.threads import ServiceThread
+from tests.laws.harness import HANG
 from tests.waiting import wait_for
 
 
 def is_free(lock, what: str) -> None:
-    assert lock.acquire(timeout=30), f"{what} is still held"
+    assert lock.acquire(timeout=HANG), f"{what} is still held"
     lock.release()
 
 
@@ -214,8 +215,8 @@ class Rollback(Scenario):
                 self.account[1] += 1
             raise ValueError
         except BaseException as error:
-            self.account[0] = before[0]
-            self.account[1] = before[1]
+            for i, amount in enumerate(before):
+                self.account[i] = amount
             if not isinstance(error, ValueError):
                 raise
 
@@ -285,7 +286,7 @@ class Queues(Scenario):
     def check(self) -> None:
         is_free(self.queue.mutex, "the queue's lock")
         self.queue.put(2)
-        assert self.queue.get(timeout=30)
+        assert self.queue.get(timeout=HANG)
 
 
 class SimpleQueues(Scenario):
@@ -298,7 +299,7 @@ class SimpleQueues(Scenario):
 
     def check(self) -> None:
         self.queue.put(2)
-        assert self.queue.get(timeout=30)
+        assert self.queue.get(timeout=HANG)
 
 
 class Logging(Scenario):
@@ -435,7 +436,7 @@ class Executors(Scenario):
             pool.submit(len, "x").result()
 
     def check(self) -> None:
-        wait_for(lambda: others() <= self.threads, "the pool's threads to end")
+        wait_for(lambda: others() <= self.threads, "the pool's threads to end", HANG)
 
 
 class Threads(Scenario):

@@ -13,10 +13,10 @@ import socket
 import sqlite3
 import ssl
 import subprocess
-import sys
 import threading
 import time
 import urllib.request
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -24,6 +24,7 @@ from pathlib import Path
 import pytest
 
 import ipykill
+from ipykill.kill import pursuit
 from tests.laws.harness import HANG, assert_dies, kill
 from tests.laws.scenarios import children
 from tests.waiting import wait_for
@@ -136,12 +137,32 @@ def short_c_calls() -> None:
         del y
 
 
+ENDLESS = "with recursive n(i) as (select 1 union all select i + 1 from n) select sum(i) from n"
+
+
 @running
 def sqlite_query() -> None:
     with closing(sqlite3.connect(":memory:")) as connection:
-        connection.execute(
-            "with recursive n(i) as (select 1 union all select i + 1 from n) select sum(i) from n"
-        )
+        connection.execute(ENDLESS)
+
+
+@running
+def sqlite_query_of_a_shared_connection() -> None:
+    with closing(sqlite3.connect(":memory:", check_same_thread=False)) as connection:
+        list(connection.execute(ENDLESS))
+
+
+class Database:
+    def __init__(self) -> None:
+        self.cursor = sqlite3.connect(":memory:", check_same_thread=False).cursor()
+
+    def query(self) -> None:
+        self.cursor.execute(ENDLESS)
+
+
+@running
+def sqlite_query_of_a_shared_cursor() -> None:
+    Database().query()
 
 
 # Waiting
@@ -201,6 +222,22 @@ def with_condition() -> None:
     held = threading.Lock()
     held.acquire()
     with threading.Condition(held):
+        pass
+
+
+@waiting
+def with_contextmanager() -> None:
+    @contextmanager
+    def held(lock: threading.Lock) -> Iterator[None]:
+        lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    lock = threading.Lock()
+    lock.acquire()
+    with held(lock):
         pass
 
 
@@ -445,8 +482,6 @@ def ipykill_sleep() -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_it_dies(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_TMP", str(tmp_path))
-    if name == "sqlite_query" and sys.version_info < (3, 12):
-        pytest.skip("on 3.11 a query is not interrupted")
     fn, blocked = CASES[name]
 
     @functools.wraps(fn)
@@ -457,6 +492,45 @@ def test_it_dies(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     kill(body, blocked=blocked)
     if name.startswith("subprocess"):
         assert not children()
+
+
+@pytest.mark.parametrize("name", ["with_condition", "with_contextmanager", "semaphore"])
+def test_it_dies_at_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although it waits in an ``__enter__``: not only when nothing else has helped."""
+    monkeypatch.setattr(pursuit, "_LIBRARIES", 2 * HANG)
+
+    def body(started: Callable[[], None]) -> None:
+        started()
+        CASES[name][0]()
+
+    kill(body, blocked=True)
+
+
+@pytest.mark.slow
+def test_a_query_of_others_is_not_interrupted() -> None:
+    """Of a connection that the job knows, but that is not what it waits for."""
+    connection = sqlite3.connect(":memory:", check_same_thread=False)
+    go, results = threading.Event(), []
+    connection.create_function("pause", 0, lambda: go.wait(HANG) and 1)
+    other = threading.Thread(
+        target=lambda: results.append(connection.execute("select pause()").fetchall()),
+        daemon=True,
+    )
+    other.start()
+    data = os.urandom(30_000_000)
+
+    def body() -> None:
+        connection.in_transaction
+        zlib.compress(data, 9)
+
+    job = ipykill.submit(body)
+    wait_for(lambda: job.cpu_time > 0.01, "the C call", HANG)
+    job.kill()
+    wait_for(lambda: job.info().hindrance or job.done(), "the reaper to have tried", HANG)
+    go.set()
+    other.join(HANG)
+    assert results == [[(1,)]]
+    assert job.wait(HANG)
 
 
 @pytest.mark.slow

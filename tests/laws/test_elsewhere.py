@@ -1,0 +1,196 @@
+"""Where a part of the machinery cannot work it is off, says why, and the rest goes on.
+
+Other systems and builds are played: in a process of its own, what they lack is taken away
+before ipykill is imported.
+"""
+
+import sys
+
+import pytest
+
+from tests.laws.harness import PLAIN, in_python
+
+pytestmark = pytest.mark.skipif(PLAIN, reason="nothing else is on")
+
+ALL_LOADED = """
+import asyncio, concurrent.futures.thread, ctypes, importlib.resources, multiprocessing.process
+import os, platform, queue, signal, subprocess, sys, sysconfig, tempfile, threading, time
+sysconfig.get_config_vars()
+"""
+
+THEN = """
+import ipykill
+from tests.laws.harness import assert_dies, start
+
+def one(n):
+    return n + 1
+
+def calls(started):
+    started()
+    n = 0
+    while True:
+        n = one(n)
+
+def naps(started):
+    started()
+    while True:
+        time.sleep(0.01)
+
+about = ipykill.about()
+print(about.safe, "|", about.safe_why, "|", about.wakes, "|", about.wakes_why)
+for body in (calls, naps):
+    assert_dies(start(body))
+assert ipykill.submit(lambda: 42).result(30) == 42
+"""
+
+SAFE = "True | by sys.monitoring" if sys.version_info >= (3, 12) else "True | by opcode tracing"
+WITHOUT_WAKING = (
+    "True | by sys.monitoring"
+    if sys.version_info >= (3, 12)
+    else "False | CPython 3.11 needs the wake-up for that"
+)
+
+
+def about_without(what: str) -> str:
+    """Take `what` away, kill two jobs and return what about() says."""
+    return in_python(ALL_LOADED + what + THEN, IPYKILL_KILL="full").strip()
+
+
+def test_here() -> None:
+    assert about_without("") == f"{SAFE} | True | by SIGURG, the way of Ctrl-C"
+
+
+def test_windows() -> None:
+    said = about_without("""
+sys.platform = "win32"
+del os.fork, os.register_at_fork, signal.pthread_kill, signal.SIGURG, time.pthread_getcpuclockid
+""")
+    why = "this system cannot send a signal to one thread"
+    assert said == f"{WITHOUT_WAKING} | False | {why}"
+
+
+def test_macos() -> None:
+    said = about_without("""
+sys.platform = "darwin"
+del time.pthread_getcpuclockid
+""")
+    assert said == f"{SAFE} | True | by SIGURG, the way of Ctrl-C"
+
+
+def test_a_cpython_that_does_not_export_its_runtime() -> None:
+    said = about_without("""
+class Library:
+    _handle = ctypes.CDLL(None)._handle
+    def __getattr__(self, name):
+        if name.startswith("_Py"):
+            raise AttributeError(name)
+        return getattr(library, name)
+
+library, ctypes.pythonapi = ctypes.pythonapi, Library()
+class Char(ctypes.c_char):
+    in_dll = None
+def in_dll(library, name):
+    raise ValueError(name)
+Char.in_dll = in_dll
+ctypes.c_char = Char
+""")
+    why = "this CPython does not export _PyRuntime"
+    assert said == f"{WITHOUT_WAKING} | False | {why}"
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="it is not looked at")
+def test_a_cpython_that_does_not_export_its_evaluation_loop() -> None:
+    said = about_without("""
+class Library:
+    _handle = ctypes.pythonapi._handle
+    def __getattr__(self, name):
+        if name == "_PyEval_EvalFrameDefault":
+            raise AttributeError(name)
+        return getattr(library, name)
+
+library, ctypes.pythonapi = ctypes.pythonapi, Library()
+""")
+    why = "this CPython does not export _PyEval_EvalFrameDefault"
+    assert said == f"{WITHOUT_WAKING} | False | {why}"
+
+
+def test_a_free_threading_build() -> None:
+    said = about_without("""
+config = sysconfig.get_config_var
+sysconfig.get_config_var = lambda name: 1 if name == "Py_GIL_DISABLED" else config(name)
+""")
+    why = "this CPython has no global interpreter lock"
+    assert said == f"False | {why} | False | {why}"
+
+
+def test_another_python() -> None:
+    said = about_without("sys.implementation.name = 'other'\n")
+    assert said == "False | this is not CPython | False | this is not CPython"
+
+
+def test_another_bytecode() -> None:
+    said = about_without("import dis\ndel dis.opmap['PUSH_EXC_INFO']\n")
+    why = "the bytecode of this Python is not as expected"
+    assert said == f"False | {why} | False | {why}"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="there is no sys.monitoring")
+def test_tool_ids_that_are_taken_before_the_import() -> None:
+    said = about_without("[sys.monitoring.use_tool_id(number, 'other') for number in range(6)]\n")
+    why = "all tool ids of sys.monitoring are in use"
+    assert said == f"False | {why} | True | by SIGURG, the way of Ctrl-C"
+
+
+def test_imported_in_another_thread() -> None:
+    """The handler is installed by the first launch in main."""
+    printed = in_python("""
+import threading
+def load():
+    global ipykill
+    import ipykill
+    print(ipykill.about().wakes_why)
+thread = threading.Thread(target=load)
+thread.start()
+thread.join()
+from tests.laws.harness import kill
+from tests.laws.test_tools import sleeper
+kill(lambda started: (started(), sleeper()), blocked=True)
+print(ipykill.about().wakes_why)
+""")
+    assert printed.splitlines() == [
+        "ipykill was not imported in the main thread",
+        "by SIGURG, the way of Ctrl-C",
+    ]
+
+
+def test_the_public_level() -> None:
+    """Nothing that is private: running code dies, a call that waits ends by itself first."""
+    printed = in_python(
+        """
+import ipykill, time
+from tests.laws.harness import HANG, asleep, assert_dies, start
+from tests.laws.test_tools import calls, loop
+from tests.waiting import wait_for
+print(ipykill.about().wakes_why)
+for body in (loop, calls):
+    assert_dies(start(lambda started: (started(), body())))
+go = []
+def naps(started):
+    started()
+    lock.acquire()
+    while True:
+        pass
+import threading
+lock = threading.Lock()
+lock.acquire()
+job = start(naps)
+asleep(job)
+job.kill()
+print(wait_for(lambda: job.info().hindrance, "a reason"))
+lock.release()
+assert_dies(job)
+""",
+        IPYKILL_KILL="public",
+    )
+    why = "a call that waits is not woken here (switched off); it dies when that returns"
+    assert printed.splitlines() == ["switched off", why]
