@@ -36,6 +36,8 @@ def fact():
     subprocess._cleanup()  # reaps the children of Popen objects that nobody waited for
     Out.clear()
     get_ipython().displayhook.flush()
+    for name in "outputs", "exceptions":  # of each cell, IPython 9
+        getattr(get_ipython().history_manager, name, {}).clear()
     for _ in range(3):
         gc.collect()
     own = f"/proc/{os.getpid()}"
