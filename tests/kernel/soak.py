@@ -322,8 +322,9 @@ def left_over(before: dict, after: dict, steps: int) -> list[str]:
                     found.append(f"{name}: {now - was}")
             case float() if now != was:
                 found.append(f"{name}: {now}, not {was}")
-    # IPython keeps the text of each cell, several times, and some objects for it.
-    if (more := after["objects"] - before.get("objects", 1e9)) > 2000 + 25 * steps:
+    # Caches that have an end (the maps of code objects, modules that are imported late) fill up
+    # within the first minutes, and IPython keeps some objects for each cell.
+    if (more := after["objects"] - before.get("objects", 1e9)) > 60_000 + 25 * steps:
         found.append(f"{more} objects")
     if (more := after["memory"] - before.get("memory", 1e12)) > 30e6 + 20e3 * steps:
         found.append(f"{more / 1e6:.0f} MB")
