@@ -471,7 +471,8 @@ class Job:
         """Ask the job to end at its next checkpoint.
 
         A job that has not started is skipped. The code of a job that has started has to
-        ask `stop_requested` or pass a `checkpoint`; nothing is interrupted. To stop a job
+        ask `stop_requested` or pass a `checkpoint`; nothing is interrupted. On the event
+        loop of a job, each ``await`` is a checkpoint (`ipykill.loop`). To stop a job
         again, or one that is over, changes nothing.
 
         Parameters

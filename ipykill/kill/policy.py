@@ -65,6 +65,8 @@ _SHORT = frozenset(
     }
 )
 
+_SPAWN = os.path.join("ptyprocess", "ptyprocess.py")  # with which IPython runs a !command
+
 _HANDLER = os.path.join(os.path.dirname(__file__), "wake.py")
 _STDLIB = os.path.join(os.path.dirname(os.__file__), "")
 _OURSELVES = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
@@ -172,7 +174,7 @@ def shelter(
         known = codemap(code)
         if code.co_name in names and not (waiting and code in _PASSING_ON):
             return frame, f"in {code.co_name}"
-        if code in _SHORT:
+        if code in _SHORT or (code.co_name == "spawn" and code.co_filename.endswith(_SPAWN)):
             return frame, f"in {code.co_name}()"
         if code.co_filename == _HANDLER:
             # What the handler calls may be code without a file, of a dataclass say, which
