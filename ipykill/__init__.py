@@ -20,6 +20,7 @@ from .exceptions import (
 from .job import Job, JobInfo, JobState, Progress, checkpoint, current_job, sleep, stop_requested
 from .kill import shield
 from .manager import JobManager, jobs
+from .processes import ProcessInfo
 from .progress import track
 from .threads import StoppableThread, ThreadWithExc, async_raise
 
@@ -35,6 +36,7 @@ __all__ = [
     "JobState",
     "JobStopped",
     "JobTimeout",
+    "ProcessInfo",
     "Progress",
     "StoppableThread",
     "ThreadWithExc",

@@ -1,26 +1,37 @@
-"""Which threads belong to a job.
+"""Which threads and processes belong to a job.
 
 A job is more than the thread its code starts in: whatever `threading.Thread` that code
-starts, and whatever those start, is a member of its `Family`. `Thread.start` is wrapped
-once, at the first launch of a job, and for a thread that is no member's child the wrapper
-only looks up the caller.
+starts, and whatever those start, is a member of its `Family`, and so are the processes they
+start; how those end is said in `processes`. The functions of the standard library that start
+threads and processes are wrapped once, at the first launch of a job, and for a caller that
+is no member the wrapper only finds out that it is none.
+
+A thread is a member's child if a member starts it. A process may also be started by somebody
+else in a member's name: ``%%bash`` asks the event loop of another thread to do it, and what
+is asked of an event loop is done in the context of who asks. So the context says whose a
+process is.
 """
 
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import functools
+import inspect
+import os
+import shlex
 import subprocess
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.process import BaseProcess
+from types import FrameType
 from typing import Any
 
-from . import stack
+from . import processes, stack
 from .exceptions import JobKilled, JobStopped
 from .kill import (
-    GROUP_ATTRIBUTE,
     Look,
     Target,
     await_death,
@@ -30,13 +41,18 @@ from .kill import (
     hindrance,
     pursue,
     serves_cleanup,
+    sheltered,
 )
+from .processes import ChildProcess
 from .threads import ServiceThread, ThreadWithExc
 from .waiting import Deadline, Latch
 
+_asks: contextvars.ContextVar[Family] = contextvars.ContextVar("ipykill_asks")
+"""Whose code is running, or asked for what is running."""
+
 
 class Family:
-    """The threads of one job.
+    """The threads and processes of one job.
 
     Parameters
     ----------
@@ -71,9 +87,12 @@ class Family:
             threading.Thread, weakref.ref[threading.Thread]
         ] = weakref.WeakKeyDictionary()
         self.past_idents: set[int] = set()
-        self._processes: weakref.WeakSet[BaseProcess] = weakref.WeakSet()
+        self._processes: list[ChildProcess] = []
+        self._look_at = _LOOK  # processes, when to forget those that are gone
+        self._ender: Latch | None = None
+        self._pid = os.getpid()
         self._past_cpu_time = 0.0
-        self.kill_requested = self.struck = False
+        self.kill_requested = self.struck = self.spares = self._desolate = False
         self._first = first
         first._guard()
         self._adopt(first, finish)
@@ -163,6 +182,10 @@ class Family:
 
     def hindrance(self, look: Look, labels: Mapping[str, str]) -> str:
         """Return in words why the family, which is being killed, still lives."""
+        for child in self._children():
+            if (due := child.due) is not None:
+                what = f"process {child.pid} ({child.command[:40]})"
+                return f"its {what} was asked to end and is killed in {due:.1f} s"
         for target in self.targets():
             frame = look(target)
             if why := hindrance(target, frame, labels):
@@ -188,10 +211,16 @@ class Family:
             self._past_cpu_time += target.cpu_time()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until every thread has ended.
+        """Wait until every thread has ended, and every process that is being ended.
 
         The calling thread, if it is a member, does not wait for itself.
         """
+        deadline = Deadline(timeout)
+        ended = self._join_threads(timeout)
+        ender = self._ender
+        return ended and (ender is None or ender.wait(deadline.left()))
+
+    def _join_threads(self, timeout: float | None = None) -> bool:
         deadline = Deadline(timeout)
         me = threading.current_thread()
         while others := [thread for thread in self.threads() if thread is not me]:
@@ -205,20 +234,83 @@ class Family:
                     others[0].join(deadline.left())
         return True
 
-    def end_processes(self) -> None:
-        """End the processes of `multiprocessing` that the family started; when it is dead.
+    # Processes. No one is forgotten:
+    #
+    # 1. A process is noted in the thread that started it, before the call that did returns;
+    #    nothing is raised there from outside (`policy`).
+    # 2. `end_processes` comes when no thread of the family lives. It declares the family
+    #    desolate, with the lock held, and ends what is noted.
+    # 3. After that only others start processes, in the family's name. Each of them sees with
+    #    the lock held that it is desolate, unless it came before (2), and has its process
+    #    ended itself.
 
-        Nobody is left who would: a pool's own threads were members as well. And at exit
-        the interpreter waits for such a process, however long it takes.
-        """
+    def note(self, child: ChildProcess) -> None:
+        """Note that a process was started by the family or in its name."""
         with self._lock:
-            processes = list(self._processes)
-        if not processes:
-            return
-        for end in (BaseProcess.kill, lambda process: process.join(_REAP)):
-            for process in processes:
-                with contextlib.suppress(Exception):  # it did not start, or is closed
-                    end(process)
+            if len(self._processes) >= self._look_at:
+                self._forget_processes()
+                self._look_at = 2 * len(self._processes) + _LOOK
+            self._processes.append(child)
+            desolate = self._desolate and not self.spares
+        if desolate:
+            _end_soon(functools.partial(processes.end, [child]))
+
+    def processes(self) -> tuple[processes.ProcessInfo, ...]:
+        """Return the processes that run, or that ended and nobody has waited for."""
+        with self._lock:
+            self._forget_processes()
+            children = list(self._processes)
+        live_groups = functools.cache(processes.live_groups)
+        return tuple(child.info(live_groups) for child in children)
+
+    def processes_run(self) -> bool:
+        """Whether one of its processes runs."""
+        return any(child.running for child in self._children())
+
+    def child_of(self, handle: object) -> ChildProcess | None:
+        """Return the process that `handle` stands for, if it belongs to the family."""
+        return next((child for child in self._children() if child.stands_for(handle)), None)
+
+    def end_processes(self) -> None:
+        """End the processes of the family, which has no thread any more; blocks."""
+        with self._lock:
+            self._desolate = True
+            children = [] if self.spares else list(self._processes)
+        processes.end(children)
+
+    def end_processes_soon(self) -> None:
+        """End the processes when no thread of the family lives; `join` waits for it."""
+        with self._lock:
+            if self._ender is not None and not self._ender.is_set():
+                return
+            ender = self._ender = Latch()
+
+        def run() -> None:
+            try:
+                self._join_threads()
+                self.end_processes()
+            finally:
+                ender.set()
+
+        if not _end_soon(run):
+            ender.set()
+
+    def kill_processes(self) -> None:
+        """Kill the processes now, whoever may need them: the interpreter exits."""
+        for child in self._children():
+            if not child.is_daemon:
+                child.signal(processes.SIGKILL)
+
+    def _children(self) -> list[ChildProcess]:
+        with self._lock:
+            return list(self._processes)
+
+    def _forget_processes(self) -> None:
+        # With the lock held.
+        gone = [child for child in self._processes if not child.exists]
+        for child in gone:
+            self._processes.remove(child)
+            child.forget()
 
     def cpu_time(self) -> float:
         """CPU time that all threads of the family have used so far, in seconds."""
@@ -238,6 +330,7 @@ class Family:
             target.last = serves_cleanup(thread)
             with self._lock:
                 self._targets.append(target)
+            self.claim()
             self._enter()
             error: BaseException | None
             try:
@@ -261,6 +354,10 @@ class Family:
         with self._lock:
             self._threads[thread] = left
 
+    def claim(self) -> None:
+        """Make the calling context, of the code it runs and asks for, the family's."""
+        _asks.set(self)
+
     def _disown(self, thread: threading.Thread) -> None:
         """Forget a thread that did not start."""
         with self._lock:
@@ -268,18 +365,37 @@ class Family:
         left.set()
 
 
-_REAP = 0.5  # seconds that a killed process has to be gone
+_LOOK = 16
 
 _ADOPTED = "_ipykill_adopted"
+_SCRIPTS = "IPython.core.magics.script"
 _thread_start: Callable[[threading.Thread], None] | None = None  # what _start wraps,
 _popen_init: Callable[..., None] | None = None  # and _init_popen,
+_popen_signature: inspect.Signature | None = None
 _process_start: Callable[[BaseProcess], None] | None = None  # and _start_process
+_starting = threading.local()  # has `level` in a thread that starts a process
 
 
 def _serves_all(thread: threading.Thread) -> bool:
     """Whether a thread belongs to the whole process, whoever happens to start it."""
+    if isinstance(thread, ServiceThread):
+        return True
     # The monitor of tqdm is started with the first bar, and watches all bars from then on.
-    return isinstance(thread, ServiceThread) or type(thread).__module__ == "tqdm._monitor"
+    if type(thread).__module__ == "tqdm._monitor":
+        return True
+    # The event loop of %%script and %%bash is started with the first of them.
+    name = getattr(getattr(thread, "_target", None), "__name__", "")
+    return name == "run_forever" and any(it == _SCRIPTS for it in _callers())
+
+
+def _callers() -> Iterator[str]:
+    """Return the names of the modules that call, as far as a wrapper of `start` may hide."""
+    frame: FrameType | None = sys._getframe(3)
+    for _ in range(4):
+        if frame is None:
+            return
+        yield frame.f_globals.get("__name__", "")
+        frame = frame.f_back
 
 
 @functools.wraps(threading.Thread.start)
@@ -305,32 +421,135 @@ def _start(thread: threading.Thread) -> None:
         raise
 
 
+def _end_soon(work: Callable[[], None]) -> bool:
+    try:
+        ServiceThread(work, "ender").start()
+    except RuntimeError:  # the system has no thread left, or the interpreter exits
+        return False
+    return True
+
+
+def _family() -> Family | None:
+    """Return the family in whose name the caller acts."""
+    family = _asks.get(None)
+    if family is None:
+        target = current_target()
+        family = target.group if target is not None and isinstance(target.group, Family) else None
+    # The child of a fork has inherited this, and is no job's.
+    return family if family is not None and family._pid == os.getpid() else None
+
+
+@contextlib.contextmanager
+def _start_of_process() -> Iterator[None]:
+    """Within, a process is started by a function that notes it itself."""
+    _starting.level = getattr(_starting, "level", 0) + 1
+    try:
+        yield
+    finally:
+        _starting.level -= 1
+
+
+def _origin(family: Family) -> dict[str, Any]:
+    """Return what a `ChildProcess` has to know about who starts it."""
+    target = current_target()
+    foreign = target is None or target.group is not family
+    return {"late": family.kill_requested and sheltered(), "watched": foreign}
+
+
 @functools.wraps(subprocess.Popen.__init__)
 def _init_popen(process: subprocess.Popen[Any], *args: Any, **kwargs: Any) -> None:
     assert _popen_init is not None
-    target = current_target()
-    if target is not None:
-        setattr(process, GROUP_ATTRIBUTE, target.group)
-    _popen_init(process, *args, **kwargs)
+    assert _popen_signature is not None
+    family = _family()
+    if family is None:
+        _popen_init(process, *args, **kwargs)
+        return
+    try:
+        bound = _popen_signature.bind(process, *args, **kwargs)
+    except TypeError:
+        _popen_init(process, *args, **kwargs)  # which says what is wrong
+        return
+    leads = processes.own_group(bound.arguments)
+    with _start_of_process():
+        _popen_init(*bound.args, **bound.kwargs)
+    command = _command(bound.arguments.get("args"))
+    child = ChildProcess(process.pid, command, handle=process, leads=leads, **_origin(family))
+    family.note(child)
+
+
+def _command(args: Any) -> str:
+    if isinstance(args, str | bytes | os.PathLike):
+        return os.fsdecode(args)
+    try:
+        return shlex.join(os.fsdecode(word) for word in args)
+    except TypeError:
+        return ""
 
 
 @functools.wraps(BaseProcess.start)
 def _start_process(process: BaseProcess) -> None:
     assert _process_start is not None
-    target = current_target()
-    if target is not None and isinstance(target.group, Family):
-        with target.group._lock:
-            target.group._processes.add(process)
-    _process_start(process)
+    family = _family()
+    if family is None:
+        _process_start(process)
+        return
+    with processes.without_interrupt(process), _start_of_process():
+        _process_start(process)
+    assert process.pid is not None
+    family.note(ChildProcess(process.pid, process.name, handle=process, **_origin(family)))
+
+
+def _noting(really: Callable[..., Any], *, leads: bool = False) -> Callable[..., Any]:
+    """Wrap a function of `os` that starts a process and returns its number."""
+
+    @functools.wraps(really)
+    def start(*args: Any, **kwargs: Any) -> Any:
+        result = really(*args, **kwargs)
+        pid = result[0] if isinstance(result, tuple) else result
+        if pid and not getattr(_starting, "level", 0) and (family := _family()) is not None:
+            family.note(ChildProcess(pid, leads=leads, **_origin(family)))
+        return result
+
+    return start
+
+
+def _like_system(really: Callable[[Any], int]) -> Callable[[Any], int]:
+    """Wrap `os.system`, which in a job is a `subprocess.Popen` that is waited for.
+
+    In C it does not look for signals while it waits, and makes the whole process ignore
+    SIGINT meanwhile, so that no cell could be interrupted.
+    """
+
+    @functools.wraps(really)
+    def system(command: Any) -> int:
+        if _family() is None or os.name != "posix":
+            return really(command)
+        sys.audit("os.system", command)
+        with subprocess.Popen(
+            os.fsencode(command), shell=True, close_fds=False, restore_signals=False
+        ) as process:
+            code = process.wait()
+        return code << 8 if code >= 0 else -code
+
+    return system
 
 
 def _install() -> None:
-    """Wrap `threading.Thread.start`, `subprocess.Popen` and `multiprocessing`, once."""
-    global _thread_start, _popen_init, _process_start
-    if _thread_start is None:
-        _thread_start = threading.Thread.start
-        _popen_init = subprocess.Popen.__init__
-        threading.Thread.start = _start  # type: ignore[method-assign, assignment]
-        subprocess.Popen.__init__ = _init_popen  # type: ignore[method-assign, assignment]
-        _process_start = BaseProcess.start
-        BaseProcess.start = _start_process  # type: ignore[method-assign, assignment]
+    """Wrap what starts a thread or a process, once."""
+    global _thread_start, _popen_init, _popen_signature, _process_start
+    if _thread_start is not None:
+        return
+    _thread_start = threading.Thread.start
+    _popen_init = subprocess.Popen.__init__
+    try:
+        _popen_signature = inspect.signature(_popen_init)
+    except (TypeError, ValueError):  # another library put something in its place
+        _popen_signature = inspect.signature(lambda self, *args, **kwargs: None)
+    _process_start = BaseProcess.start
+    threading.Thread.start = _start  # type: ignore[method-assign, assignment]
+    subprocess.Popen.__init__ = _init_popen  # type: ignore[method-assign, assignment]
+    BaseProcess.start = _start_process  # type: ignore[method-assign, assignment]
+    for name in ("fork", "forkpty", "posix_spawn", "posix_spawnp"):
+        if (really := getattr(os, name, None)) is not None:
+            setattr(os, name, _noting(really, leads=name == "forkpty"))
+    os.system = _like_system(os.system)  # type: ignore[assignment]

@@ -25,6 +25,7 @@ from .exceptions import JobAborted, JobError, JobKilled, JobStopped, JobTimeout
 from .family import Family
 from .kill import Look, current_target, look
 from .log import JobLog
+from .processes import ProcessInfo
 from .threads import ThreadWithExc
 from .waiting import Latch
 
@@ -144,6 +145,8 @@ class JobInfo:
         How far it is, None where it does not tell.
     threads
         How many of its threads live.
+    processes
+        The processes that it started and that have not ended.
     """
 
     id: int
@@ -165,6 +168,7 @@ class JobInfo:
     last_line: str
     progress: Progress | None
     threads: int
+    processes: tuple[ProcessInfo, ...]
 
 
 class Host(Protocol):
@@ -353,6 +357,15 @@ class Job:
         return [] if self._started is None else self._family.threads()
 
     @property
+    def processes(self) -> tuple[ProcessInfo, ...]:
+        """The processes that the job started, and that have not ended.
+
+        One that has ended is among them as long as nobody has waited for it, as ``ps`` shows
+        it. A job that is over may have left some: they live on until it is killed.
+        """
+        return () if self._started is None else self._family.processes()
+
+    @property
     def idents(self) -> set[int]:
         """The idents of its threads that have ended; by now, other threads may have them."""
         return set(self._family.past_idents)
@@ -427,6 +440,7 @@ class Job:
             if self._family.kill_requested and asked and time.monotonic() - asked > _SOON:
                 why = self._family.hindrance(see, self.labels)
         tail = self.log.tail(1)
+        processes = self.processes
         with self._lock:
             return JobInfo(
                 id=self.id,
@@ -448,6 +462,7 @@ class Job:
                 last_line=tail[0] if tail else "",
                 progress=self.progress,
                 threads=len(self.threads),
+                processes=processes,
             )
 
     # What can be asked
@@ -456,7 +471,8 @@ class Job:
         """Ask the job to end at its next checkpoint.
 
         A job that has not started is skipped. The code of a job that has started has to
-        ask `stop_requested` or pass a `checkpoint`; nothing is interrupted. To stop a job
+        ask `stop_requested` or pass a `checkpoint`; nothing is interrupted. On the event
+        loop of a job, each ``await`` is a checkpoint (`ipykill.loop`). To stop a job
         again, or one that is over, changes nothing.
 
         Parameters
@@ -485,39 +501,56 @@ class Job:
             loop.stop()
         return self.done() if timeout == 0 else self.wait(timeout)
 
-    def kill(self, timeout: float | None = 0, *, reason: str = "") -> bool:
+    def kill(self, timeout: float | None = 0, *, reason: str = "", children: bool = True) -> bool:
         """End the job from outside: raise `JobKilled` in every thread of it.
 
-        Its ``finally:`` blocks run. To kill a job again, or one that is over, changes
-        nothing; of a job that is over, this ends the threads that live on. In the job
-        itself this raises `JobKilled` there, or after the `ipykill.shield` that it is in.
+        Its ``finally:`` blocks run. Then its processes are ended: with SIGTERM, and with
+        SIGKILL those that have not ended some seconds later. To kill a job again, or one that
+        is over, changes nothing; of a job that is over, this ends the threads and processes
+        that live on. In the job itself this raises `JobKilled` there, or after the
+        `ipykill.shield` that it is in.
 
         Parameters
         ----------
         timeout
             How many seconds to wait for its end; None waits as long as it takes. By
             default this returns at once.
+        children
+            Whether its processes end with it. The last call decides.
 
         Returns
         -------
         bool
-            Whether every thread of the job is dead.
+            Whether every thread and every process of the job is dead; with
+            ``children=False``, every thread.
         """
         with self._lock:
             pending = self._started is None and self._outcome is None
+            self._family.spares = not children
             if self._outcome is None and not self._family.kill_requested:
                 self._note(reason)
                 self._family.kill_requested = True
                 self._stop.set()  # ends a sleep() at once
                 if pending:
                     self._end_now(JobState.KILLED)
+            over = self._outcome is not None
         if pending:
             self._settle()
-        if not self.threads:
+        if self._dead(children):
             return True
         self._stop.set()
+        if over and children:
+            # Nobody else will: the job's own thread did, or did not, when it ended.
+            self._family.end_processes_soon()
         self._family.kill()
-        return self._family.join(timeout) and not self.threads
+        return self._family.join(timeout) and self._dead(children)
+
+    def _dead(self, children: bool) -> bool:
+        return not self.threads and not (children and self._family.processes_run())
+
+    def kill_processes(self) -> None:
+        """Kill its processes now, whoever may need them: the interpreter exits."""
+        self._family.kill_processes()
 
     def attend(self, loop: Loop | None) -> None:
         """Note the event loop that the job's code runs on, which a Stop has to tell."""
@@ -730,6 +763,9 @@ class Job:
             self._ended_at = place
             self._error, self._error_line = error, line
             self._outcome = outcome
+            killed_late = self._family.kill_requested and outcome is not JobState.KILLED
+        if killed_late:
+            self._family.end_processes_soon()
         self._settle(error)
 
     def _classify(self, error: BaseException | None) -> JobState:
@@ -764,6 +800,7 @@ class Job:
 @stack.machinery
 def _as(job: Job, call: Callable[[], object]) -> object:
     _current.set(job)
+    job._family.claim()
     return call()
 
 

@@ -97,6 +97,11 @@ class BackgroundMagics(Magics):
     grace = Float(
         5.0, min=0, help="Seconds from the Stop of a job that is past its deadline to its Kill."
     ).tag(config=True)
+    process_grace = Float(
+        3.0,
+        min=0,
+        help="Seconds from SIGTERM to SIGKILL for the processes of a killed job.",
+    ).tag(config=True)
 
     def __init__(self, shell: Any, manager: JobManager) -> None:
         super().__init__(shell)
@@ -104,11 +109,12 @@ class BackgroundMagics(Magics):
         self._told: set[frozenset[str]] = set()  # pairs of cells
         self._configure()
 
-    @observe("max_running", "grace")
+    @observe("max_running", "grace", "process_grace")
     def _configure(self, change: object = None) -> None:
         if hasattr(self, "_manager"):
             self._manager.max_running = self.max_running
             self._manager.grace = self.grace
+            self._manager.process_grace = self.process_grace
 
     # Starting
 
@@ -297,13 +303,18 @@ class BackgroundMagics(Magics):
         metavar="SECONDS",
         help="how long to wait for the end; 2 by default, the Kill goes on after that",
     )
+    @argument("--no-children", action="store_true", help="let the processes they started live on")
     @line_magic
     def bgkill(self, line: str) -> None:
-        """Kill jobs: end their code wherever it is. Their finally: blocks run."""
+        """Kill jobs: end their code wherever it is. Their finally: blocks run.
+
+        The processes they started are ended with them: by SIGTERM, and after a while by
+        SIGKILL. Of a job that is over, this ends what it has left running.
+        """
         args = self._parse(self.bgkill, line)
         jobs = self._chosen(args)
         for job in jobs:
-            job.kill()
+            job.kill(children=not args.no_children)
         try:
             self._manager.wait(jobs, args.wait)
         except KeyboardInterrupt as interrupt:
@@ -332,7 +343,9 @@ class BackgroundMagics(Magics):
 
     @magic_arguments()
     @argument("-a", "--all", action="store_true", help="all finished jobs too, not the last ten")
-    @argument("-l", "--long", action="store_true", help="cell, last output and threads of each")
+    @argument(
+        "-l", "--long", action="store_true", help="cell, last output, threads, processes of each"
+    )
     @line_magic
     def bgjobs(self, line: str) -> None:
         """List the jobs."""

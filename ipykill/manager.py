@@ -21,7 +21,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from . import loop, questions, render, stack
+from . import loop, processes, questions, render, stack
 from .agent import Agent
 from .exceptions import JobError, UnknownJobError
 from .interrupts import uninterrupted
@@ -34,7 +34,8 @@ __all__ = ["JobManager", "jobs"]
 _logger = logging.getLogger("ipykill")
 
 _EXIT_STOP = 0.2  # seconds that stopped jobs have at exit before they are killed,
-_EXIT_KILL = 1.0  # and that killed jobs have for their cleanup
+_EXIT_KILL = 1.0  # that killed jobs have for their cleanup,
+_EXIT_GRACE = 0.4  # and that their processes have to end when asked
 
 
 class JobManager:
@@ -50,6 +51,8 @@ class JobManager:
         output goes where any thread's goes.
     grace : float
         Seconds from the Stop of a job that passed its deadline until it is killed.
+    process_grace : float
+        Seconds from SIGTERM to SIGKILL for the processes of killed jobs, of any manager.
 
     Threading
     ---------
@@ -85,6 +88,15 @@ class JobManager:
     def max_running(self, number: int) -> None:
         self._max_running = number
         self._advance()
+
+    @property
+    def process_grace(self) -> float:
+        """Seconds from SIGTERM to SIGKILL for the processes of a killed job."""
+        return processes.grace
+
+    @process_grace.setter
+    def process_grace(self, seconds: float) -> None:
+        processes.grace = seconds
 
     # The container
 
@@ -406,7 +418,10 @@ class JobManager:
     def _at_exit(self) -> None:
         # The interpreter exits: let finally: blocks run, but do not keep it for long.
         if self.running() and not self.stop_all(_EXIT_STOP):
+            processes.grace = min(processes.grace, _EXIT_GRACE)
             self.kill_all(_EXIT_KILL, reason="the interpreter exits")
+            for job in self.running():  # its code is in cleanup, or in C
+                job.kill_processes()
 
 
 class _AmbiguousJobError(UnknownJobError):

@@ -45,13 +45,15 @@ __all__ = ["format_error", "install", "of_job", "stand_in", "tap_again", "uninst
 _TICK = 0.1  # seconds between two messages with text of one job
 _PAUSE = 0.02  # seconds before the first, so that a line that is being written is whole
 _MESSAGES = (200.0, 100.0)  # at once, and per second
-_CHARACTERS = (400_000.0, 100_000.0)  # of text
+_CHARACTERS = (200_000.0, 100_000.0)  # of text
 _BYTES = (800_000.0, 250_000.0)  # of displays; pictures are easier on a page than text
 # What of a job waits to be sent; beyond, the oldest is left out.
 _KEEP = 50_000  # characters
-_DISPLAYS = 10
-_KEEP_BYTES = 1_000_000  # of displays
-_END = 4_000  # characters of its end that each job has, however many end at once
+_DISPLAYS = 50
+_KEEP_BYTES = 2_000_000  # of displays
+# The end that each job has, however many end at once.
+_END = 4_000  # characters
+_END_DISPLAYS = 5
 _JOIN = 2_000  # characters; shorter texts that wait are joined with the next
 
 _PATIENCE = 2.0  # seconds that a job waits for a terminal that takes nothing
@@ -320,21 +322,26 @@ class _Backlog:
             for it in kept:
                 self._append(it)
         self._append(piece)
-        if self._too_many_displays() and not self._flooded:
-            self._due += self._buy(lambda: not self._too_many_displays())
-        while self._too_many_displays():
+        if self._too_many(_DISPLAYS) and not self._flooded:
+            self._due += self._buy(lambda: not self._too_many(_DISPLAYS))
+        self._thin(_DISPLAYS)
+
+    def _thin(self, most: int) -> None:
+        """Leave out the oldest displays that wait, but for so many, and for the last."""
+        while self._too_many(most):
             piece = next(filter(_Piece.is_display, self._waiting))
             self._remove(piece)
             self._leave_out(piece)
 
-    def _too_many_displays(self) -> bool:
-        return self._displays > 1 and (self._displays > _DISPLAYS or self._bytes > _KEEP_BYTES)
+    def _too_many(self, most: int) -> bool:
+        return self._displays > 1 and (self._displays > most or self._bytes > _KEEP_BYTES)
 
     def take(self, *, bounded: bool) -> list[_Piece]:
         """Take all that waits, or `bounded`, as much as the budget allows now."""
         if not bounded:
             # The end of a job arrives, but if many end at once, of each only a little.
             self._trim(max(_END, _ends.take(self._characters)))
+            self._thin(max(_END_DISPLAYS, _messages.take(self._displays)))
         # Within a flood nothing more is shown until it ebbs, so that what is left out is told
         # in one line.
         flood = bounded and self._flooded and time.monotonic() - self._last_cut < _EBB

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .job import JobInfo
+    from .processes import ProcessInfo
     from .stack import Stack
 
 __all__ = [
     "duration",
     "one_line",
     "parse_duration",
+    "process_lines",
     "sentence",
     "stacks",
     "table_html",
@@ -136,6 +138,20 @@ def _row(info: JobInfo) -> tuple[str, ...]:
 _EMPTY = "No background jobs. Start one with %%bg on the first line of a cell."
 
 
+_PROCESSES = 10  # of one job that are listed
+
+
+def process_lines(infos: Sequence[ProcessInfo]) -> list[str]:
+    """Return a line about each process of a job: ``└ process 4711: sleep 1000``."""
+    lines = []
+    for info in infos[:_PROCESSES]:
+        command = one_line(info.command, 60)
+        ended = "" if info.running else " (it has ended)"
+        lines.append(f"└ process {info.pid}{f': {command}' if command else ''}{ended}")
+    left_out = len(infos) - _PROCESSES
+    return [*lines, f"  ... and {left_out} more"] if left_out > 0 else lines
+
+
 _MOST = 20  # threads and tasks of one job that are listed
 
 
@@ -183,7 +199,7 @@ def table_text(
     Parameters
     ----------
     long
-        Whether a line with the cell, the number of threads and the last output is added.
+        Whether a line with the cell and the last output is added, and the processes.
     trees
         More lines about jobs, by their numbers.
     """
@@ -205,6 +221,8 @@ def table_text(
             lines.append("    " + " · ".join(detail for detail in details if detail))
         if number:
             lines += ["    " + line for line in trees.get(infos[number - 1].id, ())]
+        if long and number:
+            lines += ["    " + line for line in process_lines(infos[number - 1].processes)]
     return "\n".join(lines)
 
 

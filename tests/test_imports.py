@@ -16,7 +16,7 @@ PACKAGE = ROOT / "ipykill"
 CORE = [
     {"exceptions"},
     {"imports", "log", "names", "stack", "waiting"},
-    {"threads"},
+    {"processes", "threads"},
     {"agent", "kill", "family", "interrupts"},
     {"job"},
     {"loop", "questions", "render"},

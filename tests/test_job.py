@@ -5,6 +5,7 @@ import gc
 import itertools
 import logging
 import multiprocessing
+import os
 import subprocess
 import sys
 import threading
@@ -1525,3 +1526,49 @@ os._exit(0)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_thread_that_is_kept_does_not_keep_its_job(jobs):
+    kept = []
+
+    def work():
+        kept.append(threading.Thread(target=int))
+        kept[0].start()
+
+    job = jobs.submit(work)
+    assert job.wait(HANG_GUARD)
+    kept.append(job.thread)
+    assert ended(*kept)
+    jobs.clear()
+    reference = weakref.ref(job)
+    del job
+    gc.collect()
+    assert reference() is None
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="counts its files in /proc")
+def test_a_kill_while_a_command_is_started_leaves_no_file_open(jobs):
+    # IPython runs a !command so; the soak test found it.
+    ptyprocess = pytest.importorskip("ptyprocess")
+
+    def work():
+        process = ptyprocess.PtyProcess.spawn(["sleep", "1000"])
+        try:
+            time.sleep(1000)
+        finally:
+            process.close(force=True)
+
+    def kill_one_after(seconds):
+        job = jobs.submit(work)
+        job.wait(seconds)
+        assert job.kill(HANG_GUARD)
+
+    kill_one_after(0.3)
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(60):
+        kill_one_after(number * 0.0001)
+    jobs.clear()
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == before

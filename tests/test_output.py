@@ -93,11 +93,20 @@ def test_a_flood_of_text_takes_no_display_with_it(backlog: _Backlog) -> None:
 
 def test_large_displays_are_few(backlog: _Backlog) -> None:
     spend_messages()
-    for letter in "abc":
+    for letter in "abcd":
         backlog.display(display(letter * 900_000))
-    notice, last = shown(backlog.take(bounded=False))
+    notice, *last = shown(backlog.take(bounded=False))
     assert "2 displays left out" in notice
-    assert last == "c" * 900_000
+    assert last == ["c" * 900_000, "d" * 900_000]
+
+
+def test_forty_figures_at_the_end_of_a_job_are_all_shown(backlog: _Backlog) -> None:
+    for number in range(40):
+        backlog.display(display(f"{number:050000d}"))
+    assert len(backlog.take(bounded=True)) < 40
+    rest = shown(backlog.take(bounded=False))
+    assert rest[-1] == f"{39:050000d}"
+    assert "left out" not in str(rest)
 
 
 def test_a_display_larger_than_the_budget_is_shown_and_the_next_waits(
@@ -149,14 +158,20 @@ def test_of_one_huge_line_the_beginning_and_the_end_arrive(backlog: _Backlog) ->
 
 def test_many_jobs_that_end_at_once_have_an_end_each() -> None:
     output._characters.take(10**9)
-    size = 0
+    size = displays = 0
     for number in range(500):
         backlog = _Backlog(number)
+        for last in range(20):
+            backlog.display(display(str(last)))
         backlog.write("stdout", "a line\n" * 10_000 + "the end\n")
-        text = "".join(shown(backlog.take(bounded=False)))
+        pieces = backlog.take(bounded=False)
+        text = "".join(piece.text for piece in pieces)
+        displays += sum(map(output._Piece.is_display, pieces))
+        assert "19" in shown(pieces)
         assert text.endswith("a line\nthe end\n")
         size += len(text)
     assert size < 3_000_000
+    assert displays < 3000
 
 
 def test_a_million_repaints_are_one_line(backlog: _Backlog) -> None:

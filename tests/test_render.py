@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 
 from ipykill.job import JobInfo, JobState
+from ipykill.processes import ProcessInfo
 from ipykill.render import duration, one_line, parse_duration, sentence, table_html, table_text
 
 INFO = JobInfo(
@@ -25,6 +26,7 @@ INFO = JobInfo(
     last_line="epoch 4",
     progress=None,
     threads=1,
+    processes=(),
 )
 
 
@@ -214,3 +216,12 @@ def test_a_long_table_adds_the_cell_the_threads_and_the_last_line():
 def test_an_empty_table_says_how_to_fill_it():
     assert "%%bg" in table_text([])
     assert "%%bg" in table_html(iter([]))
+
+
+def test_the_long_table_lists_processes():
+    processes = [ProcessInfo(4711 + n, "sleep 10\n00", "ipykill-3", n > 0) for n in range(12)]
+    lines = table_text([info(processes=tuple(processes))], long=True).splitlines()
+    assert lines[3] == "    └ process 4711: sleep 10 00 (it has ended)"
+    assert lines[4] == "    └ process 4712: sleep 10 00"
+    assert lines[-1] == "      ... and 2 more"
+    assert "4711" not in table_text([info(processes=tuple(processes))])

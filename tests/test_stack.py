@@ -11,7 +11,7 @@ import pytest
 
 import ipykill
 from ipykill import stack
-from ipykill.stack import Frame, end, is_user, of_frame, of_traceback, trim
+from ipykill.stack import Frame, at, end, is_user, of_frame, of_traceback, trim
 from tests.waiting import HANG_GUARD, wait_for
 
 
@@ -218,8 +218,9 @@ def test_the_end_of_a_traceback_is_the_users():
 
     with pytest.raises(ValueError, match="Expecting") as caught:
         mine()
-    found = end(caught.value.__traceback__)
-    assert found is not None
+    place = end(caught.value.__traceback__)
+    assert place is not None
+    found = at(*place)
     assert (found.function, found.call) == ("mine", "json.loads")
     assert end(caught.value.__traceback__.tb_next.tb_next) is None, "the library's part"
     assert end(None) is None

@@ -44,6 +44,14 @@ class Terminal:
         self._number += 1
         self.prompt()
 
+    def interrupt(self, line: str, pattern: str) -> None:
+        """Enter a line, press Ctrl-C when the pattern is on the screen, wait for the prompt."""
+        self._process.send(line + "\r")
+        self._number += 1
+        self.expect(pattern)
+        self._process.sendintr()
+        self.expect(rf"In \[{self._number}\]:")
+
     def expect(self, pattern: str) -> None:
         """Wait until this is on the screen, without anything being typed."""
 
@@ -143,3 +151,13 @@ def test_a_flood_waits_for_the_terminal_and_is_whole(terminal: Terminal) -> None
     assert f"{2999:080d}\n" in terminal.screen
     lines = re.findall(r"\d{80}$", terminal.screen, re.MULTILINE)  # some behind a prompt
     assert lines == [f"{i:080d}" for i in range(3000)]
+
+
+def test_ctrl_c_spares_the_processes_of_jobs(terminal: Terminal) -> None:
+    terminal.type("import os; job = ipykill.submit(lambda: os.system('sleep 1000'))")
+    terminal.type("seen = [time.sleep(0.01) for _ in iter(lambda: bool(job.processes), True)]")
+    terminal.interrupt("!echo 1 and 1; sleep 1000", r"\n1 and 1\n")
+    terminal.type("print('it lives:', [info.running for info in job.processes])")
+    assert "\nit lives: [True]\n" in terminal.screen
+    terminal.type("print('it died:', job.kill(30), job.processes)")
+    assert "\nit died: True ()\n" in terminal.screen

@@ -33,16 +33,15 @@ from __future__ import annotations
 from . import wake
 from .hindrance import hindrance
 from .looking import Look, look
-from .policy import in_cleanup
+from .policy import in_cleanup, sheltered
 from .pursuit import arm_suspended, await_death, get_ready, pursue
 from .report import About, about
 from .shielding import shield
 from .switches import use
 from .target import Group, Target, contain, current_target
-from .waits import GROUP_ATTRIBUTE, serves_cleanup
+from .waits import serves_cleanup
 
 __all__ = [
-    "GROUP_ATTRIBUTE",
     "About",
     "Group",
     "Look",
@@ -58,6 +57,7 @@ __all__ = [
     "look",
     "pursue",
     "serves_cleanup",
+    "sheltered",
     "shield",
     "use",
 ]

@@ -22,12 +22,14 @@ import functools
 import gc
 import os
 import subprocess
+import sys
 import threading
+from multiprocessing.process import BaseProcess
 from types import CodeType, FrameType
 
 from .. import stack
 from .codemap import codemap
-from .target import Target
+from .target import Target, current_target
 
 __all__ = [
     "in_cleanup",
@@ -37,6 +39,7 @@ __all__ = [
     "may_land",
     "may_turn",
     "shelter",
+    "sheltered",
 ]
 
 # __exit__ runs if and only if __enter__ completed, and a finalizer's error is only printed.
@@ -57,9 +60,12 @@ _SHORT = frozenset(
     {
         threading.Thread.start.__code__,
         subprocess.Popen._execute_child.__code__,  # type: ignore[attr-defined]
+        BaseProcess.start.__code__,
         concurrent.futures.ThreadPoolExecutor.submit.__code__,
     }
 )
+
+_SPAWN = os.path.join("ptyprocess", "ptyprocess.py")  # with which IPython runs a !command
 
 _HANDLER = os.path.join(os.path.dirname(__file__), "wake.py")
 _STDLIB = os.path.join(os.path.dirname(os.__file__), "")
@@ -168,7 +174,7 @@ def shelter(
         known = codemap(code)
         if code.co_name in names and not (waiting and code in _PASSING_ON):
             return frame, f"in {code.co_name}"
-        if code in _SHORT:
+        if code in _SHORT or (code.co_name == "spawn" and code.co_filename.endswith(_SPAWN)):
             return frame, f"in {code.co_name}()"
         if code.co_filename == _HANDLER:
             # What the handler calls may be code without a file, of a dataclass say, which
@@ -184,3 +190,9 @@ def shelter(
         calling = True
         frame = frame.f_back
     return None
+
+
+def sheltered() -> bool:
+    """Whether the code that calls must not be broken: it cleans up, or is in a shield."""
+    target = current_target()
+    return target is not None and (target.depth > 0 or shelter(sys._getframe(1)) is not None)

@@ -31,10 +31,16 @@ from types import CodeType, FrameType
 from typing import Protocol
 
 from ..exceptions import JobKilled
+from ..processes import ChildProcess
 from ..threads import take_back
 from .switches import has_gil
 
 __all__ = ["Group", "Target", "contain", "current_target"]
+
+# The main thread's ident, as the interpreter holds it, and as it is: `wake` lends the word to
+# a thread, and installs the interpreter's own here.
+main_word = ctypes.c_ulong(0)
+main_ident = 0
 
 # For the brackets see `ipykill.threads`.
 _get_thread_state = ctypes.pythonapi["PyThreadState_Get"]
@@ -54,6 +60,8 @@ class Group(Protocol):
     kill_requested: bool
     struck: bool
     """Whether a Kill was raised in a thread of the group."""
+    spares: bool
+    """Whether a Kill leaves its processes alone."""
 
     def targets(self) -> list[Target]:
         """Return the threads of the group that have begun and not ended."""
@@ -61,6 +69,10 @@ class Group(Protocol):
 
     def threads(self) -> list[threading.Thread]:
         """Return the threads of the group that live."""
+        ...
+
+    def child_of(self, handle: object) -> ChildProcess | None:
+        """Return the process that `handle` stands for, if the group started it."""
         ...
 
     def first_runs(self) -> bool:
@@ -199,6 +211,8 @@ class Target:
         with self.gate:
             self.open = False
             self._cpu_time = time.thread_time()
+            if main_word.value == self.ident:  # from here on nobody lends it to this thread
+                main_word.value = main_ident
             if self.asked:
                 take_back()
         self.waits_at = None
@@ -240,20 +254,28 @@ def contain(target: Target, body: Callable[[], object]) -> BaseException | None:
         body()
     except BaseException as error:
         failure = error
+    # If a Ctrl-C is to be handled in the moment in which this thread passes for the main
+    # thread, that happens at the next call. There is none before this.
+    if main_word.value == target.ident:
+        main_word.value = main_ident
     # For the plain engine: at most two requests are left, see threads.py.
     target.depth += 1
+    late: BaseException | None = None
     try:
         try:
             target.close()
-        except JobKilled:
-            target.group.struck = True
+        except (JobKilled, KeyboardInterrupt) as error:
+            late = error
             target.close()
-    except JobKilled:
-        target.group.struck = True
+    except (JobKilled, KeyboardInterrupt) as error:
+        late = error
     _targets.pop(target.ident, None)
-    if isinstance(failure, KeyboardInterrupt) and target.group.kill_requested:
-        # Ctrl-C fell into the moment in which this thread passed for the main thread.
-        _thread.interrupt_main()
+    if isinstance(late, JobKilled):
+        target.group.struck = True
+    elif late is not None or (
+        isinstance(failure, KeyboardInterrupt) and target.group.kill_requested
+    ):
+        _thread.interrupt_main()  # whose Ctrl-C it was
         target.group.struck = True
     try:
         if target.group.struck and not isinstance(failure, JobKilled):
@@ -264,7 +286,7 @@ def contain(target: Target, body: Callable[[], object]) -> BaseException | None:
     finally:
         # This frame is in the traceback. With the two in a cycle, all that the frames of the
         # body hold (files, child processes, memory) would live until the garbage collector runs.
-        failure = killed = None
+        failure = killed = late = None
 
 
 def _after_fork_in_child() -> None:

@@ -22,15 +22,14 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
+from .. import processes
+from ..processes import ChildProcess
 from .target import Target
 
-__all__ = ["GROUP_ATTRIBUTE", "hasten", "interrupt_query", "leave", "may_be_left", "serves_cleanup"]
+__all__ = ["hasten", "interrupt_query", "leave", "may_be_left", "serves_cleanup"]
 
 _NEAR = 4  # frames: how far out the wait may be from the call that waits
 _REAP = 0.5  # seconds that a killed child process has to be gone
-
-GROUP_ATTRIBUTE = "_ipykill_group"
-"""The attribute of a `subprocess.Popen` that says which group of threads made it."""
 
 _CONDITION_WAIT = threading.Condition.wait.__code__
 _POPEN_WAITS = {
@@ -38,19 +37,25 @@ _POPEN_WAITS = {
     for name in ("wait", "_wait", "communicate", "_communicate")
     if hasattr(subprocess.Popen, name)
 }
+_POPEN_EXIT = subprocess.Popen.__exit__.__code__
+_POPEN_OWNERS = {subprocess.run.__code__, subprocess.call.__code__}
 _POPEN_WAITPID = getattr(subprocess.Popen, "_try_wait", None)
+_JOIN = threading.Thread.join.__code__
 _LOOP_CLOSES = asyncio.Runner.close.__code__
 _LOOP_CALLS = asyncio.Handle._run.__code__
 _POOL_WORKER = concurrent.futures.thread._worker.__code__
 
 
-def may_be_left(frame: FrameType) -> bool:
+def may_be_left(frame: FrameType, target: Target) -> bool:
     """Whether an exception does any good in the wait of `frame`.
 
-    It does not in an idle pool worker, and not in an event loop that waits for the end of the
-    tasks that it has cancelled.
+    It does not in an idle pool worker, in an event loop that waits for the end of the tasks
+    that it has cancelled, and in a thread that others rely on until the processes it serves
+    have ended, see `hasten`.
     """
-    if frame.f_code is _POOL_WORKER:
+    if frame.f_code is _POOL_WORKER or (target.last and target.group.spares):
+        return False
+    if _manages_processes(target.thread) and _workers(target, target.thread):
         return False
     caller: FrameType | None = frame
     while caller is not None and caller.f_code is not _LOOP_CALLS:
@@ -68,27 +73,52 @@ def leave(frame: FrameType, target: Target) -> bool:
             return _leave_condition(near)
         if near.f_code in _POPEN_WAITS:
             process = near.f_locals["self"]
-            if _belongs_to(target, process):
-                _end_process(process, frame)
+            child = target.group.child_of(process)
+            if child is not None and not target.group.spares:
+                _end_process(process, child, frame)
+            elif child is not None and any(it.f_code in _POPEN_OWNERS for it in _near(near)):
+                _hand_over(process)
             break
     return True
 
 
-def hasten(frame: FrameType, target: Target) -> None:
+def hasten(frame: FrameType, target: Target) -> bool:
     """End what the thread waits for, where the wait itself must not be broken.
 
     ``with subprocess.Popen(...)`` waits for the end of the process in its ``__exit__``; an
-    idle worker of a thread pool waits for work.
+    idle worker of a thread pool waits for work; the thread that manages a pool of processes
+    tells all who wait for a result that there will be none, when the processes are gone.
+
+    Returns
+    -------
+    bool
+        Whether the wait may be broken after all, because what it waits for is spared.
     """
+    group = target.group
     if frame.f_code is _POOL_WORKER:
         _end_pool(target, frame)
+        return False
+    if group.spares and target.last:
+        group.let_go(target)
+        return False
+    if _manages_processes(target.thread):
+        _end_workers(target, target.thread)
+        return False
     for near in _near(frame):
+        if near.f_code is _JOIN:
+            _end_workers(target, near.f_locals["self"])
+            return False
         if near.f_code in _POPEN_WAITS:
-            process = near.f_locals["self"]
-            if _belongs_to(target, process) and process.returncode is None:
-                process.kill()
-                target.group.struck = True  # whatever the code makes of it, it was killed
-            return
+            child = group.child_of(near.f_locals["self"])
+            leaving = any(it.f_code is _POPEN_EXIT for it in _near(near))
+            if child is None or group.spares:
+                return leaving and child is not None
+            if not child.late and not child.ended:  # else cleanup started it
+                child.press(0 if leaving else processes.grace)
+                if child.asked:
+                    group.struck = True  # whatever the code makes of it, it was killed
+            return False
+    return False
 
 
 def interrupt_query(target: Target, frame: FrameType) -> None:
@@ -153,13 +183,35 @@ def serves_cleanup(thread: threading.Thread) -> bool:
     """Whether the cleanup of other code of the job waits for `thread`, maybe for ever.
 
     ``asyncio.run`` ends its loop's thread pool in a thread. The handlers of a
-    ``multiprocessing.Pool`` tell its workers to end, for which ``Pool.__exit__`` waits.
+    ``multiprocessing.Pool`` tell its workers to end, for which ``Pool.__exit__`` waits. So
+    does the thread that manages a ``ProcessPoolExecutor``, through one that feeds a queue.
     """
     target = getattr(thread, "_target", None)
     name = getattr(target, "__qualname__", "")
-    return name == "BaseEventLoop._do_shutdown" or (
-        name.startswith("Pool._handle_") and target.__module__ == "multiprocessing.pool"
+    return (
+        name in ("BaseEventLoop._do_shutdown", "Queue._feed")
+        or (name.startswith("Pool._handle_") and target.__module__ == "multiprocessing.pool")
+        or _manages_processes(thread)
     )
+
+
+def _manages_processes(thread: threading.Thread) -> bool:
+    # Of concurrent.futures and of loky.
+    return type(thread).__name__ == "_ExecutorManagerThread"
+
+
+def _workers(target: Target, manager: threading.Thread) -> list[ChildProcess]:
+    """Return the processes of the job that `manager` manages and that have not ended."""
+    handles = getattr(manager, "processes", None) or {}
+    children = (target.group.child_of(handle) for handle in list(handles.values()))
+    return [child for child in children if child is not None and not child.ended]
+
+
+def _end_workers(target: Target, manager: threading.Thread) -> None:
+    if _manages_processes(manager):
+        for child in _workers(target, manager):
+            child.press()
+            target.group.struck = True
 
 
 def _near(frame: FrameType) -> Iterator[FrameType]:
@@ -169,10 +221,6 @@ def _near(frame: FrameType) -> Iterator[FrameType]:
             return
         yield near
         near = near.f_back
-
-
-def _belongs_to(target: Target, process: object) -> bool:
-    return getattr(process, GROUP_ATTRIBUTE, None) is target.group
 
 
 def _leave_condition(wait: FrameType) -> bool:
@@ -189,15 +237,32 @@ def _leave_condition(wait: FrameType) -> bool:
     return True
 
 
-def _end_process(process: Any, innermost: FrameType) -> None:
-    """End and reap a child process of the job."""
+def _end_process(process: Any, child: ChildProcess, innermost: FrameType) -> None:
+    """End and reap a child process of the job, for which its own thread waits."""
     with contextlib.suppress(Exception):
-        process.kill()
+        child.finish()
+        if not child.ended:
+            return
         if innermost.f_code is getattr(_POPEN_WAITPID, "__code__", None):
             # This thread is in waitpid() and holds the lock that wait() would take.
             process._handle_exitstatus(process._try_wait(0)[1])
         else:
             process.wait(_REAP)
+
+
+def _hand_over(process: Any) -> None:
+    """Save a process from `subprocess.run`, which kills it when its wait is broken.
+
+    That is done by its object, which nobody else has; it is made to believe that the process
+    has ended. Another object goes where `subprocess` keeps those that are to be reaped.
+    """
+    heir = object.__new__(subprocess.Popen)
+    vars(heir).update(vars(process), stdin=None, stdout=None, stderr=None)
+    heir._waitpid_lock = threading.Lock()  # type: ignore[attr-defined]
+    kept: list[Any] | None = getattr(subprocess, "_active", None)
+    if kept is not None:
+        kept.append(heir)
+    process.returncode = 0
 
 
 def _end_pool(target: Target, worker: FrameType) -> None:

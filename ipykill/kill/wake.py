@@ -19,9 +19,11 @@ SIGURG, which is ignored by default (Go uses it for the same purpose).
    the word again, and main looks for it then, because CPython 3.13 might have stopped
    looking in the meantime.
 4. The target's call is interrupted, the target takes itself for the main thread and runs
-   the same handler. That puts the word back first of all. Then it arms its own stack
-   (`running`), and if the Kill may be raised from the call in which it waits (`policy`),
-   gets that call ready to be left (`waits`) and raises. If not, the call goes on waiting.
+   the same handler. That puts the word back first of all. If the Kill may be raised from the
+   call in which it waits (`policy`), it gets that call ready to be left (`waits`) and raises.
+   If not, it arms its own stack (`running`), and the call goes on waiting. A Ctrl-C that
+   comes together with SIGURG is handled first, in the target; `target.contain` passes it on
+   to main. A target that ends puts the word back as well.
 5. C functions look for signals without waiting as well, ``str()`` does, and to break them
    would be to break running code anywhere. So it must be known that the target was in the
    same call of the same frame a moment before: `Target.waits_at`, which the killer writes,
@@ -53,6 +55,7 @@ from types import FrameType
 from typing import Any
 
 from . import codemap, cstack, policy, waits
+from . import target as targets
 from .switches import has_gil, level
 from .target import Target, current_target
 
@@ -60,14 +63,14 @@ __all__ = ["install", "on_answer", "wake", "why_not", "works"]
 
 _AGAIN, _AGAIN_MAX = 0.0002, 0.005  # seconds until the signal is sent to main again,
 _TIMES = 12  # and how many times in all: 40 ms
+_LOST = 1.0  # seconds after which a request that main claimed is given up
 _ALONE = 0.002  # seconds for which the reaper lends without the main thread
 _RESEND = 0.0002  # seconds until the signal is sent to the target again, which doubles
 
 on_answer: Callable[[Target, FrameType], None] = lambda target, frame: None  # noqa: E731
 """Called in a target that was reached and goes on, to let the Kill land in running code."""
 
-_word: ctypes.c_ulong | None = None
-_main = 0  # the ident of the main thread, what the word holds
+_found = False  # whether `targets.main_word` is the interpreter's
 _signal: int = getattr(signal, "SIGURG", 0)
 _previous: Any = None  # the handler that was there before ours
 _why_not = "ipykill was not imported in the main thread"
@@ -87,30 +90,30 @@ class _Request:
 
 
 _request: _Request | None = None
-_lending = threading.Lock()  # held by the one who lends the word
+_lending = threading.RLock()  # held by the one who lends the word
 
 
 def works() -> bool:
     """Whether waiting calls can be woken now."""
-    return _word is not None and level() == "full" and signal.getsignal(_signal) is _on_signal
+    return _found and level() == "full" and signal.getsignal(_signal) is _on_signal
 
 
 def why_not() -> str:
     """Return why waiting calls cannot be woken, empty if they can."""
     if level() != "full":
         return "switched off"
-    if _word is not None:
+    if _found:
         return "" if works() else "another handler of SIGURG took the place of ours"
     return _why_not
 
 
 def install() -> None:
     """Get ready to wake threads, if this is the main thread; to do it again is harmless."""
-    global _why_not, _word, _main, _previous
+    global _why_not, _found, _previous
     if threading.current_thread() is not threading.main_thread() or level() != "full":
         return
     try:
-        if _word is None:
+        if not _found:
             found = _find_word()
             if isinstance(found, str):
                 _why_not = found
@@ -118,8 +121,9 @@ def install() -> None:
             _why_not = cstack.calibrate(_signal) or ""
             if _why_not:
                 return
-            _main = threading.get_ident()
-            _word = found
+            targets.main_ident = threading.get_ident()
+            targets.main_word = found
+            _found = True
         if (before := signal.getsignal(_signal)) is not _on_signal:
             _previous = before
             signal.signal(_signal, _on_signal)
@@ -171,52 +175,50 @@ def wake(target: Target, patience: float) -> None:
     the target has answered, or did not within `patience` seconds.
     """
     global _request
-    if threading.get_ident() == _main:
+    if threading.get_ident() == targets.main_ident:
         _lend(target, patience)
         ctypes.pythonapi.PyErr_CheckSignals()
         return
     request = _request = _Request(target, patience)
     try:
         for attempt in range(_TIMES):
-            signal.pthread_kill(_main, _signal)
+            signal.pthread_kill(targets.main_ident, _signal)
             if request.done.acquire(timeout=min(_AGAIN * 2**attempt, _AGAIN_MAX)):
                 return
         if request.claim.acquire(blocking=False):
             _lend(target, min(patience, _ALONE))
         else:
-            request.done.acquire()
+            # Not for ever: a Ctrl-C may come between the claim and its `try`.
+            request.done.acquire(timeout=_LOST)
     finally:
         _request = None
 
 
 def _lend(target: Target, patience: float) -> None:
-    assert _word is not None
     answered = threading.Lock()
     answered.acquire()
-    if not _lending.acquire(blocking=False):
-        return
-    try:
-        with target.gate:
-            if not target.open or sys.is_finalizing():
-                return
-            target.lender = answered
-            _word.value = target.ident
-        end = time.monotonic() + patience
-        pause = _RESEND
-        while _word.value == target.ident and target.signal(_signal):
-            # A signal that came just before the target entered a system call was in vain.
-            if answered.acquire(timeout=min(pause, patience)) or time.monotonic() >= end:
-                return
-            pause *= 2
-        answered.acquire(timeout=max(end - time.monotonic(), 0))
-    finally:
-        _word.value = _main
-        target.lender = None
-        _lending.release()
+    with _lending:
+        try:
+            with target.gate:
+                if not target.open or sys.is_finalizing():
+                    return
+                target.lender = answered
+                targets.main_word.value = target.ident
+            end = time.monotonic() + patience
+            pause = _RESEND
+            while targets.main_word.value == target.ident and target.signal(_signal):
+                # A signal that came just before the target entered a system call was in vain.
+                if answered.acquire(timeout=min(pause, patience)) or time.monotonic() >= end:
+                    return
+                pause *= 2
+            answered.acquire(timeout=max(end - time.monotonic(), 0))
+        finally:
+            targets.main_word.value = targets.main_ident
+            target.lender = None
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
-    if threading.get_ident() == _main:
+    if threading.get_ident() == targets.main_ident:
         request = _request
         if request is None or not request.claim.acquire(blocking=False):
             _call_previous(number, frame)
@@ -228,8 +230,7 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
         # May raise KeyboardInterrupt, see step 3 above.
         ctypes.pythonapi.PyErr_CheckSignals()
         return
-    assert _word is not None
-    _word.value = _main
+    targets.main_word.value = targets.main_ident
     inside = cstack.inside_a_call()
     target = current_target()
     if target is None:
@@ -254,8 +255,8 @@ def _leaves(target: Target, frame: FrameType, inside: bool) -> bool:
     before, target.waits_at = target.waits_at, None
     if not inside:
         return policy.may_turn(target, frame)
-    if not waits.may_be_left(frame) or not policy.may_break(target, frame):
-        waits.hasten(frame, target)
+    may_break = waits.may_be_left(frame, target) and policy.may_break(target, frame)
+    if not may_break and not waits.hasten(frame, target):
         return False
     if before != (frame, frame.f_lasti):
         target.waits_at = frame, frame.f_lasti
@@ -279,12 +280,12 @@ def _call_previous(number: int, frame: FrameType | None) -> None:
 
 def _after_fork_in_child() -> None:
     # CPython has made the calling thread the main thread.
-    global _main, _request, _lending
+    global _request, _lending
     _request = None
-    _lending = threading.Lock()
-    if _word is not None:
-        _main = threading.get_ident()
-        _word.value = _main
+    _lending = threading.RLock()
+    if _found:
+        targets.main_ident = threading.get_ident()
+        targets.main_word.value = targets.main_ident
 
 
 if hasattr(os, "register_at_fork"):

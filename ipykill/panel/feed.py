@@ -20,7 +20,8 @@ Row = dict[str, Any]
 
 _TEXT = 240  # characters of one text in a row,
 _LINE = 2_000  # of one line of a log,
-_LOG = 1_000  # and lines of a log that are sent at once
+_LOG = 1_000  # lines of a log,
+_PROCESSES = 100  # and processes that are sent at once
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 
@@ -187,10 +188,11 @@ class _Sent:
     line: int = 0
     tail: list[str] = field(default_factory=list)
     threads: list[Any] = field(default_factory=list)
+    processes: list[Any] = field(default_factory=list)
 
 
 class Details:
-    """The log and the stacks of the jobs whose details somebody looks at.
+    """The log, the stacks and the processes of the jobs whose details somebody looks at.
 
     Threading
     ---------
@@ -206,8 +208,10 @@ class Details:
         sent.line = max(job.log.end - _LOG, 0)
         sent.tail = []
         sent.threads = []
+        sent.processes = []
         source = job.source.encode("utf-8", "backslashreplace").decode()
-        return {"source": source, "error": _error(job)} | (self.refresh(job) or {})
+        facts: dict[str, Any] = {"source": source, "error": _error(job), "processes": []}
+        return facts | (self.refresh(job) or {})
 
     def refresh(self, job: Job) -> dict[str, Any] | None:
         """Return what changed since this was last asked, None if nothing did."""
@@ -222,6 +226,9 @@ class Details:
         threads = _threads(job)
         if threads != sent.threads:
             changes["threads"] = sent.threads = threads
+        processes = _processes(job)
+        if processes != sent.processes:
+            changes["processes"] = sent.processes = processes
         return changes or None
 
     def keep(self, ids: set[int]) -> None:
@@ -245,6 +252,13 @@ def _threads(job: Job) -> list[dict[str, Any]]:
         title = one.name if one.depth else "the job's own thread"
         found.append({"name": plain(title, _TEXT), "stack": _frames(one.frames)})
     return found
+
+
+def _processes(job: Job) -> list[dict[str, Any]]:
+    return [
+        {"pid": info.pid, "command": plain(info.command, _TEXT), "running": info.running}
+        for info in job.processes[:_PROCESSES]
+    ]
 
 
 def _error(job: Job) -> dict[str, Any] | None:

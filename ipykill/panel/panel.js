@@ -87,7 +87,7 @@ class Jobs {
   constructor(model) {
     this.id = model.get("model");
     this.rows = new Map(); // id -> job, oldest first
-    this.details = new Map(); // id -> {source, error, threads, log: {start, lines}}
+    this.details = new Map(); // id -> {source, error, threads, processes, log: {start, lines}}
     this.link = "live"; // or "saved", "restarted", "lost"
     this.asOf = 0; // when the kernel was last heard of, in its own seconds,
     this.heard = 0; // and in ours
@@ -206,6 +206,7 @@ class Jobs {
     if ("source" in changes) details.source = changes.source;
     if ("error" in changes) details.error = changes.error;
     if ("threads" in changes) details.threads = changes.threads;
+    if ("processes" in changes) details.processes = changes.processes;
     if (changes.log) {
       const { start, lines } = changes.log;
       const log = (details.log ??= { start, lines: [] });
@@ -631,6 +632,7 @@ class JobView {
     const details = this.jobs.details.get(this.id);
     const names = ["Log"];
     if (details?.threads?.length) names.push("Stack");
+    if (details?.processes?.length) names.push("Processes");
     if (details?.source) names.push("Source");
     if (details?.error) names.push("Error");
     const loading = details === undefined;
@@ -649,7 +651,13 @@ class JobView {
     setAttribute(this.pane, "aria-label", `${this.tab} of ${titleOf(job)}`);
     setAttribute(this.copy, "aria-label", `Copy ${this.tab.toLowerCase()} of ${titleOf(job)}`);
     if (loading) return;
-    const draw = { Log: drawLog, Stack: drawStacks, Source: drawSource, Error: drawError };
+    const draw = {
+      Log: drawLog,
+      Stack: drawStacks,
+      Processes: drawProcesses,
+      Source: drawSource,
+      Error: drawError,
+    };
     const atEnd = this.pane.scrollHeight - this.pane.scrollTop - this.pane.clientHeight < 8;
     const turned = this.shown !== this.tab;
     this.shown = this.tab;
@@ -712,6 +720,14 @@ function drawStacks(pane, { threads }) {
       ...stackElements(thread.stack),
     ]),
   );
+}
+
+function drawProcesses(pane, { processes }) {
+  pane.classList.remove("ipykill-empty-pane");
+  const lines = processes.map(
+    ({ pid, command, running }) => `${pid}  ${command}${running ? "" : "  (it has ended)"}`,
+  );
+  setText(pane, lines.join("\n"));
 }
 
 function drawError(pane, { error }) {

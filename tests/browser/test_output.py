@@ -22,7 +22,7 @@ def test_a_flood_harms_nobody(lab: Lab, flood: str) -> None:
     assert job.memory < 700
 
 
-@pytest.mark.parametrize("any_overlay", NEWEST_AND_OLDEST, indirect=True)
+@pytest.mark.parametrize("any_overlay", NEWEST_AND_OLDEST, indirect=True, ids=lambda it: it.name)
 def test_widgets_of_a_job_live_in_its_cell(lab: Lab, any_overlay: Overlay) -> None:
     lab.open(
         LOAD,
@@ -54,7 +54,7 @@ def test_widgets_of_a_job_live_in_its_cell(lab: Lab, any_overlay: Overlay) -> No
     lab.screenshot("widgets")
 
 
-@pytest.mark.parametrize("any_overlay", NEWEST_AND_OLDEST, indirect=True)
+@pytest.mark.parametrize("any_overlay", NEWEST_AND_OLDEST, indirect=True, ids=lambda it: it.name)
 def test_an_output_widget_takes_what_its_job_shows_and_nothing_else(
     lab: Lab, any_overlay: Overlay
 ) -> None:

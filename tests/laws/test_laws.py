@@ -26,6 +26,7 @@ import pytest
 
 import ipykill
 from ipykill import JobKilled, JobState, JobStopped, shield
+from ipykill.kill import pursuit
 from tests.laws.fuzz import fuzz
 from tests.laws.harness import HANG, PLAIN, Started, asleep, assert_dies, kill, start
 from tests.laws.scenarios import SCENARIOS, children, others
@@ -1024,6 +1025,7 @@ def test_l51_a_kill_is_silent(
 
 def test_l52_nothing_is_armed_before_a_kill_and_nothing_stays() -> None:
     """Plain: holds, it needs no tracing."""
+    wait_for(lambda: pursuit._engine is None, "the end of what earlier tests killed", HANG)
     interval = sys.getswitchinterval()
     tracing = []
 

@@ -373,13 +373,14 @@ def test_a_job_that_forks_all_the_time() -> None:
     def work(started) -> None:
         started()
         while True:
-            pid = os.fork()
-            if pid == 0:
+            pids[:] = [os.fork()]
+            if pids == [0]:
                 os._exit(0)
-            os.waitpid(pid, 0)
+            os.waitpid(pids[0], 0)
 
     for _ in range(10):
+        pids: list[int] = []
         kill(work)
-    with suppress(ChildProcessError):  # those that the job did not come to wait for
-        while True:
-            os.waitpid(-1, 0)
+        for pid in pids:  # one that the job did not come to wait for
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)

@@ -71,6 +71,43 @@ def test_signal_signal_and_sigint_in_main() -> None:
 
 
 @pytest.mark.stress
+def test_a_rain_of_ctrl_c() -> None:
+    """Wherever KeyboardInterrupt comes in main, in our handler too, jobs go on to die."""
+    exposed = False  # while main is where it catches one
+    caught = 0
+
+    def on_sigint(*_: object) -> None:
+        nonlocal exposed
+        if exposed:
+            exposed = False
+            raise KeyboardInterrupt
+
+    def rain() -> None:
+        while killers.is_alive():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.0005)
+
+    before = signal.signal(signal.SIGINT, on_sigint)
+    try:
+        killers = Killers(KILLS)
+        clouds = threading.Thread(target=rain)
+        clouds.start()
+        while killers.is_alive():
+            try:
+                exposed = True
+                while exposed and killers.is_alive():
+                    time.sleep(0.001)
+                exposed = False
+            except KeyboardInterrupt:
+                caught += 1
+        clouds.join(HANG)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    killers.finish()
+    assert caught
+
+
+@pytest.mark.stress
 def test_main_in_an_event_loop_with_signal_handlers() -> None:
     ticks = []
 

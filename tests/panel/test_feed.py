@@ -1,7 +1,11 @@
 """Rows say what is true, and change only when that does."""
 
 import json
+import os
+import subprocess
 import threading
+
+import pytest
 
 from ipykill import JobManager
 from ipykill.panel.feed import Details, Feed, plain
@@ -163,3 +167,16 @@ def test_a_job_that_waits_costs_no_walk_through_its_stack(
     assert looks == []
     job.log.write("news")
     assert (feed.refresh() or {})["rows"][job.id] == {"last": "news"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no sleep")
+def test_details_tell_of_processes_also_of_a_job_that_is_over(manager: JobManager) -> None:
+    job = manager.submit(lambda: subprocess.Popen(["sleep", "1000"]))
+    child = job.result(30)
+    details = Details()
+    told = [{"pid": child.pid, "command": "sleep 1000", "running": True}]
+    assert details.full(job)["processes"] == told
+    assert details.refresh(job) is None
+    assert job.kill(30)
+    assert (details.refresh(job) or {})["processes"] == []
+    assert details.full(job)["processes"] == []
