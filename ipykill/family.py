@@ -380,8 +380,9 @@ def _serves_all(thread: threading.Thread) -> bool:
     """Whether a thread belongs to the whole process, whoever happens to start it."""
     if isinstance(thread, ServiceThread):
         return True
-    # The monitor of tqdm is started with the first bar, and watches all bars from then on.
-    if type(thread).__module__ == "tqdm._monitor":
+    # The monitor of tqdm is started with the first bar, and watches all bars from then on; the
+    # collector of pyzmq with the first long message.
+    if type(thread).__module__ in {"tqdm._monitor", "zmq.utils.garbage"}:
         return True
     # The event loop of %%script and %%bash is started with the first of them.
     name = getattr(getattr(thread, "_target", None), "__name__", "")

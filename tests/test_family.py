@@ -2,6 +2,7 @@ import itertools
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -409,3 +410,23 @@ def test_the_tree_of_threads_shows_who_started_whom():
     gate.set()
     assert job.wait(HANG_GUARD)
     wait_for(lambda: not job.where(), "the end of all threads")
+
+
+@pytest.mark.parametrize("module", ["tqdm._monitor", "zmq.utils.garbage"])
+def test_a_thread_of_the_whole_process_survives_the_job_that_started_it(module: str) -> None:
+    over = threading.Event()
+    monitor = type("Monitor", (threading.Thread,), {"__module__": module})(target=over.wait)
+
+    def work() -> None:
+        monitor.start()
+        time.sleep(HANG_GUARD)
+
+    job = ipykill.submit(work)
+    wait_for(monitor.is_alive, "the thread")
+    try:
+        assert job.threads == [job.thread]
+        assert job.kill(HANG_GUARD)
+        assert monitor.is_alive()
+    finally:
+        over.set()
+        monitor.join(HANG_GUARD)

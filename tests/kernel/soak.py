@@ -27,6 +27,7 @@ import asyncio, collections, concurrent.futures, contextlib, gc, json, logging, 
 import queue, subprocess, sys, threading, time
 import IPython, ipykill, ipywidgets, tqdm
 tqdm.tqdm(range(1), file=open(os.devnull, "w")).close()
+print("x" * 1_000_000)  # pyzmq starts a thread with the first long message
 lock, rlock, condition = threading.Lock(), threading.RLock(), threading.Condition()
 semaphore, event, box = threading.Semaphore(2), threading.Event(), queue.Queue(5)
 folder = pathlib.Path("soak"); folder.mkdir()
