@@ -164,13 +164,16 @@ def test_in_c_code_that_waits_and_does_not_look() -> None:
 
     c_read = ctypes.CDLL(None).read
     signal.siginterrupt(signal.SIGURG, False)  # or read() would return, for ctypes to ignore
-    job = ipykill.submit(work)
-    assert began.wait(30)
-    assert why(job) == (
-        "it waits in C code that does not look for signals and dies when that call returns"
-    )
-    os.write(writes, b"x")
-    assert job.kill(30)
+    try:
+        job = ipykill.submit(work)
+        assert began.wait(30)
+        assert why(job) == (
+            "it waits in C code that does not look for signals and dies when that call returns"
+        )
+        os.write(writes, b"x")
+        assert job.kill(30)
+    finally:
+        signal.siginterrupt(signal.SIGURG, True)
     os.close(reads)
     os.close(writes)
 

@@ -1571,4 +1571,4 @@ def test_a_kill_while_a_command_is_started_leaves_no_file_open(jobs):
         kill_one_after(number * 0.0001)
     jobs.clear()
     gc.collect()
-    assert len(os.listdir("/proc/self/fd")) == before
+    wait_for(lambda: len(os.listdir("/proc/self/fd")) == before, "the files to be closed")

@@ -85,6 +85,8 @@ class Library:
         if name.startswith("_Py"):
             raise AttributeError(name)
         return getattr(library, name)
+    def __getitem__(self, name):
+        return library[name]
 
 library, ctypes.pythonapi = ctypes.pythonapi, Library()
 class Char(ctypes.c_char):
@@ -107,6 +109,8 @@ class Library:
         if name == "_PyEval_EvalFrameDefault":
             raise AttributeError(name)
         return getattr(library, name)
+    def __getitem__(self, name):
+        return library[name]
 
 library, ctypes.pythonapi = ctypes.pythonapi, Library()
 """)
