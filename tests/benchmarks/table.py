@@ -42,6 +42,7 @@ def machine() -> str:
     return (
         f"{date.today():%d %B %Y}; ipykill {ipykill.__version__}, CPython "
         f"{platform.python_version()}, IPython {importlib.metadata.version('ipython')}; {peers}; "
-        f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} cores"
+        f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}, "
+        f"{platform.machine()}, {os.cpu_count()} cores"
         f"{f' ({names[0]})' if names else ''}."
     )
