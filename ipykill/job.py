@@ -398,6 +398,8 @@ class Job:
         if self._started is None:
             return []
         stacks = self._family.stacks(look(), self.labels)
+        if self.done():  # and its own thread may be about to end
+            stacks = [it for it in stacks if it.frames]
         loop = self.loop
         if loop is not None and stacks:
             own = stacks[0].depth + 1

@@ -48,10 +48,13 @@ def test_outside_a_job_it_is_asyncio_run():
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_all_finally_blocks_run_to_their_end(jobs, began, how):
-    ended = []
+    begun, ended = [], []
 
     async def task(number):
         try:
+            begun.append(number)
+            if len(begun) == 3:
+                began.set()
             await asyncio.sleep(1000)
         finally:
             for _ in range(3):  # cleanup that awaits, and takes longer than two looks
@@ -61,7 +64,6 @@ def test_all_finally_blocks_run_to_their_end(jobs, began, how):
     async def work():
         independent = asyncio.create_task(task(0))
         await asyncio.sleep(0)
-        began.set()
         try:
             await asyncio.gather(task(1), task(2))
         finally:
