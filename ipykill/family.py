@@ -248,7 +248,7 @@ class Family:
         """Note that a process was started by the family or in its name."""
         with self._lock:
             if len(self._processes) >= self._look_at:
-                self._forget_processes()
+                self.forget_processes()
                 self._look_at = 2 * len(self._processes) + _LOOK
             self._processes.append(child)
             desolate = self._desolate and not self.spares
@@ -257,9 +257,8 @@ class Family:
 
     def processes(self) -> tuple[processes.ProcessInfo, ...]:
         """Return the processes that run, or that ended and nobody has waited for."""
-        with self._lock:
-            self._forget_processes()
-            children = list(self._processes)
+        self.forget_processes()
+        children = self._children()
         live_groups = functools.cache(processes.live_groups)
         return tuple(child.info(live_groups) for child in children)
 
@@ -277,6 +276,7 @@ class Family:
             self._desolate = True
             children = [] if self.spares else list(self._processes)
         processes.end(children)
+        self.forget_processes()
 
     def end_processes_soon(self) -> None:
         """End the processes when no thread of the family lives; `join` waits for it."""
@@ -305,12 +305,13 @@ class Family:
         with self._lock:
             return list(self._processes)
 
-    def _forget_processes(self) -> None:
-        # With the lock held.
-        gone = [child for child in self._processes if not child.exists]
-        for child in gone:
-            self._processes.remove(child)
-            child.forget()
+    def forget_processes(self) -> None:
+        """Let go of the processes that are gone: each costs a file descriptor."""
+        with self._lock:
+            gone = [child for child in self._processes if not child.exists]
+            for child in gone:
+                self._processes.remove(child)
+                child.forget()
 
     def cpu_time(self) -> float:
         """CPU time that all threads of the family have used so far, in seconds."""

@@ -753,6 +753,7 @@ class Job:
         try:
             self._progress = self.progress
             self._bars.clear()
+            self._family.forget_processes()
             if error is not None:
                 place = stack.end(error.__traceback__)
             if outcome is not JobState.FAILED:

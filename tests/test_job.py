@@ -1569,6 +1569,5 @@ def test_a_kill_while_a_command_is_started_leaves_no_file_open(jobs):
     before = len(os.listdir("/proc/self/fd"))
     for number in range(60):
         kill_one_after(number * 0.0001)
-    jobs.clear()
     gc.collect()
-    wait_for(lambda: len(os.listdir("/proc/self/fd")) == before, "the files to be closed")
+    wait_for(lambda: len(os.listdir("/proc/self/fd")) <= before, "the files to be closed")

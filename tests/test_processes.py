@@ -666,6 +666,28 @@ def test_no_end_of_many_is_kept():
     assert ipykill.submit(work).result(HANG_GUARD) < before + 100
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="counts its files in /proc")
+@pytest.mark.parametrize("killed", [False, True])
+def test_one_that_is_gone_costs_no_file_once_the_job_is_over(killed):
+    begun = threading.Event()
+
+    def work():
+        with subprocess.Popen(["sleep", "1000" if killed else "0"]):
+            begun.set()
+
+    def run_one():
+        job = ipykill.submit(work)
+        assert begun.wait(HANG_GUARD)
+        assert job.kill(HANG_GUARD) if killed else job.wait(HANG_GUARD)
+        begun.clear()
+        return job
+
+    run_one()  # what is opened once and for all is open now
+    before = len(os.listdir("/proc/self/fd"))
+    kept = [run_one() for _ in range(3)]
+    assert len(os.listdir("/proc/self/fd")) == before, kept
+
+
 @pytest.mark.stress
 @pytest.mark.slow
 @frequent_switches()
