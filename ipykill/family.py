@@ -165,7 +165,8 @@ class Family:
 
     def target_of(self, thread: threading.Thread) -> Target | None:
         """Return the record of a thread that has begun and not ended."""
-        return next((it for it in self.targets() if it.thread is thread), None)
+        with self._lock:
+            return next((it for it in self._targets if it.thread is thread), None)
 
     def stacks(self, look: Look, labels: Mapping[str, str]) -> list[stack.Stack]:
         """Return where the threads are, in the order of `tree`."""
@@ -257,6 +258,8 @@ class Family:
 
     def processes(self) -> tuple[processes.ProcessInfo, ...]:
         """Return the processes that run, or that ended and nobody has waited for."""
+        if not self._processes:  # as in most jobs, and a list of jobs asks them all
+            return ()
         self.forget_processes()
         children = self._children()
         live_groups = functools.cache(processes.live_groups)

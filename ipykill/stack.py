@@ -8,6 +8,7 @@ own and is read off the source of the call.
 from __future__ import annotations
 
 import dis
+import functools
 import itertools
 import linecache
 import os
@@ -26,6 +27,8 @@ _LIBRARY = tuple(
     os.path.join(sysconfig.get_path(key), "") for key in ("stdlib", "platstdlib", "purelib")
 )
 _OURSELVES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
+
+_CACHED = 2000  # places, and names of files
 
 cell_label: Callable[[str], str | None] = lambda filename: None  # noqa: E731
 """What the shell calls the code of this file name, e.g. ``cell [7]``; set by the extension."""
@@ -102,6 +105,7 @@ class Stack:
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
+@functools.lru_cache(maxsize=_CACHED)  # each frame of each job is asked about, again and again
 def is_user(filename: str) -> bool:
     """Whether `filename` is the user's own code."""
     return not (
@@ -229,7 +233,6 @@ _NAME = re.compile(r"[^\W\d]\w*(?:\s*\.\s*[^\W\d]\w*)*\s*$")
 _AWAITS = {"SEND", "YIELD_VALUE", "RESUME", "JUMP_BACKWARD_NO_INTERRUPT"}
 _MAX_LINES = 100  # of one call's source; more is not read
 
-_CACHED = 2000  # places
 _known: dict[tuple[int, int, str], tuple[CodeType, Frame]] = {}
 
 

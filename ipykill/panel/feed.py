@@ -161,8 +161,10 @@ def _mark(job: Job, see: Look) -> object:
     """Return what is equal to the last mark if the job's row cannot have changed.
 
     A row costs a walk through the stack of a thread, and most jobs wait in one place most
-    of the time.
+    of the time. What hinders a Kill may change while nothing moves: no mark holds then.
     """
+    if job.state is JobState.KILLING:
+        return object()
     frame = job.frame(see)
     place = None if frame is None else (id(frame), id(frame.f_code), frame.f_lasti)
     progress = job.progress

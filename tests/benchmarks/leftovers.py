@@ -21,7 +21,7 @@ from tests.benchmarks import child
 from tests.benchmarks.contenders import CONTENDERS, Ipykill, Recipe
 from tests.benchmarks.table import Table
 from tests.laws import scenarios
-from tests.laws.scenarios import SCENARIOS, Scenario
+from tests.laws.scenarios import SCENARIOS, Scenario, random_moment
 
 SOON = 0.3  # seconds in which what is free is found to be free
 GIVE_UP = 2.0  # seconds that a Kill gets
@@ -74,39 +74,23 @@ def _kill_once(it: Ipykill | Recipe, scenario: Scenario, rng: random.Random) -> 
     scenario.setup()
     running = threading.Lock()
     running.acquire()
-    over = False
 
     def body() -> None:
         running.release()
         scenario.run()
 
-    def meanwhile() -> None:
-        while not over:
-            scenario.meanwhile()
-
-    other = None
-    if type(scenario).meanwhile is not Scenario.meanwhile:
-        other = threading.Thread(target=meanwhile, daemon=True)
-        other.start()
-    it.start(body)
-    running.acquire()
-    moment = time.perf_counter() + rng.random() ** 2 * 0.004
-    if rng.random() < 0.5:
-        time.sleep(max(moment - time.perf_counter(), 0))
-    while time.perf_counter() < moment:
-        pass
-    if not it.kill(GIVE_UP):
-        return LIVES
-    over = True
-    if other is not None:
-        other.join(SOON)
-        if other.is_alive():
-            return "another thread hangs"
+    dead, broken = False, ""
     try:
-        scenario.check()
+        with scenario.company(SOON):
+            it.start(body)
+            running.acquire()
+            random_moment(rng)
+            dead = it.kill(GIVE_UP)
+        if dead:
+            scenario.check()
     except AssertionError as error:
-        return str(error) or "it is not as it should be"
-    return ""
+        broken = str(error) or "it is not as it should be"
+    return broken if dead else LIVES
 
 
 def _is_free(lock: threading.Lock, what: str) -> None:

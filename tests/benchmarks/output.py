@@ -6,16 +6,13 @@ load on the machine shows in the times.
 
 import argparse
 import json
-import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
-from playwright.sync_api import Page, WebSocket, sync_playwright
+from playwright.sync_api import Page, WebSocket
 
 from tests.benchmarks.panel import FRAMES
-from tests.browser.harness import CHROMIUM_FLAGS, LAB, JupyterServer, Lab, find_chromium
-from tests.overlays import ROOT
+from tests.browser.harness import Lab, labs
 from tests.waiting import wait_for
 
 SETUP = """%load_ext ipykill
@@ -170,31 +167,17 @@ def main() -> None:
     parser.add_argument("only", nargs="*", help="parts of the names of the floods that are wanted")
     args = parser.parse_args()
     begin = time.monotonic()
-    folder = Path(tempfile.mkdtemp())
-    work = folder / "work"
-    work.mkdir()
-    server = JupyterServer(LAB, folder, work, {"PYTHONPATH": str(ROOT)})
-    try:
-        with sync_playwright() as playwright:
-            chromium = playwright.chromium
-            browser = chromium.launch(executable_path=find_chromium(), args=CHROMIUM_FLAGS)
-            context = browser.new_context(viewport={"width": 1280, "height": 900})
-            for name, flood in FLOODS.items():
-                if args.only and not any(part in name for part in args.only):
-                    continue
-                costs = []
-                for job in (True, False):
-                    page = context.new_page()
-                    lab = Lab(page, server, folder)
+    with labs() as new_lab:
+        for name, flood in FLOODS.items():
+            if args.only and not any(part in name for part in args.only):
+                continue
+            costs = []
+            for job in (True, False):
+                with new_lab() as lab:
                     costs.append(cost(lab, flood, 0.1 if args.small else 1, job=job))
                     lab.screenshot(f"{len(name)}-{job}")
-                    page.close()
-                    server.shutdown_kernels()
-                print(table(name, *costs), flush=True)
-            browser.close()
-    finally:
-        server.close()
-    print(f"({time.monotonic() - begin:.0f} s; pictures in {folder})")
+            print(table(name, *costs), flush=True)
+    print(f"({time.monotonic() - begin:.0f} s; pictures in {lab.artifacts})")
 
 
 if __name__ == "__main__":

@@ -7,15 +7,13 @@ Run it with ``python -m tests.benchmarks.panel``, or name the parts that shall r
 import argparse
 import functools
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-from playwright.sync_api import WebSocket, sync_playwright
+from playwright.sync_api import WebSocket
 
-from tests.browser.harness import CHROMIUM_FLAGS, LAB, JupyterServer, Lab, find_chromium
-from tests.overlays import INSTALLED, OVERLAYS, ROOT, Overlay
+from tests.browser.harness import Lab, labs
+from tests.overlays import INSTALLED, OVERLAYS, Overlay
 from tests.waiting import wait_for
 
 SETUP = """%load_ext ipykill
@@ -266,24 +264,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="by default all")
     names = parser.parse_args().parts or PARTS
-    folder = Path(tempfile.mkdtemp())
-    work = folder / "work"
-    work.mkdir()
-    server = JupyterServer(LAB, folder, work, {"PYTHONPATH": str(ROOT)})
-    try:
-        with sync_playwright() as playwright:
-            chromium = playwright.chromium
-            browser = chromium.launch(executable_path=find_chromium(), args=CHROMIUM_FLAGS)
-            context = browser.new_context(viewport={"width": 1280, "height": 900})
-            for name in names:
-                page = context.new_page()
-                offer = functools.partial(server.offer, cache=folder / "overlays")
-                PARTS[name](Bench(Lab(page, server, folder), offer))
-                page.close()
-                server.shutdown_kernels()
-            browser.close()
-    finally:
-        server.close()
+    with labs() as new_lab:
+        for name in names:
+            with new_lab() as lab:
+                offer = functools.partial(lab.server.offer, cache=lab.artifacts / "overlays")
+                PARTS[name](Bench(lab, offer))
 
 
 if __name__ == "__main__":

@@ -4,46 +4,33 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
-from tests.browser.harness import (
-    CHROMIUM_FLAGS,
-    LAB,
-    JupyterServer,
-    Lab,
-    console_errors,
-    find_chromium,
-)
-from tests.overlays import INSTALLED, OVERLAYS, ROOT, Overlay
+from tests.browser import harness
+from tests.browser.harness import JupyterServer, Lab, console_errors
+from tests.overlays import INSTALLED, OVERLAYS, Overlay
 
 
 # Not the whole session: while Playwright runs, this thread has an event loop, and tests elsewhere
 # want their own.
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    executable = find_chromium()
-    if executable is None:
+    if harness.find_chromium() is None:
         pytest.skip("needs Chromium (Debian: apt-get install chromium)")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_FLAGS)
+    with harness.chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="package")
 def browser_context(chromium: Browser) -> BrowserContext:
     """Shared, so that JupyterLab's 20 MB of JavaScript are loaded once."""
-    return chromium.new_context(viewport={"width": 1280, "height": 900})
+    return chromium.new_context(viewport=harness.VIEWPORT)
 
 
 @pytest.fixture(scope="package")
 def jupyter_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
-    folder = tmp_path_factory.mktemp("jupyter")
-    work = folder / "work"
-    work.mkdir()
-    server = JupyterServer(LAB, folder, work, {"PYTHONPATH": str(ROOT)})
-    yield server
-    server.close()
+    with harness.jupyter_server(tmp_path_factory.mktemp("jupyter")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -7,13 +7,16 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import nbformat
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from tests.overlays import INSTALLED, Overlay
+from tests.overlays import INSTALLED, ROOT, Overlay
 from tests.waiting import HANG_GUARD, wait_for
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -26,6 +29,7 @@ CHROMIUM_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+VIEWPORT = {"width": 1280, "height": 900}
 LAB = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1"]
 
 SERVER_CONFIG = {
@@ -142,8 +146,8 @@ class Lab:
 
     def __init__(self, page: Page, server: JupyterServer, artifacts: Path) -> None:
         self.page = page
-        self._server = server
-        self._artifacts = artifacts
+        self.server = server
+        self.artifacts = artifacts
         page.set_default_timeout(HANG_GUARD * 1000)
         page.on("dialog", lambda dialog: dialog.accept())
 
@@ -152,10 +156,10 @@ class Lab:
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
         name = "python3" if kernel == INSTALLED else kernel.name
         notebook.metadata["kernelspec"] = {"name": name, "display_name": name}
-        count = len(list(self._server.work.glob("*.ipynb")))
-        file = self._server.work / f"notebook-{count}.ipynb"
+        count = len(list(self.server.work.glob("*.ipynb")))
+        file = self.server.work / f"notebook-{count}.ipynb"
         nbformat.write(notebook, file)
-        self.goto(f"{self._server.url}{app}/{file.name}?token={self._server.token}&reset")
+        self.goto(f"{self.server.url}{app}/{file.name}?token={self.server.token}&reset")
 
     def goto(self, url: str) -> None:
         """Open the page of a notebook and wait until its kernel can be used."""
@@ -240,7 +244,7 @@ class Lab:
         self.wait_ready()
 
     def screenshot(self, name: str) -> Path:
-        file = self._artifacts / f"{name}.png"
+        file = self.artifacts / f"{name}.png"
         self.page.screenshot(path=file)
         return file
 
@@ -250,6 +254,44 @@ class Lab:
     def _session(self, function: str) -> None:
         context = "window.jupyterapp.shell.currentWidget.sessionContext"
         self.page.evaluate(f"async () => {{ await ({function})({context}) }}")
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Chromium, which has to be there."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def jupyter_server(folder: Path) -> Iterator[JupyterServer]:
+    """A JupyterLab server whose kernels have this ipykill; it works in `folder`."""
+    work = folder / "work"
+    work.mkdir()
+    server = JupyterServer(LAB, folder, work, {"PYTHONPATH": str(ROOT)})
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@contextmanager
+def labs() -> Iterator[Callable[[], AbstractContextManager[Lab]]]:
+    """For what is not a test: yields what opens a new page of one server and browser."""
+    folder = Path(tempfile.mkdtemp())
+    with jupyter_server(folder) as server, chromium() as browser:
+        context = browser.new_context(viewport=VIEWPORT)
+
+        @contextmanager
+        def lab() -> Iterator[Lab]:
+            page = context.new_page()
+            yield Lab(page, server, folder)
+            page.close()
+            server.shutdown_kernels()
+
+        yield lab
 
 
 def _write_json(file: Path, content: object) -> None:

@@ -148,14 +148,15 @@ def test_an_overdue_stop_needs_one_click_to_kill(lab: Lab) -> None:
 
 def test_a_job_that_does_not_die_says_so(lab: Lab) -> None:
     deaf = (
-        "%%bg -n deaf\nimport ipykill, time\nwith ipykill.shield():\n"
-        "    while not globals().get('enough'): time.sleep(0.01)"
+        "%%bg -n deaf\nimport ipykill, threading\nenough = threading.Event()\n"
+        "with ipykill.shield():\n    enough.wait()"
     )
-    lab.open(PANEL, deaf, "enough = True")
+    lab.open(PANEL, deaf, "enough.set()")
     lab.run(0)
     lab.run(1)
     kill(card(lab, 1), "deaf (job 1)")
     expect(card(lab, 1)).to_contain_text("Kill pending for")
+    expect(card(lab, 1)).to_contain_text(": it is in a shield() block (cell [2], line 4)")
     expect(card(lab, 1)).to_contain_text("killing")
     lab.run(2)
     expect(card(lab, 1)).to_contain_text("killed")
@@ -206,7 +207,7 @@ def test_a_reload_and_a_second_tab_show_the_same(
     expect(card(lab, 1)).to_contain_text("running")
     press(card(lab, 1), "Log of train (job 1)")
     expect(card(lab, 1).get_by_role("tabpanel")).to_contain_text("epoch 1")
-    second = Lab(browser_context.new_page(), lab._server, tmp_path)
+    second = Lab(browser_context.new_page(), lab.server, tmp_path)
     second.goto(lab.page.url)
     kill(card(second, 1), "train (job 1)")
     expect(card(second, 1)).to_contain_text("killed")
@@ -256,7 +257,7 @@ def test_a_saved_notebook_and_its_html_page_say_the_last_state(lab: Lab) -> None
     assert lab.page.evaluate("window.hacked") is None
 
     lab.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
-    (notebook,) = {file for file in lab._server.work.glob("*.ipynb") if file.name in lab.page.url}
+    (notebook,) = {file for file in lab.server.work.glob("*.ipynb") if file.name in lab.page.url}
     convert = [sys.executable, "-m", "jupyter", "nbconvert", "--to", "html", str(notebook)]
     subprocess.run(convert, check=True, capture_output=True)
     lab.page.goto(notebook.with_suffix(".html").as_uri(), wait_until="domcontentloaded")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import ipykill
 from tests.laws.harness import HANG
-from tests.laws.scenarios import SCENARIOS, Scenario
+from tests.laws.scenarios import SCENARIOS, Scenario, random_moment
 
 
 @dataclass
@@ -55,38 +55,20 @@ def _kill_once(jobs: ipykill.JobManager, scenario: Scenario, rng: random.Random)
     scenario.setup()
     running = threading.Lock()
     running.acquire()
-    over = False
 
     def body() -> None:
         running.release()
         scenario.run()
 
-    def meanwhile() -> None:
-        while not over:
-            scenario.meanwhile()
-
-    peer = None
-    if type(scenario).meanwhile is not Scenario.meanwhile:
-        peer = threading.Thread(target=meanwhile, daemon=True)
-        peer.start()
-    try:
+    with scenario.company():
         job = jobs.submit(body)
         assert running.acquire(timeout=HANG)
-        moment = time.perf_counter() + rng.random() ** 2 * 0.004
-        if rng.random() < 0.5:
-            time.sleep(max(moment - time.perf_counter(), 0))
-        while time.perf_counter() < moment:
-            pass
+        random_moment(rng)
         dead = job.kill(HANG)
         assert dead, f"it lives: {job.where()}"
         assert job.wait(HANG)
         state = job.state
         assert state is ipykill.JobState.KILLED, f"it is {state}: {job.exception()!r}"
-    finally:
-        over = True
-        if peer is not None:
-            peer.join(HANG)
-            assert not peer.is_alive(), "the other thread hangs"
     scenario.check()
 
 

@@ -11,11 +11,14 @@ import io
 import logging
 import os
 import queue
+import random
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 from ipykill.threads import ServiceThread
@@ -62,6 +65,35 @@ class Scenario:
     def run(self) -> None:
         while True:
             self.body()
+
+    @contextlib.contextmanager
+    def company(self, patience: float = HANG) -> Iterator[None]:
+        """Within, another thread does `meanwhile`, if the scenario has one."""
+        over = False
+
+        def again() -> None:
+            while not over:
+                self.meanwhile()
+
+        peer = threading.Thread(target=again, daemon=True)
+        if type(self).meanwhile is not Scenario.meanwhile:
+            peer.start()
+        try:
+            yield
+        finally:
+            over = True
+            if peer.ident is not None:
+                peer.join(patience)
+                assert not peer.is_alive(), "another thread hangs"
+
+
+def random_moment(rng: random.Random) -> None:
+    """Wait, asleep or busy, for up to 4 ms; most often for much less."""
+    moment = time.perf_counter() + rng.random() ** 2 * 0.004
+    if rng.random() < 0.5:
+        time.sleep(max(moment - time.perf_counter(), 0))
+    while time.perf_counter() < moment:
+        pass
 
 
 class WithLock(Scenario):

@@ -7,9 +7,11 @@ import threading
 
 import pytest
 
+import ipykill
 from ipykill import JobManager
 from ipykill.panel.feed import Details, Feed, plain
 from tests.panel.conftest import Start
+from tests.waiting import HANG_GUARD, wait_for
 
 
 def test_a_row_holds_the_facts_and_nothing_empty(manager: JobManager, start: Start) -> None:
@@ -170,6 +172,29 @@ def test_a_job_that_waits_costs_no_walk_through_its_stack(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="there is no sleep")
+def test_what_hinders_a_kill_is_told_though_nothing_moves(manager: JobManager) -> None:
+    begun, enough = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with ipykill.shield():
+            begun.set()
+            enough.wait()
+
+    feed = Feed(manager)
+    job = manager.submit(work)
+    assert begun.wait(HANG_GUARD)
+    job.kill(0)
+    feed.refresh()  # too early to say why it lives
+
+    def told() -> object:
+        feed.refresh()
+        return feed.full()["rows"][0].get("hindrance")
+
+    assert "in a shield() block" in str(wait_for(told, "the hindrance"))
+    enough.set()
+    assert job.wait(HANG_GUARD)
+
+
 def test_details_tell_of_processes_also_of_a_job_that_is_over(manager: JobManager) -> None:
     job = manager.submit(lambda: subprocess.Popen(["sleep", "1000"]))
     child = job.result(30)
