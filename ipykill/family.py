@@ -83,9 +83,6 @@ class Family:
         # set a moment before is_alive() says True.)
         self._threads: dict[threading.Thread, Latch] = {}
         self._targets: list[Target] = []
-        self._parents: weakref.WeakKeyDictionary[
-            threading.Thread, weakref.ref[threading.Thread]
-        ] = weakref.WeakKeyDictionary()
         self.past_idents: set[int] = set()
         self._processes: list[ChildProcess] = []
         self._look_at = _LOOK  # processes, when to forget those that are gone
@@ -95,7 +92,7 @@ class Family:
         self.kill_requested = self.struck = self.spares = self._desolate = False
         self._first = first
         first._guard()
-        self._adopt(first, finish)
+        self._adopt(first, finish=finish)
 
     def start(self) -> None:
         """Start the first thread.
@@ -114,8 +111,13 @@ class Family:
                 self._disown(self._first)
             raise
 
-    def kill(self) -> None:
-        """Kill every thread of the family, now and from now on; returns at once.
+    def kill(self, patience: float = 0.0) -> None:
+        """Kill every thread of the family, now and from now on.
+
+        Parameters
+        ----------
+        patience
+            Seconds that the caller is going to wait for the end anyway.
 
         Raises
         ------
@@ -123,15 +125,14 @@ class Family:
             In a member that kills its own family outside any shield.
         """
         self.kill_requested = True
-        pursue(self)
+        pursue(self, patience)
         target = current_target()
         if target is not None and target.group is self and target.wanted:
             raise target.strike()
 
     def targets(self) -> list[Target]:
         """Return the threads that have begun and not ended."""
-        with self._lock:
-            return list(self._targets)
+        return self._targets.copy()  # atomic
 
     def threads(self) -> list[threading.Thread]:
         """Return the threads that live or are starting, in the order of their start."""
@@ -143,17 +144,16 @@ class Family:
 
     def first_runs(self) -> bool:
         """Whether the code that the family began with still runs."""
-        with self._lock:
-            return any(target.open and target.thread is self._first for target in self._targets)
+        return any(target.open and target.thread is self._first for target in self.targets())
 
     def tree(self) -> Iterator[tuple[threading.Thread, int]]:
         """Return the threads, each below the one that started it, with its depth there."""
         threads = self.threads()
-        parents = {thread: self._parents.get(thread) for thread in threads}
+        living = set(threads)
         children: dict[threading.Thread | None, list[threading.Thread]] = {}
-        for thread, reference in parents.items():
-            parent = reference() if reference is not None else None
-            children.setdefault(parent if parent in parents else None, []).append(thread)
+        for thread in threads:
+            parent = vars(thread)[_ADOPTED]()
+            children.setdefault(parent if parent in living else None, []).append(thread)
 
         def below(parent: threading.Thread | None, depth: int) -> Iterator[tuple[Any, int]]:
             for thread in children.get(parent, ()):
@@ -165,8 +165,10 @@ class Family:
 
     def target_of(self, thread: threading.Thread) -> Target | None:
         """Return the record of a thread that has begun and not ended."""
-        with self._lock:
-            return next((it for it in self._targets if it.thread is thread), None)
+        for target in self.targets():
+            if target.thread is thread:
+                return target
+        return None
 
     def stacks(self, look: Look, labels: Mapping[str, str]) -> list[stack.Stack]:
         """Return where the threads are, in the order of `tree`."""
@@ -217,11 +219,12 @@ class Family:
         The calling thread, if it is a member, does not wait for itself.
         """
         deadline = Deadline(timeout)
-        ended = self._join_threads(timeout)
+        ended = self.join_threads(timeout)
         ender = self._ender
         return ended and (ender is None or ender.wait(deadline.left()))
 
-    def _join_threads(self, timeout: float | None = None) -> bool:
+    def join_threads(self, timeout: float | None = None) -> bool:
+        """Wait until every thread but the calling one has ended; return whether they have."""
         deadline = Deadline(timeout)
         me = threading.current_thread()
         while others := [thread for thread in self.threads() if thread is not me]:
@@ -258,10 +261,10 @@ class Family:
 
     def processes(self) -> tuple[processes.ProcessInfo, ...]:
         """Return the processes that run, or that ended and nobody has waited for."""
-        if not self._processes:  # as in most jobs, and a list of jobs asks them all
-            return ()
         self.forget_processes()
         children = self._children()
+        if not children:
+            return ()
         live_groups = functools.cache(processes.live_groups)
         return tuple(child.info(live_groups) for child in children)
 
@@ -278,8 +281,9 @@ class Family:
         with self._lock:
             self._desolate = True
             children = [] if self.spares else list(self._processes)
-        processes.end(children)
-        self.forget_processes()
+        if children:
+            processes.end(children)
+            self.forget_processes()
 
     def end_processes_soon(self) -> None:
         """End the processes when no thread of the family lives; `join` waits for it."""
@@ -290,7 +294,7 @@ class Family:
 
         def run() -> None:
             try:
-                self._join_threads()
+                self.join_threads()
                 self.end_processes()
             finally:
                 ender.set()
@@ -305,11 +309,12 @@ class Family:
                 child.signal(processes.SIGKILL)
 
     def _children(self) -> list[ChildProcess]:
-        with self._lock:
-            return list(self._processes)
+        return self._processes.copy()  # atomic
 
     def forget_processes(self) -> None:
         """Let go of the processes that are gone: each costs a file descriptor."""
+        if not self._processes:  # as in most jobs, and a list of jobs asks them all
+            return
         with self._lock:
             gone = [child for child in self._processes if not child.exists]
             for child in gone:
@@ -319,11 +324,16 @@ class Family:
     def cpu_time(self) -> float:
         """CPU time that all threads of the family have used so far, in seconds."""
         with self._lock:
-            return self._past_cpu_time + sum(target.cpu_time() for target in self._targets)
+            total = self._past_cpu_time
+            for target in self._targets:
+                total += target.cpu_time()
+            return total
 
     def _adopt(
         self,
         thread: threading.Thread,
+        *,
+        parent: threading.Thread | None = None,
         finish: Callable[[BaseException | None], None] | None = None,
     ) -> None:
         body = thread.run
@@ -354,7 +364,7 @@ class Family:
                 target.answer()
 
         thread.run = run  # type: ignore[method-assign]
-        vars(thread)[_ADOPTED] = True
+        vars(thread)[_ADOPTED] = _nobody if parent is None else weakref.ref(parent)
         with self._lock:
             self._threads[thread] = left
 
@@ -371,7 +381,13 @@ class Family:
 
 _LOOK = 16
 
-_ADOPTED = "_ipykill_adopted"
+_ADOPTED = "_ipykill_parent"  # the attribute of an adopted thread: who started it, a weakref
+
+
+def _nobody() -> None:
+    """Be the reference to the parent of a thread that nobody of its family started."""
+
+
 _SCRIPTS = "IPython.core.magics.script"
 _thread_start: Callable[[threading.Thread], None] | None = None  # what _start wraps,
 _popen_init: Callable[..., None] | None = None  # and _init_popen,
@@ -414,8 +430,7 @@ def _start(thread: threading.Thread) -> None:
     family = target.group
     assert isinstance(family, Family)
     own_run = adopted.get("run")
-    family._parents[thread] = weakref.ref(target.thread)
-    family._adopt(thread)  # a ThreadWithExc has guarded its body by now
+    family._adopt(thread, parent=target.thread)  # a ThreadWithExc has guarded its body by now
     try:
         _thread_start(thread)
     except RuntimeError:  # it had been started before, or the system has no thread left

@@ -13,6 +13,7 @@ import contextvars
 import enum
 import functools
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -41,6 +42,8 @@ __all__ = [
 ]
 
 _SOON = 0.5  # seconds in which a killed job is expected to be dead
+
+_HAS_CPU_CLOCKS = hasattr(time, "pthread_getcpuclockid")
 
 _logger = logging.getLogger("ipykill")
 
@@ -132,7 +135,8 @@ class JobInfo:
     elapsed, cpu_time
         Seconds since its start until now or its end, and the CPU time of all its threads.
     asked
-        Seconds since the last of stop and kill was asked, None when nothing was.
+        Seconds since the last of stop and kill was asked, until now or its end; None when
+        nothing was.
     place
         Where it is now, or where it ended early: ``cell [7], line 12 (time.sleep)``.
     hindrance
@@ -169,6 +173,14 @@ class JobInfo:
     progress: Progress | None
     threads: int
     processes: tuple[ProcessInfo, ...]
+
+
+def _frozen(**facts: Any) -> JobInfo:
+    # What __init__ of a frozen dataclass does takes three times as long; a thousand jobs may
+    # be looked at several times a second.
+    info: JobInfo = object.__new__(JobInfo)
+    vars(info).update(facts)
+    return info
 
 
 class Host(Protocol):
@@ -304,6 +316,8 @@ class Job:
         self._wakers: list[Callable[[], None]] = []
         self._bars: list[Bar] = []
         self._progress: Progress | None = None  # when it ended
+        self._seen = -1.0, ""  # the CPU time, and then where it was
+        self._last_info: JobInfo | None = None  # when nothing can change any more
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.name!r}: {self.state.value}>"
@@ -426,6 +440,13 @@ class Job:
         tasks = loop.stacks(self.labels) if loop is not None else []
         return next((task.place for task in tasks if task.place), "")
 
+    def _seen_at(self, cpu_time: float, see: Look) -> str:
+        # To look at a thread takes longer than all else in a snapshot. One whose CPU clock,
+        # read before the last look, has not moved since, is where it was.
+        if not _HAS_CPU_CLOCKS or self._seen[0] != cpu_time:
+            self._seen = cpu_time, self._place_now(see)
+        return self._seen[1]
+
     def info(self, see: Look | None = None) -> JobInfo:
         """Return what is true of the job now.
 
@@ -434,38 +455,46 @@ class Job:
         see
             What `ipykill.kill.look` has just returned; for who asks many jobs.
         """
+        if self._last_info is not None:
+            return self._last_info
+        final = self.over.is_set()  # asked first: what is true then stays
         here = why = ""
+        cpu_time = self.cpu_time
         if self._started is not None and self._outcome is None:
             see = look() if see is None else see
-            here = self._place_now(see)
+            here = self._seen_at(cpu_time, see)
             asked = self._asked
             if self._family.kill_requested and asked and time.monotonic() - asked > _SOON:
                 why = self._family.hindrance(see, self.labels)
-        tail = self.log.tail(1)
-        processes = self.processes
+        threads, processes = len(self.threads), self.processes
         with self._lock:
-            return JobInfo(
+            started, end, outcome = self._started, self._end, self._outcome
+            now = time.monotonic() if end is None else end
+            info = _frozen(
                 id=self.id,
                 name=self.name,
                 source=self.source,
                 cell=self.cell,
-                state=self.state,
+                state=self.state if outcome is None else outcome,
                 requested=self.requested,
                 reason=self._reason,
                 created=self._created,
-                started=self._started,
+                started=started,
                 ended=self._ended,
-                elapsed=self.elapsed,
-                cpu_time=self.cpu_time,
-                asked=None if self._asked is None else time.monotonic() - self._asked,
-                place=here if self._outcome is None else self._last_place(),
-                hindrance=why if self._outcome is None else "",
+                elapsed=0.0 if started is None else now - self._begin,
+                cpu_time=cpu_time,
+                asked=None if self._asked is None else now - self._asked,
+                place=here if outcome is None else self._last_place(),
+                hindrance=why if outcome is None else "",
                 error=self._error_line,
-                last_line=tail[0] if tail else "",
+                last_line=self.log.last,
                 progress=self.progress,
-                threads=len(self.threads),
+                threads=threads,
                 processes=processes,
             )
+        if final and not threads and not processes:
+            self._last_info = info
+        return info
 
     # What can be asked
 
@@ -538,13 +567,14 @@ class Job:
             over = self._outcome is not None
         if pending:
             self._settle()
-        if self._dead(children):
-            return True
-        self._stop.set()
-        if over and children:
-            # Nobody else will: the job's own thread did, or did not, when it ended.
-            self._family.end_processes_soon()
-        self._family.kill()
+        if over:
+            if self._dead(children):
+                return True
+            self._stop.set()
+            if children:
+                # Nobody else will: the job's own thread did, or did not, when it ended.
+                self._family.end_processes_soon()
+        self._family.kill(math.inf if timeout is None else timeout)
         return self._family.join(timeout) and self._dead(children)
 
     def _dead(self, children: bool) -> bool:

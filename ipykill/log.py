@@ -123,6 +123,14 @@ class JobLog:
             kept += itertools.islice(reversed(self._lines), more)
         return kept[::-1]
 
+    @property
+    def last(self) -> str:
+        """The last line, empty if there is none; as `tail` would say, without a lock."""
+        try:
+            return self._line or self._lines[-1]
+        except IndexError:
+            return ""
+
     def read(self, start: int) -> tuple[int, list[str]]:
         """Return the lines from number `start` on, and the number of the first of them.
 

@@ -87,7 +87,8 @@ class JobManager:
     @max_running.setter
     def max_running(self, number: int) -> None:
         self._max_running = number
-        self._advance()
+        with uninterrupted():
+            self._advance()
 
     @property
     def process_grace(self) -> float:
@@ -206,9 +207,10 @@ class JobManager:
             raise TypeError(msg)
         title = name or getattr(fn, "__name__", None) or type(fn).__name__
         call = functools.partial(fn, *args, **kwargs)
-        if inspect.iscoroutinefunction(inspect.unwrap(fn)):
+        inner = inspect.unwrap(fn)
+        if inspect.iscoroutinefunction(inner):
             call = functools.partial(_run, call)
-        code = getattr(inspect.unwrap(fn), "__code__", None)
+        code = getattr(inner, "__code__", None)
         return self.launch(
             call,
             name=title,
@@ -296,19 +298,18 @@ class JobManager:
         return job
 
     def _advance(self) -> None:
-        """Start, or skip, the pending jobs whose turn it is."""
-        while True:
-            with uninterrupted():
-                with self._lock:
-                    job, failed = self._take_ready()
-                if job is None:
-                    return
-                if failed is not None:
-                    state = failed.state.value
-                    job.skip(f"job {failed.id} ({failed.name}) was not done but {state}")
-                elif job.start() and job.timeout is not None:
-                    expire = functools.partial(self._expire, weakref.ref(job))
-                    self._clock.call(expire, time.monotonic() + job.timeout)
+        """Start, or skip, the pending jobs whose turn it is; to be called uninterrupted."""
+        while self._pending:
+            with self._lock:
+                job, failed = self._take_ready()
+            if job is None:
+                return
+            if failed is not None:
+                state = failed.state.value
+                job.skip(f"job {failed.id} ({failed.name}) was not done but {state}")
+            elif job.start() and job.timeout is not None:
+                expire = functools.partial(self._expire, weakref.ref(job))
+                self._clock.call(expire, time.monotonic() + job.timeout)
 
     def _take_ready(self) -> tuple[Job | None, Job | None]:
         full = False

@@ -36,6 +36,8 @@ def install(shell: Any = None) -> None:
         that is no terminal.
     """
     global _shell
+    if shell is None and hasattr(builtins.input, "_ipykill_guard"):
+        return  # as at each launch
     _shell = _shell or shell is not None
     _guard(builtins, "input")
     _guard(getpass, "getpass")
@@ -51,7 +53,7 @@ def install(shell: Any = None) -> None:
 
 def _guard(owner: Any, name: str) -> None:
     ask = getattr(owner, name)
-    if not getattr(ask, "_ipykill_guard", False):
+    if not hasattr(ask, "_ipykill_guard"):
         setattr(owner, name, _guarded(ask))
 
 

@@ -76,7 +76,8 @@ def duration(seconds: float) -> str:
 
 def one_line(text: str, width: int = 1000) -> str:
     """Return `text` as one line of at most `width` characters, without control characters."""
-    text = "".join(char if char.isprintable() else " " for char in _ESCAPE.sub("", text))
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else " " for char in _ESCAPE.sub("", text))
     text = text.strip()
     return text if len(text) <= width else text[: width - 1] + "…"
 

@@ -64,11 +64,14 @@ class Frame:
     @property
     def place(self) -> str:
         """The place in words: ``cell [7], line 12``."""
-        label = self.label or cell_label(self.filename) or os.path.basename(self.filename)
+        label = self.label or cell_label(self.filename) or _basename(self.filename)
         return f"{label}, line {self.lineno}"
 
     def __str__(self) -> str:
         return f"{self.place} ({self.call})" if self.call else self.place
+
+
+_basename = functools.lru_cache(maxsize=_CACHED)(os.path.basename)
 
 
 @dataclass(frozen=True)

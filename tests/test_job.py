@@ -575,7 +575,7 @@ def test_the_first_reason_to_stop_and_the_first_to_kill_count(jobs):
     job.stop(reason="first")
     job.stop(reason="second")
     assert job.reason == "first"
-    job._family.kill = lambda: None  # not this time
+    job._family.kill = lambda patience: None  # not this time
     job.kill(reason="third")
     job.kill(reason="fourth")
     job.stop(reason="fifth")

@@ -11,8 +11,9 @@
 
 While a Kill is pending, and until those who wait for its end know of it, the switch interval
 is short: a thread that is to die has to get the interpreter's lock to do so, and beside four
-busy threads it would wait 4 times 5 ms, several times. Whoever sets the interval meanwhile
-keeps what was set.
+busy threads it would wait 4 times 5 ms, several times. Who waits for that lock already goes
+by the old interval, until somebody else asks for it as well; so a killer that waits for the
+end asks again and again. Whoever sets the interval meanwhile keeps what was set.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from types import FrameType
 from ..exceptions import JobKilled
 from ..threads import ServiceThread
 from . import policy, running, waits, wake
+from .codemap import codemap
 from .target import Group, Target, current_target
 
 __all__ = ["arm_suspended", "await_death", "get_ready", "pursue"]
@@ -41,11 +43,14 @@ _logger = logging.getLogger("ipykill")
 _TICK, _TICK_MAX = 0.0005, 0.02  # between two looks at all targets,
 _RETRY, _RETRY_MAX = 0.001, 0.05  # between two attempts to wake the same one,
 _PATIENCE, _PATIENCE_MAX = 0.002, 0.02  # for its answer
-_STUCK = 5  # attempts, after which a sqlite3 query is looked for,
+_NO_ANSWER = 2  # attempts, after which a sqlite3 query is looked for at the place,
+_STUCK = 5  # and everywhere,
 _INTERRUPT = 1.0  # and how often
-_LIBRARIES = 0.3  # after which running code of libraries is in reach as well
+_LIBRARIES = 0.05  # after which running code of libraries is in reach as well
 _DYING = 0.002  # after which a thread is looked at that was dying
-_HURRY = 0.0001  # the switch interval in the beginning of a pursuit,
+_UNDISTURBED = 0.0003  # that it has for itself before, if the others let it,
+_STIR = 0.0001  # and then, how often the killer makes them take turns
+_HURRY = 0.00005  # the switch interval in the beginning of a pursuit,
 _HURRY_FOR = 2.0  # and for how long
 
 
@@ -83,14 +88,22 @@ def get_ready() -> None:
             _reaper.start()
 
 
-def pursue(group: Group) -> None:
-    """Kill every target of `group`, those that start later too; returns at once."""
+def pursue(group: Group, patience: float = 0.0) -> None:
+    """Kill every target of `group`, those that start later too.
+
+    Parameters
+    ----------
+    patience
+        Seconds that the caller is going to wait for the end anyway. The first two
+        milliseconds are waited here: the reaper, rung at once, would take the interpreter's
+        lock from the thread that is dying.
+    """
     global _engine, _usual_hook
-    get_ready()
     look_at = now = time.monotonic()
     try:
         with _lock:
             if _engine is None:
+                get_ready()
                 _engine = running.choose()
                 _usual_hook, sys.unraisablehook = sys.unraisablehook, _drop_unraisable
             _hunted.setdefault(group, now)
@@ -99,11 +112,18 @@ def pursue(group: Group) -> None:
             for target in targets:
                 _engine.arm(target)
                 _note_place(target)
+        if all(map(_turns, targets)):
+            look_at += _DYING
         # The main thread can wake a thread sooner than anybody can make it do so.
-        if len(targets) == 1 and threading.current_thread() is threading.main_thread():
+        elif len(targets) == 1 and threading.current_thread() is threading.main_thread():
             _try_to_wake(targets[0])
             if targets[0].struck:
                 look_at = time.monotonic() + _DYING
+        pause = _UNDISTURBED
+        while patience and time.monotonic() < look_at:
+            if group.join_threads(min(patience, pause)):
+                break
+            pause = _STIR
     finally:
         _bell.put(look_at)
 
@@ -197,9 +217,11 @@ def _try_to_wake(target: Target) -> None:
         chase.attempts = min(chase.attempts + 1, 10)
     _note_place(target)
     wake.wake(target, patience)
-    if chase.attempts >= _STUCK and now - chase.interrupted > _INTERRUPT:
+    if chase.attempts == _NO_ANSWER:
+        _interrupt_query(target, search=False)
+    elif chase.attempts >= _STUCK and now - chase.interrupted > _INTERRUPT:
         chase.interrupted = now
-        _interrupt_query(target)
+        _interrupt_query(target, search=True)
     if sys.version_info < (3, 12) and target.waits_at is not None:
         wake.wake(target, patience)
     if target.wanted:
@@ -217,12 +239,21 @@ def _note_place(target: Target) -> None:
             target.waits_at = frame, frame.f_lasti
 
 
-def _interrupt_query(target: Target) -> None:
+def _turns(target: Target) -> bool:
+    """Whether a target whose place was noted runs a loop, at whose turn it gave way.
+
+    Then it waits for nothing, and dies as soon as it goes on, if it may die there.
+    """
+    place = target.waits_at
+    return place is not None and place[1] in codemap(place[0].f_code).turns
+
+
+def _interrupt_query(target: Target, *, search: bool) -> None:
     with target.gate:
         frame = target.innermost_frame()
     # It stands still, or else it would have answered.
     if frame is not None and policy.shelter(frame) is None:
-        waits.interrupt_query(target, frame)
+        waits.interrupt_query(target, frame, search=search)
 
 
 def _drop_unraisable(args: sys.UnraisableHookArgs, /) -> None:

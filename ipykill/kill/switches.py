@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sysconfig
 from typing import Literal, get_args
@@ -47,6 +48,7 @@ def use(level: str) -> None:
     _level = _checked(level, "the level")
 
 
+@functools.cache
 def has_gil() -> bool:
     """Whether this CPython has a global interpreter lock.
 

@@ -54,6 +54,9 @@ _get_frame.argtypes = [ctypes.c_void_p]
 _get_frame.restype = ctypes.py_object
 
 
+_HAS_CLOCKS = hasattr(time, "pthread_getcpuclockid")
+
+
 class Group(Protocol):
     """Targets that are killed together."""
 
@@ -73,6 +76,10 @@ class Group(Protocol):
 
     def child_of(self, handle: object) -> ChildProcess | None:
         """Return the process that `handle` stands for, if the group started it."""
+        ...
+
+    def join_threads(self, timeout: float | None = None) -> bool:
+        """Wait until no other thread of the group lives; return whether none does."""
         ...
 
     def first_runs(self) -> bool:
@@ -124,9 +131,9 @@ class Target:
     """
 
     __slots__ = (
-        *("_cpu_time", "asked", "busy", "depth", "gate", "group", "ident", "last", "lender"),
-        *("libraries", "native_id", "open", "struck", "survey", "thread", "thread_state"),
-        *("shielded_by", "traced", "waits_at"),
+        *("_clock", "_cpu_time", "asked", "busy", "depth", "gate", "group", "ident", "last"),
+        *("lender", "libraries", "native_id", "open", "shielded_by", "struck", "survey", "thread"),
+        *("thread_state", "traced", "waits_at"),
     )
 
     def __init__(self, group: Group, thread: threading.Thread) -> None:
@@ -148,6 +155,7 @@ class Target:
         self.traced = False
         self.waits_at: tuple[FrameType, int] | None = None
         self.lender: threading.Lock | None = None
+        self._clock: int | None = None
         self._cpu_time = 0.0
 
     @property
@@ -201,9 +209,11 @@ class Target:
     def cpu_time(self) -> float:
         """CPU time that the thread has used, in seconds; any thread may ask."""
         with self.gate:
-            # Of a dead thread, pthread_getcpuclockid() reads freed memory.
-            if self.open and hasattr(time, "pthread_getcpuclockid"):
-                self._cpu_time = time.clock_gettime(time.pthread_getcpuclockid(self.ident))
+            if self.open and _HAS_CLOCKS:
+                if self._clock is None:
+                    # Of a dead thread, this would read freed memory.
+                    self._clock = time.pthread_getcpuclockid(self.ident)
+                self._cpu_time = time.clock_gettime(self._clock)
             return self._cpu_time
 
     def close(self) -> None:

@@ -121,28 +121,29 @@ def hasten(frame: FrameType, target: Target) -> bool:
     return False
 
 
-def interrupt_query(target: Target, frame: FrameType) -> None:
+def interrupt_query(target: Target, frame: FrameType, *, search: bool) -> None:
     """Interrupt the sqlite3 query that the target runs in `frame`; any thread but the target's.
 
-    SQLite does not look for signals, but has an ``interrupt()`` of its own. Connections that
-    the target opened are found by the message with which they refuse to serve others. One
-    opened with ``check_same_thread=False`` may serve somebody else at this moment, so it must
-    be what the call in `frame` mentions.
+    SQLite does not look for signals, but has an ``interrupt()`` of its own. The connection is
+    one that the call in `frame` mentions, or with `search`, which takes long, any that the
+    target opened: such a one is known by the message with which it refuses to serve others.
+    One opened with ``check_same_thread=False`` may serve somebody else at this moment, so it
+    must be mentioned.
     """
     sqlite3: Any = sys.modules.get("sqlite3")
     if sqlite3 is None:
         return
-    shared = []
+    mentioned = []
     for thing in _mentioned(frame):
         if issubclass(type(thing), sqlite3.Cursor):
             thing = sqlite3.Cursor.connection.__get__(thing)
-        shared.append(thing)
-    for thing in gc.get_objects():
+        mentioned.append(thing)
+    for thing in gc.get_objects() if search else mentioned:
         if not issubclass(type(thing), sqlite3.Connection):
             continue
         try:
             sqlite3.Connection.cursor(thing)
-            found = any(thing is other for other in shared)
+            found = any(thing is other for other in mentioned)
         except sqlite3.ProgrammingError as error:
             found = f"thread id {target.ident} " in str(error)
         if found and target.wanted:

@@ -41,7 +41,7 @@ def row(info: JobInfo, now: float) -> Row:
     Moments are seconds since the epoch, so that the browser can count on by itself and a
     row changes only when a fact does.
     """
-    cpu = info.cpu_time
+    cpu, final = info.cpu_time, info.state.final
     facts: Row = {
         "id": info.id,
         "name": plain(info.name, _TEXT) or "(no name)",
@@ -50,9 +50,9 @@ def row(info: JobInfo, now: float) -> Row:
         "requested": info.requested,
         "reason": plain(info.reason, _TEXT),
         "started": None if info.started is None else round(info.started, 2),
-        "elapsed": round(info.elapsed, 3) if info.state.final and info.started else None,
+        "elapsed": round(info.elapsed, 3) if final and info.started else None,
         "cpu": (round(cpu, 1) if cpu < 60 else round(cpu)) or None,
-        "asked": None if info.asked is None else round(now - info.asked, 1),
+        "asked": None if final or info.asked is None else round(now - info.asked, 1),
         "place": plain(info.place, _TEXT),
         "hindrance": plain(info.hindrance, _TEXT),
         "error": plain(info.error, _TEXT),
