@@ -341,7 +341,7 @@ class Family:
 
         def run() -> None:
             target = Target(self, thread)
-            target.last = serves_cleanup(thread)
+            target.last = finish is None and serves_cleanup(thread)
             with self._lock:
                 self._targets.append(target)
             self.claim()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Sequence
 
 __all__ = ["Deadline", "Latch", "wait_any"]
@@ -23,14 +22,14 @@ class Latch:
     """
 
     # Why no waiter is forgotten: a waiter appends its lock and looks at the flag after
-    # that; `set` sets the flag and empties the queue after that. Whichever of the two
+    # that; `set` sets the flag and empties the list after that. Whichever of the two
     # comes second sees the other. Appending and popping are atomic.
 
     __slots__ = ("_set", "_waiters")
 
     def __init__(self) -> None:
         self._set = False
-        self._waiters: deque[threading.Lock] = deque()
+        self._waiters: list[threading.Lock] = []
 
     def is_set(self) -> bool:
         """Whether `set` was called."""
@@ -41,7 +40,7 @@ class Latch:
         self._set = True
         while self._waiters:
             try:
-                self._waiters.popleft().release()
+                self._waiters.pop().release()
             except IndexError:  # another thread sets it as well
                 return
             except RuntimeError:  # it waited for several, and another one let it go
