@@ -17,10 +17,10 @@ from typing import Any, TypeVar
 from IPython.core.error import TryNext, UsageError
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
-from traitlets import Bool, Float, Int, observe
+from traitlets import Bool, Enum, Float, Int, default, observe
 
 from . import cell as cells
-from . import output, panel, render
+from . import kill, output, panel, render
 from .exceptions import JobError
 from .job import Job
 from .manager import JobManager
@@ -103,18 +103,30 @@ class BackgroundMagics(Magics):
         help="Seconds from SIGTERM to SIGKILL for the processes of a killed job.",
     ).tag(config=True)
 
+    kill_level = Enum(
+        kill.LEVELS,
+        help="How a Kill reaches a thread. full: all that works here; public: nothing that is "
+        "private to CPython, so that a call that waits ends by itself before its job dies; plain: "
+        "only PyThreadState_SetAsyncExc, which can leave locks held and cleanup undone.",
+    ).tag(config=True)
+
     def __init__(self, shell: Any, manager: JobManager) -> None:
         super().__init__(shell)
         self._manager = manager
         self._told: set[frozenset[str]] = set()  # pairs of cells
         self._configure()
 
-    @observe("max_running", "grace", "process_grace")
+    @default("kill_level")
+    def _kill_level(self) -> str:
+        return kill.level()
+
+    @observe("max_running", "grace", "process_grace", "kill_level")
     def _configure(self, change: object = None) -> None:
         if hasattr(self, "_manager"):
             self._manager.max_running = self.max_running
             self._manager.grace = self.grace
             self._manager.process_grace = self.process_grace
+            kill.use(self.kill_level)
 
     # Starting
 

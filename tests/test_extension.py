@@ -73,3 +73,14 @@ def test_where_no_thread_can_be_started_a_line_says_so() -> None:
     assert "JobError: no thread can be started for it: can't start new thread\n" in printed
     assert "[1] train: failed after" in printed
     assert "Traceback" not in printed
+
+
+def test_one_switch_in_the_configuration_turns_off_what_is_private_to_cpython() -> None:
+    printed = run_in_ipython(
+        "%load_ext ipykill\nimport ipykill",
+        "ipykill.about().level, ipykill.about().wakes",
+        "%config BackgroundMagics.kill_level = 'public'",
+        "about = ipykill.about(); about.level, about.wakes, about.wakes_why",
+    )
+    assert "('full', True)" in printed
+    assert "('public', False, 'switched off')" in printed

@@ -37,11 +37,12 @@ from .policy import in_cleanup, sheltered
 from .pursuit import arm_suspended, await_death, get_ready, pursue
 from .report import About, about
 from .shielding import shield
-from .switches import use
+from .switches import LEVELS, level, use
 from .target import Group, Target, contain, current_target
 from .waits import serves_cleanup
 
 __all__ = [
+    "LEVELS",
     "About",
     "Group",
     "Look",
@@ -54,6 +55,7 @@ __all__ = [
     "get_ready",
     "hindrance",
     "in_cleanup",
+    "level",
     "look",
     "pursue",
     "serves_cleanup",

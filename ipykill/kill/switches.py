@@ -7,17 +7,17 @@ import os
 import sysconfig
 from typing import Literal, get_args
 
-__all__ = ["Level", "has_gil", "level", "use"]
+__all__ = ["LEVELS", "Level", "has_gil", "level", "use"]
 
 Level = Literal["full", "public", "plain"]
-_LEVELS: tuple[Level, ...] = get_args(Level)
+LEVELS: tuple[Level, ...] = get_args(Level)
 
 
 def _checked(value: str, source: str) -> Level:
-    for known in _LEVELS:
+    for known in LEVELS:
         if value == known:
             return known
-    msg = f"{source} is {value!r}; it can be one of {', '.join(_LEVELS)}"
+    msg = f"{source} is {value!r}; it can be one of {', '.join(LEVELS)}"
     raise ValueError(msg)
 
 
