@@ -1,7 +1,8 @@
 """The pursuit: one reaper follows every Kill until all threads of its group are dead.
 
 1. `pursue` takes an engine, if none is held, and arms all targets of the group: in the
-   caller, so that a thread in a loop dies without waiting for the reaper. Then it rings.
+   caller, so that a thread in a loop dies without waiting for the reaper. Then it rings; for
+   who waits for the end, after the moment in which a thread dies by itself.
 2. The reaper wakes those that have not moved since. Both happen again and again, because a
    Kill may be swallowed, code may run that was not on the stack when it was armed, and a
    call may begin to wait at any time. A thread that starts meanwhile looks by itself
