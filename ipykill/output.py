@@ -68,14 +68,15 @@ class _Bucket:
 
     Threading
     ---------
-    Any thread may take; `_lock` is a C-level lock.
+    Any thread may take, a finalizer in the middle of a `take` too; so `_lock` is a C-level
+    lock that its holder may take again.
     """
 
     def __init__(self, size: float, rate: float) -> None:
         self._size = self._level = size
         self._rate = rate
         self._time = time.monotonic()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def take(self, most: int) -> int:
         """Take up to `most`; return how much there was."""
@@ -129,13 +130,19 @@ class JobOutput:
     ---------
     `write` is called on any thread of the job, where a Kill may come at any moment, and
     holds only `_lock`. Messages are sent with `_sending` held, so that they stay in order.
+
+    The garbage collector may run a finalizer in the middle of all this, in the same thread,
+    and what that prints comes here again. So `_lock` may be taken again by its holder, who
+    then finds `_busy`, leaves what it has in `_incoming`, and changes nothing.
     """
 
     def __init__(self, shell: Any, publisher: Any, job: Job) -> None:
         self.shell = shell
         self.publisher = publisher
         self.job = job
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._busy = False
+        self._incoming: deque[tuple[str, Any]] = deque()
         self._at_line_start = True
         self._locks = Locks(shell.user_ns, job)
         # Where the streams lead instead, innermost last: an object that takes what is written,
@@ -163,11 +170,43 @@ class JobOutput:
             written: int = target.write(text)
             return written
         if text:
-            with self._lock:
-                self.job.log.write(text)
-                self._at_line_start = text.endswith("\n")
-                self.deliver(target, text)
+            self._take_in(target, text)
         return len(text)
+
+    def _take_in(self, name: str, what: Any) -> None:
+        """Deal with what was written to the stream `name`, or with a message of this type."""
+        self._incoming.append((name, what))
+        with self._lock:
+            if self._busy:
+                _agent.call(self._work)
+            else:
+                self._work()
+
+    def _work(self) -> None:
+        with self._lock:
+            self._busy = True
+            try:
+                while self._incoming:
+                    self._deal_with(*self._incoming.popleft())
+            finally:
+                self._busy = False
+
+    def _deal_with(self, name: str, what: Any) -> None:
+        self._keep(what)
+        self._at_line_start = what.endswith("\n")
+        self.deliver(name, what)
+
+    def _keep(self, text: str) -> None:
+        """Write to the log. That its file takes no more is no fault of the job's."""
+        try:
+            self.job.log.write(text)
+        except OSError as error:
+            self._tell_of_file(error)
+
+    def _tell_of_file(self, error: OSError) -> None:
+        why = error.strerror or type(error).__name__
+        told = f"[{self.job.id}] the file of --log is not whole and gets no more: {why}\n"
+        self._incoming.append(("stderr", told if self._at_line_start else f"\n{told}"))
 
     def _target(self, name: str) -> Any:
         inner = self._redirections[name][-1:]
@@ -227,8 +266,12 @@ class JobOutput:
                 for line in self._locks.left():
                     self.line(f"[{job.id}] {line}")
         finally:
+            try:
+                job.log.close()
+            except OSError as failure:
+                self._tell_of_file(failure)
+            self._work()
             self.flush()
-            job.log.close()
 
     def last_words(self) -> None:
         """Say how the job ended, where that is worth a line."""
@@ -479,9 +522,14 @@ class _KernelOutput(JobOutput):
             return
         message["parent_header"] = self.parent
         with shield():
-            with self._lock:
-                self._backlog.display(message)
+            self._take_in(message["msg_type"], message)
             self._send(bounded=True)
+
+    def _deal_with(self, name: str, what: Any) -> None:
+        if isinstance(what, str):
+            super()._deal_with(name, what)
+        else:
+            self._backlog.display(what)
 
     def _catch(self, message: dict[str, Any], displays: list[dict[str, Any]]) -> None:
         if message["msg_type"] == "clear_output":
@@ -509,7 +557,13 @@ class _KernelOutput(JobOutput):
         """Send what waits; `bounded`: as much of it as the budget allows, the rest later."""
         with self._sending:
             with self._lock:
-                pieces = self._backlog.take(bounded=bounded)
+                if self._busy:
+                    return
+                self._busy = True
+                try:
+                    pieces = self._backlog.take(bounded=bounded)
+                finally:
+                    self._busy = False
                 self._next = time.monotonic() + _TICK
                 if self._backlog and not self._scheduled:
                     self._scheduled = True
@@ -525,7 +579,7 @@ class _KernelOutput(JobOutput):
 
     def show_error(self, kind: str, message: str, lines: list[str]) -> None:
         self.flush()
-        self.job.log.write("\n".join(lines) + "\n")
+        self._keep("\n".join(lines) + "\n")
         clean = [_clean(line) for line in lines]
         content = {"ename": kind, "evalue": _clean(message), "traceback": clean}
         self._publish("error", content, "error")

@@ -167,6 +167,39 @@ def test_writing_what_is_no_text_is_the_jobs_own_error(kernel: Kernel) -> None:
     cell.wait_output(lambda cell: "must be str, not bytes" in cell.traceback)
 
 
+def test_a_finalizer_that_prints_while_the_job_prints_does_not_hang(kernel: Kernel) -> None:
+    load(kernel)
+    cell = kernel.run(
+        "%%bg -q\n"
+        "class Collected(str):\n"
+        '    """The garbage collector runs while this is being written."""\n'
+        "    def split(self, separator):\n"
+        "        print('from a finalizer'); display('shown')\n"
+        "        return super().split(separator)\n"
+        "sys.stdout.write(Collected('text\\n'))\n"
+        "print('after')"
+    )
+    assert wait_job(kernel) == "done"
+    cell.wait_output(lambda cell: len(printed(cell).splitlines()) == 4)
+    assert printed(cell).startswith("text\n")
+    assert set(printed(cell).split("\n")[1:]) == {"from a finalizer", "'shown'", "after", ""}
+
+
+def test_a_log_file_that_takes_no_more_is_told_and_harms_no_job(kernel: Kernel) -> None:
+    load(kernel)
+    cell = kernel.run("%%bg -q --log /dev/full\nfor i in range(3): print('x', i)\n1 / 0")
+    assert wait_job(kernel) == "failed"
+    cell.wait_output(lambda cell: cell.errors)
+    assert cell.text() == "x 0\nx 1\nx 2\n"
+    told = "[1] the file of --log is not whole and gets no more: No space left on device\n"
+    assert cell.text("stderr").count(told) == 1
+    assert "ZeroDivisionError" in cell.traceback
+    cell = kernel.run("%%bg -q --log /dev/full\n1 / 0")
+    assert wait_job(kernel) == "failed"
+    cell.wait_output(lambda cell: "is not whole" in cell.text("stderr"))
+    assert "ZeroDivisionError" in cell.traceback
+
+
 def test_an_error_whose_message_fails_is_shown(kernel: Kernel) -> None:
     load(kernel)
     kernel.run("class Mute(Exception):\n    def __str__(self): raise RuntimeError('no')")
