@@ -9,15 +9,18 @@ NOBODY = "nobody can answer a background job"
 
 
 def test_a_question_of_a_job_is_an_error_at_once(any_kernel: Kernel) -> None:
+    # In a cell these are the kernel's own functions.
+    any_kernel.run("from getpass import getpass as early_getpass; early_input = input")
     load(any_kernel)
-    any_kernel.run("import getpass, concurrent.futures\ngo = threading.Event()\nask = input")
+    any_kernel.run("import getpass, concurrent.futures\ngo = threading.Event()")
     asks = {
         "input('name? ')": "input() in job 1 (asks)",
         "getpass.getpass()": "getpass() in job 2 (asks)",
-        "ask()": "input() in job 3 (asks)",
+        "early_input()": "input() in job 3 (asks)",
         "with concurrent.futures.ThreadPoolExecutor() as pool: pool.submit(input).result()": (
             "input() in job 4 (asks)"
         ),
+        "early_getpass()": "getpass() in job 5 (asks)",
     }
     for number, (code, expected) in enumerate(asks.items(), 1):
         # Once while no cell runs, and once while one does: ipykernel has other functions then.
@@ -30,7 +33,7 @@ def test_a_question_of_a_job_is_an_error_at_once(any_kernel: Kernel) -> None:
     any_kernel.run("go.set()")
     any_kernel.idle()
     cell.wait_output(lambda cell: cell.errors)
-    assert f"EOFError: input() in job 5 (idle): {NOBODY}" in cell.traceback
+    assert f"EOFError: input() in job 6 (idle): {NOBODY}" in cell.traceback
 
 
 def test_the_foregrounds_questions_are_not_touched(any_kernel: Kernel) -> None:
