@@ -31,7 +31,7 @@ from typing import Any
 
 from . import figures, progress, questions, render, stack
 from .agent import Agent
-from .exceptions import JobError
+from .exceptions import JobError, JobKilled, JobStopped
 from .job import Job, JobState, comes_from, current_job, message
 from .kill import shield
 from .leftovers import Locks
@@ -888,6 +888,33 @@ def _tap_prompt() -> None:
     proxy.write = write
 
 
+def _show_errors_of_jobs(shell: Any) -> None:
+    """Let what shows an error in a job, ``%run`` or the user's code, show it in its cell.
+
+    IPython catches everything there; a job that is to end ends.
+    """
+
+    def in_jobs_too(show: Any) -> Any:
+        @functools.wraps(show)
+        def shown(exc_tuple: Any = None, *args: Any, **kwargs: Any) -> None:
+            output = of_job()
+            if output is None:
+                show(exc_tuple, *args, **kwargs)
+                return
+            error = exc_tuple[1] if isinstance(exc_tuple, tuple) else sys.exc_info()[1]
+            if isinstance(error, JobKilled | JobStopped):
+                raise error
+            if error is not None:
+                lines = format_error(output.shell, error)
+                output.show_error(type(error).__name__, message(error), lines)
+
+        return shown
+
+    for name in ("showtraceback", "showsyntaxerror"):
+        if name not in vars(shell):
+            setattr(shell, name, in_jobs_too(getattr(shell, name)))
+
+
 def install(shell: Any, manager: JobManager) -> None:
     """Route the output of the jobs that `manager` launches from now on."""
     tap_again()
@@ -897,6 +924,7 @@ def install(shell: Any, manager: JobManager) -> None:
     else:
         _tap_prompt()
         manager.host = functools.partial(_TerminalOutput, shell, publisher, _Terminal(shell))
+    _show_errors_of_jobs(shell)
     figures.install()
     progress.install()
     questions.install(shell)

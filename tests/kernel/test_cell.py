@@ -228,6 +228,35 @@ def test_an_error_with_what_cannot_be_sent_is_shown(kernel: Kernel) -> None:
     assert "ValueError: lone \\ud800" in cell.traceback
 
 
+def test_what_shows_an_error_in_a_job_shows_it_in_its_cell(any_kernel: Kernel, tmp_path) -> None:
+    (tmp_path / "broken.py").write_text("print('in a script')\n1 / 0\n")
+    any_kernel.run("go = threading.Event()\ntry: del sys.last_value\nexcept AttributeError: pass")
+    cell = any_kernel.run(
+        f"%%bg -q\ngo.wait()\n%run {tmp_path}/broken.py\n"
+        "try: [][1]\nexcept IndexError: get_ipython().showtraceback()"
+    )
+    other = any_kernel.run("go.set(); ipykill.jobs[1].wait(30)")
+    assert wait_job(any_kernel) == "done"
+    cell.wait_output(lambda cell: len(cell.errors) == 2)
+    assert [error["ename"] for error in cell.errors] == ["ZeroDivisionError", "IndexError"]
+    assert "broken.py" in cell.traceback
+    assert "ipykill/" not in cell.traceback
+    assert other.errors == []
+    assert any_kernel.run("hasattr(sys, 'last_value'), hasattr(sys, 'last_exc')").result == (
+        "(False, False)"
+    )
+
+
+def test_a_script_that_is_run_in_a_job_is_killed(kernel: Kernel, tmp_path) -> None:
+    (tmp_path / "endless.py").write_text("print('begun')\nwhile True: x = 1\n")
+    cell = kernel.run(f"%%bg -q\n%run {tmp_path}/endless.py\nprint('passed')")
+    cell.wait_output("begun")
+    assert kernel.run("ipykill.jobs[1].kill(30)").result == "True"
+    cell.wait_output("killed after")
+    assert cell.errors == []
+    assert "passed" not in cell.text()
+
+
 def test_a_command_ends_with_its_job(kernel: Kernel) -> None:
     kernel.run("import gc, subprocess\ngc.disable()")
     kernel.run("%%bg\n!sleep 1234")
