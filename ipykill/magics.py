@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import keyword
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -49,7 +50,7 @@ def _seconds(text: str) -> float:
 
 
 def _variable(text: str) -> str:
-    if not text.isidentifier():
+    if not text.isidentifier() or keyword.iskeyword(text):
         msg = f"{text!r} is not the name of a variable"
         raise argparse.ArgumentTypeError(msg)
     return text

@@ -49,6 +49,7 @@ def usage_error(kernel: Kernel, code: str) -> str:
         ("%%bg -n ''\n1", "a name may not be empty"),
         ("%%bg -n 'a\n1", "No closing quotation"),
         ("%%bg -o 1x\n1", "'1x' is not the name of a variable"),
+        ("%%bg -o class\n1", "'class' is not the name of a variable"),
         (
             "%%bg --log /nowhere/at/all\n1",
             "argument --log: cannot write '/nowhere/at/all': No such file",
