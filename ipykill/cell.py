@@ -10,6 +10,7 @@ appears at once; what runs in the job is compiled code and nothing else.
 from __future__ import annotations
 
 import ast
+import builtins
 import functools
 import inspect
 from collections.abc import Callable
@@ -211,6 +212,7 @@ def _assigned(node: ast.stmt) -> str | None:
 def install(shell: Any) -> None:
     """Let places in cells have their names, and let magics run code in a job."""
     _name_places(shell)
+    _keep_get_ipython(shell)
     if "run_cell" not in vars(shell):
         shell.run_cell = _in_jobs_too(shell, shell.run_cell)
 
@@ -232,6 +234,18 @@ def _in_jobs_too(shell: Any, run_cell: Callable[..., Any]) -> Callable[..., Any]
         return result
 
     return run
+
+
+def _keep_get_ipython(shell: Any) -> None:
+    """Let libraries find the shell in a job too, as rich and pandas do, by ``get_ipython()``.
+
+    IPython (8.18 to 9.18) has it among the builtins while a cell runs, and then puts back what
+    was there before (``BuiltinTrap``).
+    """
+    vars(builtins)["get_ipython"] = shell.get_ipython
+    before = shell.builtin_trap._orig_builtins
+    if "get_ipython" in before:
+        before["get_ipython"] = shell.get_ipython
 
 
 def _name_places(shell: Any) -> None:

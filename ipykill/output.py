@@ -56,6 +56,7 @@ _END = 4_000  # characters
 _END_DISPLAYS = 5
 _JOIN = 2_000  # characters; shorter texts that wait are joined with the next
 
+_MOMENT = 0.2  # seconds
 _PATIENCE = 2.0  # seconds that a job waits for a terminal that takes nothing
 _EBB = 1.0  # seconds without such a loss after which a flood is over
 
@@ -143,6 +144,8 @@ class JobOutput:
         self._lock = threading.RLock()
         self._busy = False
         self._incoming: deque[tuple[str, Any]] = deque()
+        self._alone: int | None = None  # the only thread whose output is dealt with now
+        self._put_off: list[tuple[str, Any]] = []
         self._at_line_start = True
         self._locks = Locks(shell.user_ns, job)
         # Where the streams lead instead, innermost last: an object that takes what is written,
@@ -175,8 +178,11 @@ class JobOutput:
 
     def _take_in(self, name: str, what: Any) -> None:
         """Deal with what was written to the stream `name`, or with a message of this type."""
-        self._incoming.append((name, what))
         with self._lock:
+            if self._alone is not None and self._alone != threading.get_ident():
+                self._put_off.append((name, what))
+                return
+            self._incoming.append((name, what))
             if self._busy:
                 _agent.call(self._work)
             else:
@@ -190,6 +196,20 @@ class JobOutput:
                     self._deal_with(*self._incoming.popleft())
             finally:
                 self._busy = False
+
+    def alone(self) -> None:
+        """Put off what other threads write, for a moment at most."""
+        with self._lock:
+            self._alone = threading.get_ident()
+        _agent.call(self.together, time.monotonic() + _MOMENT)
+
+    def together(self) -> None:
+        """End that, and deal with what was put off."""
+        with self._lock:
+            self._alone = None
+            self._incoming.extend(self._put_off)
+            self._put_off.clear()
+            self._work()
 
     def _deal_with(self, name: str, what: Any) -> None:
         self._keep(what)

@@ -123,3 +123,53 @@ def test_streams_that_lead_to_each_other(kernel: Kernel) -> None:
     cell.wait_output("three\n")
     assert cell.text("stderr") == "one\ntwo\n"
     assert cell.text() == "three\n"
+
+
+def test_what_the_job_prints_while_a_thread_of_it_paints_a_widget_stays_in_the_cell(
+    kernel: Kernel,
+) -> None:
+    kernel.run(
+        "sys.modules['ipykill.output']._MOMENT = 1000; import ipywidgets\n"
+        "out = ipywidgets.Output()\n"
+        "order, session = [], get_ipython().kernel.session\n"
+        "def send(stream, message, content=None, *args, send=session.send, **kwargs):\n"
+        "    order.append(str(content or message))\n"
+        "    return send(stream, message, content, *args, **kwargs)\n"
+        "session.send = send"
+    )
+    kernel.run(
+        "%%bg -q\n"
+        "def paint():\n"
+        "    with out:\n"
+        "        print('painted'); said.set(); go.wait(30)\n"
+        "painter = threading.Thread(target=paint); painter.start()\n"
+        "said.wait(30); print('printed'); display('displayed'); go.set(); painter.join()"
+    )
+    assert wait_job(kernel) == "done"
+    kernel.run(
+        "del session.send\nkinds = [\"'state': {'msg_id'\", 'painted', 'printed', 'displayed']"
+    )
+    order = kernel.run(
+        "[kind for it in order if \"'code'\" not in it for kind in kinds if kind in it]"
+    ).result
+    assert (
+        order
+        == """["'state': {'msg_id'", 'painted', "'state': {'msg_id'", 'printed', 'displayed']"""
+    )
+
+
+def test_a_bar_of_rich_in_a_job_takes_nothing_of_the_foregrounds(kernel: Kernel) -> None:
+    cell = kernel.run(
+        "%%bg -q\nfrom rich.progress import Progress\n"
+        "while get_ipython().builtin_trap._nested_level: pass\n"  # no cell is running
+        "with Progress() as bar:\n"
+        "    bar.add_task('working'); said.set(); go.wait(30); print('printed')"
+    )
+    other = kernel.run("said.wait(30); print('foreground'); type(sys.stdout).__name__")
+    kernel.run("go.set()")
+    assert wait_job(kernel) == "done"
+    assert other.text() == "foreground\n"
+    assert other.displays == []
+    assert other.result == "'OutStream'"
+    cell.wait_output("printed\n")
+    assert "working" in str(cell.displays), "rich sees that this is a notebook"
