@@ -37,7 +37,7 @@ from .kill import shield
 from .leftovers import Locks
 from .manager import JobManager
 
-__all__ = ["format_error", "install", "of_job", "stand_in", "tap_again", "uninstall"]
+__all__ = ["clean", "format_error", "install", "of_job", "stand_in", "tap_again", "uninstall"]
 
 # What a server and a browser bear. jupyter_server drops nearly everything of a connection
 # above 1000 messages or 1 MB a second, taken over three seconds (`_limit_rate`), and a page
@@ -590,7 +590,7 @@ class _KernelOutput(JobOutput):
                     _agent.call(self._tick, self._next)
             for piece in pieces:
                 if piece.message is None:
-                    content = {"name": piece.name, "text": _clean(piece.text)}
+                    content = {"name": piece.name, "text": clean(piece.text)}
                     self._publish("stream", content, f"stream.{piece.name}")
                 else:
                     self.publisher.session.send(
@@ -600,8 +600,11 @@ class _KernelOutput(JobOutput):
     def show_error(self, kind: str, message: str, lines: list[str]) -> None:
         self.flush()
         self._keep("\n".join(lines) + "\n")
-        clean = [_clean(line) for line in lines]
-        content = {"ename": kind, "evalue": _clean(message), "traceback": clean}
+        content = {
+            "ename": kind,
+            "evalue": clean(message),
+            "traceback": [clean(line) for line in lines],
+        }
         self._publish("error", content, "error")
 
     def last_words(self) -> None:
@@ -615,7 +618,7 @@ class _KernelOutput(JobOutput):
         )
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Return `text` as it can be sent: without lone surrogates."""
     return text.encode("utf-8", "backslashreplace").decode()
 

@@ -62,12 +62,13 @@ def usage_error(kernel: Kernel, code: str) -> str:
         ("%bglog -n many", "'many' is not a number of lines"),
         ("%bgclear 1", "job 1 is still running; stop it or wait for it first"),
         ("%bgwait -t never", "'never' is not a duration"),
+        ("%%bg --log train.log\n1", "job 1 (train) still writes to 'train.log'; name another file"),
     ],
 )
 def test_bad_input_gets_one_line_and_changes_nothing(
     kernel: Kernel, code: str, expected: str
 ) -> None:
-    kernel.run(f"%%bg -q -n train\n{LOOP}")
+    kernel.run(f"%%bg -q -n train --log train.log\n{LOOP}")
     kernel.run(f"%%bg -q -n trace\n{LOOP}")
     assert expected in usage_error(kernel, code)
 

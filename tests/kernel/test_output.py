@@ -133,6 +133,11 @@ def test_the_log_keeps_the_end_of_what_was_printed(kernel: Kernel, tmp_path) -> 
     text = file.read_bytes().decode()
     assert text.startswith("line 0\n")
     assert text.endswith("50%\r100%\n")
+    kernel.run("%%bg -q\nfor i in range(50): print(i, 'x' * 90_000)")
+    wait_job(kernel)
+    shown = kernel.run("%bglog").text()
+    assert shown.startswith("(48 earlier lines)\n48 x")
+    assert shown.endswith("x\n")
 
 
 @pytest.mark.slow
@@ -158,6 +163,7 @@ def test_text_that_cannot_be_encoded_harms_nobody(kernel: Kernel) -> None:
     cell = kernel.run("%%bg -q\nprint('a \\ud800 b \\udc80 \\x00')\nprint('after')")
     wait_job(kernel)
     cell.wait_output("after")
+    assert kernel.run("%bglog").text() == "a \\ud800 b \\udc80 \x00\nafter\n"
 
 
 def test_writing_what_is_no_text_is_the_jobs_own_error(kernel: Kernel) -> None:
