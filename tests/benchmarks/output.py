@@ -39,6 +39,7 @@ def paced(count, seconds, one):
 """
 
 FLOODS = {
+    "nothing, for comparison": "time.sleep(2)",
     "120 000 lines of 80 characters in 6 s": "paced(120_000, 6, lambda n: print(f'{n:080d}'))",
     "2000 flushed prints a second": "paced(6000, 3, lambda n: print(n, flush=True))",
     "2000 displays a second": "paced(6000, 3, display)",
@@ -56,6 +57,10 @@ FLOODS = {
 }
 
 
+TRACED = ["__metadata", "toplevel", "disabled-by-default-devtools.timeline"]
+"""What Chromium tells of the tasks of its threads."""
+
+
 @dataclass(frozen=True)
 class Cost:
     """What a flood did to the page and the kernel."""
@@ -65,7 +70,8 @@ class Cost:
     memory: float  # MB, the most that the kernel had so far
     messages: int
     bytes: int
-    frame: float  # milliseconds, the longest
+    frame: float  # milliseconds, the longest, which other load on the machine makes longer,
+    work: float  # and the processor time of the longest piece of work of the page's main thread
     text: str  # what stands below the cell
 
     @property
@@ -112,6 +118,9 @@ def cost(lab: Lab, flood: str, part: float, *, job: bool) -> Cost:
     lab.page.evaluate(FRAMES)
     lab.run(0)
     lab.page.evaluate("() => { window.frames_.length = 0 }")
+    browser = lab.page.context.browser
+    assert browser is not None
+    browser.start_tracing(page=lab.page, categories=TRACED)
     lab.run(1, timeout=300)
     lab.run(2, timeout=300)
     lab.run(3, timeout=300)
@@ -122,7 +131,23 @@ def cost(lab: Lab, flood: str, part: float, *, job: bool) -> Cost:
     lab.page.wait_for_timeout(1000)
     seconds, cpu, memory = json.loads(lab.output(3).partition("facts ")[2])
     frame = lab.page.evaluate("() => Math.max(...window.frames_)")
-    return Cost(seconds, cpu, memory, traffic.messages, traffic.bytes, frame, shown(lab, 1))
+    work = longest_work(browser.stop_tracing())
+    return Cost(seconds, cpu, memory, traffic.messages, traffic.bytes, frame, work, shown(lab, 1))
+
+
+def longest_work(trace: bytes) -> float:
+    """The milliseconds that a processor needs for the longest task of the main threads of pages."""
+    events = json.loads(trace)["traceEvents"]
+    threads = {
+        (event["pid"], event["tid"])
+        for event in events
+        if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
+    }
+    tasks = [event for event in events if event["name"].endswith("RunTask")]
+    assert tasks, "Chromium names its tasks differently now"
+    return max(
+        event.get("tdur", 0) / 1000 for event in tasks if (event["pid"], event["tid"]) in threads
+    )
 
 
 def shown(lab: Lab, index: int) -> str:
@@ -156,6 +181,7 @@ def table(name: str, job: Cost, foreground: Cost) -> str:
             row("bytes", job.bytes / 1000, foreground.bytes / 1000, "kB"),
             row("lines shown", job.text.count("\n"), foreground.text.count("\n"), ""),
             row("longest frame", job.frame, foreground.frame, "ms"),
+            row("longest work of the page", job.work, foreground.work, "ms"),
             f"  job: {said(job)}; foreground: {said(foreground)}",
         ]
     )
