@@ -19,6 +19,7 @@ import copy
 import functools
 import io
 import itertools
+import logging
 import operator
 import os
 import sys
@@ -60,6 +61,7 @@ _MOMENT = 0.2  # seconds
 _PATIENCE = 2.0  # seconds that a job waits for a terminal that takes nothing
 _EBB = 1.0  # seconds without such a loss after which a flood is over
 
+_logger = logging.getLogger("ipykill")
 _agent = Agent("output")
 _traceback_lock = threading.Lock()
 
@@ -265,6 +267,10 @@ class JobOutput:
 
     def flush(self) -> None:
         """Send what waits."""
+
+    def update(self, widget: Any, keys: Iterable[str], send: Callable[[set[str]], object]) -> None:
+        """Send the parts `keys` of the state of a widget, now or soon."""
+        send(set(keys))
 
     def show_error(self, kind: str, message: str, lines: list[str]) -> None:
         """Show the traceback that the job ended with."""
@@ -522,6 +528,8 @@ class _KernelOutput(JobOutput):
         self._backlog = _Backlog(job.id)
         self._scheduled = False
         self._next = 0.0
+        # Widgets of which a part of the state is to be sent: that part, and what sends it.
+        self._updates: dict[Any, tuple[set[str], Callable[[set[str]], object]]] = {}
 
     @property
     def cell_message(self) -> str | None:
@@ -561,9 +569,20 @@ class _KernelOutput(JobOutput):
 
     def deliver(self, name: str, text: str) -> None:
         self._backlog.write(name, text)
+        self._schedule(max(self._next, time.monotonic() + _PAUSE))
+
+    def update(self, widget: Any, keys: Iterable[str], send: Callable[[set[str]], object]) -> None:
+        with self._lock:
+            if widget in self._updates or not _messages.take(1):
+                self._updates.setdefault(widget, (set(), send))[0].update(keys)
+                self._schedule(time.monotonic() + _TICK)
+                return
+        send(set(keys))
+
+    def _schedule(self, at: float) -> None:
         if not self._scheduled:
             self._scheduled = True
-            _agent.call(self._tick, max(self._next, time.monotonic() + _PAUSE))
+            _agent.call(self._tick, at)
 
     def _tick(self) -> None:
         with self._lock:
@@ -584,10 +603,10 @@ class _KernelOutput(JobOutput):
                     pieces = self._backlog.take(bounded=bounded)
                 finally:
                     self._busy = False
+                updates = self._take_updates(bounded=bounded)
                 self._next = time.monotonic() + _TICK
-                if self._backlog and not self._scheduled:
-                    self._scheduled = True
-                    _agent.call(self._tick, self._next)
+                if self._backlog or self._updates:
+                    self._schedule(self._next)
             for piece in pieces:
                 if piece.message is None:
                     content = {"name": piece.name, "text": clean(piece.text)}
@@ -596,6 +615,17 @@ class _KernelOutput(JobOutput):
                     self.publisher.session.send(
                         self.publisher.pub_socket, piece.message, ident=self.publisher.topic
                     )
+            for keys, send in updates:
+                try:
+                    send(keys)
+                except Exception:  # of the widget's own code
+                    _logger.exception("the state of a widget of job %s was not sent", self.job.id)
+
+    def _take_updates(self, *, bounded: bool) -> list[Any]:
+        taken = []
+        while self._updates and (not bounded or _messages.take(1)):
+            taken.append(self._updates.pop(next(iter(self._updates))))
+        return taken
 
     def show_error(self, kind: str, message: str, lines: list[str]) -> None:
         self.flush()

@@ -46,6 +46,12 @@ FLOODS = {
     "500 updates of a display a second": (
         "handle = display(0, display_id=True)\npaced(3000, 6, handle.update)"
     ),
+    "2000 changes of a widget a second": (
+        "import ipywidgets\n"
+        "bar = ipywidgets.IntProgress(max=6000)\n"
+        "display(bar)\n"
+        "paced(6000, 3, lambda n: setattr(bar, 'value', n))"
+    ),
     "one line of 50 MB": "print('0123456789' * int(5_000_000 * part))",
     "a million repaints with \\r": (
         "paced(1_000_000, 0, lambda n: print(n, 'of 1 000 000', end='\\r'))"
@@ -97,7 +103,7 @@ class Traffic:
 
     def _received(self, frame: str | bytes) -> None:
         data = frame if isinstance(frame, bytes) else frame.encode()
-        if any(kind in data[:2000] for kind in (b'"stream"', b"display_data")):
+        if any(kind in data[:2000] for kind in (b'"stream"', b"display_data", b"comm_msg")):
             self.messages += 1
             self.bytes += len(data)
 

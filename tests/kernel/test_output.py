@@ -294,6 +294,40 @@ def test_a_loop_that_updates_a_display_ends_with_the_last_state(kernel: Kernel) 
     assert cell.text("stderr") == ""
 
 
+def test_a_widget_that_is_changed_all_the_time_ends_with_its_last_state(kernel: Kernel) -> None:
+    load(kernel)
+    kernel.run("import ipywidgets; bar = ipywidgets.IntProgress(max=10_000)")
+    kernel.run("class Odd(ipywidgets.IntProgress):\n    def get_state(self, key=None): 1 / 0")
+    cell = kernel.run(
+        "%%bg -q\n"
+        "try: Odd(value=1)\nexcept ZeroDivisionError: print('its own error')\n"
+        "for bar.value in range(5000): pass\n"
+        "with ipywidgets.Output() as out: print('inside')\n"
+        "bar.description = 'text'\n"
+        "with bar.hold_sync(): bar.min, bar.max = 1, 5000"
+    )
+    assert wait_job(kernel) == "done"
+    cell.wait_output("its own error")
+    kernel.idle()
+    messages = [message for them in kernel.iopub.values() for message in them]
+    messages.sort(key=lambda message: message["header"]["date"])
+    states = [
+        message["content"]["data"]["state"]
+        for message in messages
+        if message["msg_type"] == "comm_msg" and message["content"]["data"]["method"] == "update"
+    ]
+    assert len(states) < 1000
+    order = [
+        str(message["content"].get("data", message["content"]))
+        for message in messages
+        if message["msg_type"] in ("comm_msg", "stream")
+    ]
+    told = [it for it in order if "'msg_id': '" in it or "inside" in it]
+    assert ["inside" in it for it in told] == [False, True, False]
+    last = {key: value for state in states for key, value in state.items()}
+    assert last | {"value": 4999, "description": "text", "min": 1, "max": 5000} == last
+
+
 @pytest.mark.slow
 def test_a_log_file_has_every_byte_of_a_flood_and_the_kernel_stays_small(
     kernel: Kernel, tmp_path: Path
