@@ -7,10 +7,12 @@ load on the machine shows in the times.
 import argparse
 import json
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from playwright.sync_api import Page, WebSocket
 
+import ipykill
 from tests.benchmarks.panel import FRAMES
 from tests.browser.harness import Lab, labs
 from tests.waiting import wait_for
@@ -193,12 +195,31 @@ def table(name: str, job: Cost, foreground: Cost) -> str:
     )
 
 
+def step_of_track() -> str:
+    """What a step of `track` costs in a job of which nothing is asked."""
+
+    def nanoseconds(items: Callable[[range], Iterable[int]]) -> float:
+        def once() -> float:
+            begin = time.thread_time()
+            for _ in items(range(1_000_000)):
+                pass
+            return time.thread_time() - begin
+
+        return min(once() for _ in range(5)) * 1000
+
+    def work() -> float:
+        return nanoseconds(ipykill.track) - nanoseconds(iter)
+
+    return f"a step of track(): {ipykill.submit(work).result():.0f} ns"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--small", action="store_true", help="a tenth of each flood")
     parser.add_argument("only", nargs="*", help="parts of the names of the floods that are wanted")
     args = parser.parse_args()
     begin = time.monotonic()
+    print(step_of_track(), flush=True)
     with labs() as new_lab:
         for name, flood in FLOODS.items():
             if args.only and not any(part in name for part in args.only):
