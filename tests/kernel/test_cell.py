@@ -18,6 +18,8 @@ def test_it_shares_the_namespace_and_shows_its_last_value(any_kernel: Kernel) ->
     cell = any_kernel.run("%%bg -n double\ngo.wait()\ny = x + 1\ny * 2")
     assert "[1] double: launched" in cell.displays[0]["data"]["text/plain"]
     assert any_kernel.run("len(ipykill.jobs), ipykill.jobs[1].done()").result == "(1, False)"
+    kind = any_kernel.run("isinstance(ipykill.jobs[1].thread, ipykill.ThreadWithExc)")
+    assert kind.result == "True"
     any_kernel.run("go.set()")
     assert wait_job(any_kernel) == "done"
     assert any_kernel.run("y, ipykill.jobs[1].result()").result == "(21, 42)"
@@ -148,15 +150,19 @@ def test_the_foregrounds_history_is_not_touched(any_kernel: Kernel) -> None:
     any_kernel.run("'before'")
     any_kernel.run("try: del sys.last_value\nexcept AttributeError: pass")
     count = int(any_kernel.run("get_ipython().execution_count").result or 0)
-    any_kernel.run("%%bg -q\nprint('x')\ndisplay('y')\n[1]")
+    cell = any_kernel.run(
+        "%%bg -q\nprint('x')\ndisplay('y')\nexec(compile('[2]', '', 'single'))\n[1]"
+    )
     any_kernel.run("%%bg -q\n1 / 0")
     wait_job(any_kernel, 1)
     wait_job(any_kernel, 2)
+    cell.wait_output(lambda cell: printed(cell) == "x\n'y'\n[2]\n[1]\n")
     assert any_kernel.run("hasattr(sys, 'last_value')").result == "False"
     cell = any_kernel.run(
-        "[1] in list(Out.values()), [i for i in In if i == '1 / 0'], get_ipython().execution_count"
+        "[it for it in Out.values() if it in ([1], [2])], [it for it in In if it == '1 / 0'], "
+        "get_ipython().execution_count"
     )
-    assert cell.result == f"(False, [], {count + 6})"
+    assert cell.result == f"([], [], {count + 6})"
 
 
 def test_history_outputs_of_later_cells_hold_nothing_of_a_job(kernel: Kernel) -> None:
