@@ -52,6 +52,9 @@ _BYTES = (800_000.0, 250_000.0)  # of displays; pictures are easier on a page th
 _KEEP = 50_000  # characters
 _DISPLAYS = 50
 _KEEP_BYTES = 2_000_000  # of displays
+# What of a job stands in its cell. A page draws a text again with each part that comes to it,
+# for which it needs a fifth of a second when it has a million characters.
+_ROOM = 1_000_000  # characters, without the end
 # The end that each job has, however many end at once.
 _END = 4_000  # characters
 _END_DISPLAYS = 5
@@ -327,7 +330,8 @@ class _Backlog:
     Of a flood the beginning, as far as the budget goes, and the end get through; what is
     between is left out and counted. What would be painted over at once is not sent: a line
     after whose beginning the text returns, a display that is updated, an output that is
-    cleared. Its lock is that of the `JobOutput`.
+    cleared. And when the cell is full, only displays and the end of the text get there. Its
+    lock is that of the `JobOutput`.
     """
 
     def __init__(self, job_id: int) -> None:
@@ -338,9 +342,11 @@ class _Backlog:
         self._shown: dict[object, _Piece] = {}  # displays that wait, by their id
         self._left_out = [0, 0]  # characters and displays
         self._last_cut = 0.0
+        self._room = _ROOM
 
     def __bool__(self) -> bool:
-        return bool(self._due or self._waiting)
+        """Whether something waits that can be sent before the end."""
+        return bool(self._due or self._displays or (self._waiting and self._room))
 
     def write(self, name: str, text: str) -> None:
         """Append text of the stream `name`."""
@@ -388,6 +394,7 @@ class _Backlog:
             # All that waits would be cleared; but an update may be of a display elsewhere.
             kept = [it for it in self._shift_all() if it.name == "update_display_data"]
             self._left_out = [0, 0]
+            self._room = _ROOM
             for it in kept:
                 self._append(it)
         self._append(piece)
@@ -411,15 +418,20 @@ class _Backlog:
             # The end of a job arrives, but if many end at once, of each only a little.
             self._trim(max(_END, _ends.take(self._characters)))
             self._thin(max(_END_DISPLAYS, _messages.take(self._displays)))
+        full = bounded and not self._room
+        if full:
+            self._leave_out_text_before_displays()
+            if not self:
+                return []
         # Within a flood nothing more is shown until it ebbs, so that what is left out is told
-        # in one line.
-        flood = bounded and self._flooded and time.monotonic() - self._last_cut < _EBB
+        # in one line; and when the cell is full, at the end.
+        flood = bounded and self._flooded and time.monotonic() - self._last_cut < _EBB and not full
         first = self._due or ([] if flood else self._waiting)
         if not first or (bounded and first[0].is_text() and not _messages.take(1)):
             return []
         pieces, self._due = self._due, []
         if not flood:
-            if self._flooded:
+            if self._flooded and not full:
                 pieces.append(_Piece("stderr", self._notice()))
             pieces += self._buy() if bounded else self._shift_all()
         return _joined(pieces)
@@ -430,9 +442,12 @@ class _Backlog:
         while self._waiting and not enough():
             front = self._waiting[0]
             if front.message is None:
-                paid = _characters.take(front.size)
+                paid = _characters.take(min(front.size, self._room))
                 if paid:
                     bought.append(self._shift(paid))
+                    self._room -= paid
+                    if not self._room:
+                        bought.append(_Piece("stderr", self._last_notice()))
                 if paid < front.size:
                     break
             elif _messages.take(1) and _bytes.owe(front.size):
@@ -440,6 +455,12 @@ class _Backlog:
             else:
                 break
         return bought
+
+    def _leave_out_text_before_displays(self) -> None:
+        while self._displays and self._waiting[0].is_text():
+            piece = self._waiting[0]
+            self._remove(piece)
+            self._leave_out(piece)
 
     @property
     def _flooded(self) -> bool:
@@ -509,8 +530,19 @@ class _Backlog:
             counts.append(f"{displays:,} display{'' if displays == 1 else 's'}")
         return (
             f"\n... {' and '.join(counts)} left out here: this is more than a notebook bears. "
-            f"%bglog {self._job_id} shows the last lines, and %%bg --log FILE keeps "
-            "everything that is printed.\n"
+            f"{self._where()}\n"
+        )
+
+    def _last_notice(self) -> str:
+        return (
+            f"\n... This cell is full: it has {_ROOM:,} characters of job {self._job_id}. When the "
+            f"job ends, the end of what it prints comes here. {self._where()}\n"
+        )
+
+    def _where(self) -> str:
+        return (
+            f"%bglog {self._job_id} shows the last lines, and %%bg --log FILE keeps everything "
+            "that is printed."
         )
 
 
