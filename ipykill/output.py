@@ -55,6 +55,7 @@ _KEEP_BYTES = 2_000_000  # of displays
 # What of a job stands in its cell. A page draws a text again with each part that comes to it,
 # for which it needs a fifth of a second when it has a million characters.
 _ROOM = 1_000_000  # characters, without the end
+_COLOUR = 40  # characters that take as long as an escape sequence
 # The end that each job has, however many end at once.
 _END = 4_000  # characters
 _END_DISPLAYS = 5
@@ -444,8 +445,10 @@ class _Backlog:
             if front.message is None:
                 paid = _characters.take(min(front.size, self._room))
                 if paid:
-                    bought.append(self._shift(paid))
-                    self._room -= paid
+                    piece = self._shift(paid)
+                    bought.append(piece)
+                    taken = paid + _COLOUR * piece.text.count("\x1b")
+                    self._room = max(self._room - taken, 0)
                     if not self._room:
                         bought.append(_Piece("stderr", self._last_notice()))
                 if paid < front.size:
@@ -535,8 +538,8 @@ class _Backlog:
 
     def _last_notice(self) -> str:
         return (
-            f"\n... This cell is full: it has {_ROOM:,} characters of job {self._job_id}. When the "
-            f"job ends, the end of what it prints comes here. {self._where()}\n"
+            f"\n... This cell is full: it has as much of job {self._job_id} as a page bears. When "
+            f"the job ends, the end of what it prints comes here. {self._where()}\n"
         )
 
     def _where(self) -> str:

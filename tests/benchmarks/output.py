@@ -42,6 +42,9 @@ def paced(count, seconds, one):
 
 FLOODS = {
     "nothing, for comparison": "time.sleep(2)",
+    "1000 lines of 80 characters a second, for 30 s": (
+        "paced(30_000, 30, lambda n: print(f'{n:080d}'))"
+    ),
     "120 000 lines of 80 characters in 6 s": "paced(120_000, 6, lambda n: print(f'{n:080d}'))",
     "2000 flushed prints a second": "paced(6000, 3, lambda n: print(n, flush=True))",
     "2000 displays a second": "paced(6000, 3, display)",
