@@ -1,7 +1,5 @@
 """A job asks nobody, and says so at once; the foreground asks as ever."""
 
-import pytest
-
 from tests.kernel.background import load, wait_job
 from tests.kernel.harness import Kernel
 
@@ -51,17 +49,15 @@ def test_the_foregrounds_questions_are_not_touched(any_kernel: Kernel) -> None:
     assert cell.wait().result == "'Grace'"
 
 
-@pytest.mark.parametrize(
-    "code",
-    ["breakpoint()\nprint('passed')", "import pdb; pdb.set_trace()\nprint('passed')", "%debug 1"],
-)
-def test_a_debugger_in_a_job_says_what_to_do_instead(any_kernel: Kernel, code: str) -> None:
+def test_a_debugger_in_a_job_says_what_to_do_instead(any_kernel: Kernel) -> None:
     load(any_kernel)
-    cell = any_kernel.run(f"%%bg -q -n bug\n{code}")
-    wait_job(any_kernel)
-    told = "pdb in job 1 (bug): no prompt leads to a background job"
-    cell.wait_output(lambda cell: told in cell.traceback or told in cell.text())
-    assert "passed" not in cell.text()
+    codes = ["breakpoint()\nprint('passed')", "import pdb; pdb.set_trace()\nprint('passed')"]
+    for number, code in enumerate([*codes, "%debug 1"], 1):
+        cell = any_kernel.run(f"%%bg -q -n bug\n{code}")
+        wait_job(any_kernel, number)
+        told = f"pdb in job {number} (bug): no prompt leads to a background job"
+        cell.wait_output(lambda cell, told=told: told in cell.traceback or told in cell.text())
+        assert "passed" not in cell.text()
 
 
 def test_a_failed_job_is_debugged_in_the_foreground(kernel: Kernel) -> None:
