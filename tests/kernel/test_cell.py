@@ -44,25 +44,23 @@ def test_the_job_is_the_cells_value(kernel: Kernel) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("code", "shown"),
-    [
-        ("1\n2", "2\n"),
-        ("3;", ""),
-        ("4  # said", "4\n"),
-        ("5;  # unsaid", ""),
-        ("None", ""),
-        ("z = 6", ""),
-        ("if True:\n    7", ""),
-        ("'a;'", "'a;'\n"),
-    ],
-)
-def test_the_last_expression_is_shown_unless_a_semicolon_ends_it(
-    kernel: Kernel, code: str, shown: str
-) -> None:
-    cell = kernel.run(f"%%bg\n{code}")
-    assert wait_job(kernel) == "done"
-    assert printed(cell) == shown
+LAST = {
+    "1\n2": "2\n",
+    "3;": "",
+    "4  # said": "4\n",
+    "5;  # unsaid": "",
+    "None": "",
+    "z = 6": "",
+    "if True:\n    7": "",
+    "'a;'": "'a;'\n",
+}
+
+
+def test_the_last_expression_is_shown_unless_a_semicolon_ends_it(kernel: Kernel) -> None:
+    for code, shown in LAST.items():
+        cell = kernel.run(f"%%bg -n last\n{code}")
+        assert wait_job(kernel, "last") == "done"
+        assert printed(cell) == shown, code
 
 
 @pytest.mark.parametrize(
