@@ -151,6 +151,7 @@ class JobOutput:
         self._busy = False
         self._incoming: deque[tuple[str, Any]] = deque()
         self._alone: int | None = None  # the only thread whose output is dealt with now
+        self._moment = 0.0  # until then
         self._put_off: list[tuple[str, Any]] = []
         self._at_line_start = True
         self._locks = Locks(shell.user_ns, job)
@@ -207,7 +208,13 @@ class JobOutput:
         """Put off what other threads write, for a moment at most."""
         with self._lock:
             self._alone = threading.get_ident()
-        _agent.call(self.together, time.monotonic() + _MOMENT)
+            self._moment = time.monotonic() + _MOMENT
+        _agent.call(self._end_moment, self._moment)
+
+    def _end_moment(self) -> None:
+        with self._lock:
+            if time.monotonic() >= self._moment:  # else it is an earlier one
+                self.together()
 
     def together(self) -> None:
         """End that, and deal with what was put off."""

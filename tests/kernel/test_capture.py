@@ -159,10 +159,11 @@ def test_what_the_job_prints_while_a_thread_of_it_paints_a_widget_stays_in_the_c
 def test_a_bar_of_rich_in_a_job_takes_nothing_of_the_foregrounds(kernel: Kernel) -> None:
     cell = kernel.run(
         "%%bg -q\nfrom rich.progress import Progress\n"
-        "while get_ipython().builtin_trap._nested_level: pass\n"  # no cell is running
+        "while get_ipython().builtin_trap._nested_level: pass\n"
+        "print('no cell is running')\n"
         "with Progress() as bar:\n"
         "    bar.add_task('working'); said.set(); go.wait(30); print('printed')"
-    )
+    ).wait_output("no cell is running")
     other = kernel.run("said.wait(30); print('foreground'); type(sys.stdout).__name__")
     kernel.run("go.set()")
     assert wait_job(kernel) == "done"
