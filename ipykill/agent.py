@@ -25,11 +25,13 @@ class Agent:
     Threading
     ---------
     Any thread may give it calls; that does not block. The thread starts with the first.
+    `_lock` may be taken again by its holder, of whom the garbage collector may make a
+    finalizer that gives it a call.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._calls: queue.SimpleQueue[tuple[float, Callable[[], None]]] = queue.SimpleQueue()
         self._started = False
         self._told = False  # that it cannot start

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import threading
 from types import ModuleType
 from typing import Any
 
@@ -35,6 +36,7 @@ def install() -> None:
         _watch_captures(capture_output)
         _watch_captured_displays(CapturingDisplayPublisher)
         when_imported("ipywidgets.widgets.widget_output", _watch_widget)
+        when_imported("rich.live", _watch_live_displays)
 
 
 # The names of these methods matter: a Kill does not come into an __enter__ or __exit__.
@@ -125,6 +127,10 @@ def _watch_widget(module: ModuleType) -> None:
         if job is None or cell is None:
             return enter(self)
         job.flush()  # what was printed before belongs to the cell
+        if threading.current_thread() is not job.job.thread:
+            # rich repaints a bar in the widget, from a thread of its own; what the job prints
+            # meanwhile would be moved there too, and be cleared.
+            job.alone()
         self._ipykill_depth = vars(self).get("_ipykill_depth", 0) + 1
         self.msg_id = cell
         return None
@@ -143,6 +149,25 @@ def _watch_widget(module: ModuleType) -> None:
         self._ipykill_depth -= 1
         if not self._ipykill_depth:
             self.msg_id = ""
+            job.together()
         return shown or None
 
     kind.__enter__, kind.__exit__ = __enter__, __exit__
+
+
+def _watch_live_displays(module: ModuleType) -> None:
+    """Let a progress bar of rich not take what others print.
+
+    Above a bar that it repaints it would print that itself, for which it assigns a stream of
+    its own to `sys.stdout` (``Live._enable_redirect_io``, rich 10 to 15). In a job it need not.
+    """
+    enable = getattr(module.Live, "_enable_redirect_io", None)
+    if enable is None or hasattr(enable, "__wrapped__"):
+        return
+
+    @functools.wraps(enable)
+    def _enable_redirect_io(self: Any) -> None:
+        if output.of_job() is None:
+            enable(self)
+
+    module.Live._enable_redirect_io = _enable_redirect_io

@@ -10,8 +10,10 @@ appears at once; what runs in the job is compiled code and nothing else.
 from __future__ import annotations
 
 import ast
+import builtins
 import functools
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import CodeType
@@ -211,6 +213,10 @@ def _assigned(node: ast.stmt) -> str | None:
 def install(shell: Any) -> None:
     """Let places in cells have their names, and let magics run code in a job."""
     _name_places(shell)
+    _keep_get_ipython(shell)
+    # While a cell runs, the shell's own stands for the one of the kernel.
+    for hook in (shell.displayhook, shell.display_trap.old_hook, sys.displayhook):
+        _spare_history(type(hook))
     if "run_cell" not in vars(shell):
         shell.run_cell = _in_jobs_too(shell, shell.run_cell)
 
@@ -232,6 +238,36 @@ def _in_jobs_too(shell: Any, run_cell: Callable[..., Any]) -> Callable[..., Any]
         return result
 
     return run
+
+
+def _spare_history(kind: Any) -> None:
+    """Let `sys.displayhook`, which ``exec`` of interactive code calls, display in a job only."""
+    from IPython.display import display
+
+    hook = kind.__call__
+    if not inspect.isfunction(hook) or hasattr(hook, "__wrapped__"):
+        return
+
+    @functools.wraps(hook)
+    def __call__(self: Any, result: Any = None) -> None:
+        if current_job() is None:
+            hook(self, result)
+        elif result is not None:
+            display(result)
+
+    kind.__call__ = __call__
+
+
+def _keep_get_ipython(shell: Any) -> None:
+    """Let libraries find the shell in a job too, as rich and pandas do, by ``get_ipython()``.
+
+    IPython (8.18 to 9.18) has it among the builtins while a cell runs, and then puts back what
+    was there before (``BuiltinTrap``).
+    """
+    vars(builtins)["get_ipython"] = shell.get_ipython
+    before = shell.builtin_trap._orig_builtins
+    if "get_ipython" in before:
+        before["get_ipython"] = shell.get_ipython
 
 
 def _name_places(shell: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.error import TryNext
 
-from . import capture, cell, output, panel
+from . import capture, cell, output, panel, widgets
 from .magics import BackgroundMagics
 from .manager import jobs
 
@@ -25,6 +25,7 @@ def load(shell: Any) -> None:
     _refuse_capture(shell)
     output.install(shell, jobs)
     capture.install()
+    widgets.install()
     cell.install(shell)
     panel.install(shell, jobs)
     magics = BackgroundMagics(shell, jobs)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import keyword
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -34,6 +35,7 @@ _STOP_WAIT = 0.3  # seconds that %bgstop waits, to tell of a job that stops at o
 _REPLACE_WAIT = 10.0  # seconds that --replace gives the earlier job to end
 _RECENT = 10  # finished jobs that %bgjobs shows without -a
 _LOG_LINES = 100
+_LOG_CHARACTERS = 200_000  # that %bglog shows at once, with the last line if that is longer
 _NAMES = 5  # variables that are listed
 
 
@@ -49,7 +51,7 @@ def _seconds(text: str) -> float:
 
 
 def _variable(text: str) -> str:
-    if not text.isidentifier():
+    if not text.isidentifier() or keyword.iskeyword(text):
         msg = f"{text!r} is not the name of a variable"
         raise argparse.ArgumentTypeError(msg)
     return text
@@ -184,6 +186,7 @@ class BackgroundMagics(Magics):
         call = cells.compile_cell(self.shell, source, whole=whole, variable=args.out)
         origin = self._origin() if whole else ""
         told = self._make_room(args, origin, source if whole else "")
+        self._refuse_shared_file(args.log)
         others = [job for job in self._manager.running() if job not in told]
         self._tell_races(call.codes, origin or source, others)
         wait = args.wait or self.wait
@@ -262,6 +265,13 @@ class BackgroundMagics(Magics):
             elif not job.kill(_REPLACE_WAIT, reason="replaced"):
                 raise UsageError(f"not started: {render.sentence(job.info())}")
         return told
+
+    def _refuse_shared_file(self, log: Path | None) -> None:
+        """Refuse to empty a file that a job is writing."""
+        for job in self._manager.running():
+            if log is not None and log.is_file() and job.log.path == log.resolve():
+                msg = f"not started: {_name(job)} still writes to {str(log)!r}; name another file"
+                raise UsageError(msg)
 
     def _tell_races(self, codes: Sequence[CodeType], cell: str, others: list[Job]) -> None:
         """Say which variables other jobs assign as well; once for two cells."""
@@ -390,10 +400,16 @@ class BackgroundMagics(Magics):
         args = self._parse(self.bglog, line)
         for job in self._find(args.specs):
             lines = job.log.tail()
-            earlier = job.log.dropped + len(lines) - args.lines
-            if earlier > 0:
+            size, first = 0, len(lines)
+            while first > max(len(lines) - args.lines, 0):
+                size += len(lines[first - 1]) + 1
+                if size > _LOG_CHARACTERS and first < len(lines):
+                    break
+                first -= 1
+            if earlier := job.log.dropped + first:
                 print(f"({earlier} earlier lines)")
-            print("\n".join(lines[-args.lines :]) or f"{_name(job)} has printed nothing")
+            text = "\n".join(lines[first:])
+            print(output.clean(text) or f"{_name(job)} has printed nothing")
 
     @magic_arguments()
     @_specs

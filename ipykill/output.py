@@ -19,6 +19,7 @@ import copy
 import functools
 import io
 import itertools
+import logging
 import operator
 import os
 import sys
@@ -31,13 +32,13 @@ from typing import Any
 
 from . import figures, progress, questions, render, stack
 from .agent import Agent
-from .exceptions import JobError
+from .exceptions import JobError, JobKilled, JobStopped
 from .job import Job, JobState, comes_from, current_job, message
 from .kill import shield
 from .leftovers import Locks
 from .manager import JobManager
 
-__all__ = ["format_error", "install", "of_job", "stand_in", "tap_again", "uninstall"]
+__all__ = ["clean", "format_error", "install", "of_job", "stand_in", "tap_again", "uninstall"]
 
 # What a server and a browser bear. jupyter_server drops nearly everything of a connection
 # above 1000 messages or 1 MB a second, taken over three seconds (`_limit_rate`), and a page
@@ -51,14 +52,20 @@ _BYTES = (800_000.0, 250_000.0)  # of displays; pictures are easier on a page th
 _KEEP = 50_000  # characters
 _DISPLAYS = 50
 _KEEP_BYTES = 2_000_000  # of displays
+# What of a job stands in its cell. A page draws a text again with each part that comes to it,
+# for which it needs a fifth of a second when it has a million characters.
+_ROOM = 1_000_000  # characters, without the end
+_COLOUR = 40  # characters that take as long as an escape sequence
 # The end that each job has, however many end at once.
 _END = 4_000  # characters
 _END_DISPLAYS = 5
 _JOIN = 2_000  # characters; shorter texts that wait are joined with the next
 
+_MOMENT = 0.2  # seconds
 _PATIENCE = 2.0  # seconds that a job waits for a terminal that takes nothing
 _EBB = 1.0  # seconds without such a loss after which a flood is over
 
+_logger = logging.getLogger("ipykill")
 _agent = Agent("output")
 _traceback_lock = threading.Lock()
 
@@ -68,14 +75,15 @@ class _Bucket:
 
     Threading
     ---------
-    Any thread may take; `_lock` is a C-level lock.
+    Any thread may take, a finalizer in the middle of a `take` too; so `_lock` is a C-level
+    lock that its holder may take again.
     """
 
     def __init__(self, size: float, rate: float) -> None:
         self._size = self._level = size
         self._rate = rate
         self._time = time.monotonic()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def take(self, most: int) -> int:
         """Take up to `most`; return how much there was."""
@@ -129,13 +137,22 @@ class JobOutput:
     ---------
     `write` is called on any thread of the job, where a Kill may come at any moment, and
     holds only `_lock`. Messages are sent with `_sending` held, so that they stay in order.
+
+    The garbage collector may run a finalizer in the middle of all this, in the same thread,
+    and what that prints comes here again. So `_lock` may be taken again by its holder, who
+    then finds `_busy`, leaves what it has in `_incoming`, and changes nothing.
     """
 
     def __init__(self, shell: Any, publisher: Any, job: Job) -> None:
         self.shell = shell
         self.publisher = publisher
         self.job = job
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._busy = False
+        self._incoming: deque[tuple[str, Any]] = deque()
+        self._alone: int | None = None  # the only thread whose output is dealt with now
+        self._moment = 0.0  # until then
+        self._put_off: list[tuple[str, Any]] = []
         self._at_line_start = True
         self._locks = Locks(shell.user_ns, job)
         # Where the streams lead instead, innermost last: an object that takes what is written,
@@ -163,11 +180,66 @@ class JobOutput:
             written: int = target.write(text)
             return written
         if text:
-            with self._lock:
-                self.job.log.write(text)
-                self._at_line_start = text.endswith("\n")
-                self.deliver(target, text)
+            self._take_in(target, text)
         return len(text)
+
+    def _take_in(self, name: str, what: Any) -> None:
+        """Deal with what was written to the stream `name`, or with a message of this type."""
+        with self._lock:
+            if self._alone is not None and self._alone != threading.get_ident():
+                self._put_off.append((name, what))
+                return
+            self._incoming.append((name, what))
+            if self._busy:
+                _agent.call(self._work)
+            else:
+                self._work()
+
+    def _work(self) -> None:
+        with self._lock:
+            self._busy = True
+            try:
+                while self._incoming:
+                    self._deal_with(*self._incoming.popleft())
+            finally:
+                self._busy = False
+
+    def alone(self) -> None:
+        """Put off what other threads write, for a moment at most."""
+        with self._lock:
+            self._alone = threading.get_ident()
+            self._moment = time.monotonic() + _MOMENT
+        _agent.call(self._end_moment, self._moment)
+
+    def _end_moment(self) -> None:
+        with self._lock:
+            if time.monotonic() >= self._moment:  # else it is an earlier one
+                self.together()
+
+    def together(self) -> None:
+        """End that, and deal with what was put off."""
+        with self._lock:
+            self._alone = None
+            self._incoming.extend(self._put_off)
+            self._put_off.clear()
+            self._work()
+
+    def _deal_with(self, name: str, what: Any) -> None:
+        self._keep(what)
+        self._at_line_start = what.endswith("\n")
+        self.deliver(name, what)
+
+    def _keep(self, text: str) -> None:
+        """Write to the log. That its file takes no more is no fault of the job's."""
+        try:
+            self.job.log.write(text)
+        except OSError as error:
+            self._tell_of_file(error)
+
+    def _tell_of_file(self, error: OSError) -> None:
+        why = error.strerror or type(error).__name__
+        told = f"[{self.job.id}] the file of --log is not whole and gets no more: {why}\n"
+        self._incoming.append(("stderr", told if self._at_line_start else f"\n{told}"))
 
     def _target(self, name: str) -> Any:
         inner = self._redirections[name][-1:]
@@ -207,6 +279,10 @@ class JobOutput:
     def flush(self) -> None:
         """Send what waits."""
 
+    def update(self, widget: Any, keys: Iterable[str], send: Callable[[set[str]], object]) -> None:
+        """Send the parts `keys` of the state of a widget, now or soon."""
+        send(set(keys))
+
     def show_error(self, kind: str, message: str, lines: list[str]) -> None:
         """Show the traceback that the job ended with."""
         self.write("stderr", "\n".join(lines) + "\n")
@@ -227,8 +303,12 @@ class JobOutput:
                 for line in self._locks.left():
                     self.line(f"[{job.id}] {line}")
         finally:
+            try:
+                job.log.close()
+            except OSError as failure:
+                self._tell_of_file(failure)
+            self._work()
             self.flush()
-            job.log.close()
 
     def last_words(self) -> None:
         """Say how the job ended, where that is worth a line."""
@@ -258,7 +338,8 @@ class _Backlog:
     Of a flood the beginning, as far as the budget goes, and the end get through; what is
     between is left out and counted. What would be painted over at once is not sent: a line
     after whose beginning the text returns, a display that is updated, an output that is
-    cleared. Its lock is that of the `JobOutput`.
+    cleared. And when the cell is full, only displays and the end of the text get there. Its
+    lock is that of the `JobOutput`.
     """
 
     def __init__(self, job_id: int) -> None:
@@ -269,9 +350,11 @@ class _Backlog:
         self._shown: dict[object, _Piece] = {}  # displays that wait, by their id
         self._left_out = [0, 0]  # characters and displays
         self._last_cut = 0.0
+        self._room = _ROOM
 
     def __bool__(self) -> bool:
-        return bool(self._due or self._waiting)
+        """Whether something waits that can be sent before the end."""
+        return bool(self._due or self._displays or (self._waiting and self._room))
 
     def write(self, name: str, text: str) -> None:
         """Append text of the stream `name`."""
@@ -319,6 +402,7 @@ class _Backlog:
             # All that waits would be cleared; but an update may be of a display elsewhere.
             kept = [it for it in self._shift_all() if it.name == "update_display_data"]
             self._left_out = [0, 0]
+            self._room = _ROOM
             for it in kept:
                 self._append(it)
         self._append(piece)
@@ -342,15 +426,20 @@ class _Backlog:
             # The end of a job arrives, but if many end at once, of each only a little.
             self._trim(max(_END, _ends.take(self._characters)))
             self._thin(max(_END_DISPLAYS, _messages.take(self._displays)))
+        full = bounded and not self._room
+        if full:
+            self._leave_out_text_before_displays()
+            if not self:
+                return []
         # Within a flood nothing more is shown until it ebbs, so that what is left out is told
-        # in one line.
-        flood = bounded and self._flooded and time.monotonic() - self._last_cut < _EBB
+        # in one line; and when the cell is full, at the end.
+        flood = bounded and self._flooded and time.monotonic() - self._last_cut < _EBB and not full
         first = self._due or ([] if flood else self._waiting)
         if not first or (bounded and first[0].is_text() and not _messages.take(1)):
             return []
         pieces, self._due = self._due, []
         if not flood:
-            if self._flooded:
+            if self._flooded and not full:
                 pieces.append(_Piece("stderr", self._notice()))
             pieces += self._buy() if bounded else self._shift_all()
         return _joined(pieces)
@@ -361,9 +450,14 @@ class _Backlog:
         while self._waiting and not enough():
             front = self._waiting[0]
             if front.message is None:
-                paid = _characters.take(front.size)
+                paid = _characters.take(min(front.size, self._room))
                 if paid:
-                    bought.append(self._shift(paid))
+                    piece = self._shift(paid)
+                    bought.append(piece)
+                    taken = paid + _COLOUR * piece.text.count("\x1b")
+                    self._room = max(self._room - taken, 0)
+                    if not self._room:
+                        bought.append(_Piece("stderr", self._last_notice()))
                 if paid < front.size:
                     break
             elif _messages.take(1) and _bytes.owe(front.size):
@@ -371,6 +465,12 @@ class _Backlog:
             else:
                 break
         return bought
+
+    def _leave_out_text_before_displays(self) -> None:
+        while self._displays and self._waiting[0].is_text():
+            piece = self._waiting[0]
+            self._remove(piece)
+            self._leave_out(piece)
 
     @property
     def _flooded(self) -> bool:
@@ -440,8 +540,19 @@ class _Backlog:
             counts.append(f"{displays:,} display{'' if displays == 1 else 's'}")
         return (
             f"\n... {' and '.join(counts)} left out here: this is more than a notebook bears. "
-            f"%bglog {self._job_id} shows the last lines, and %%bg --log FILE keeps "
-            "everything that is printed.\n"
+            f"{self._where()}\n"
+        )
+
+    def _last_notice(self) -> str:
+        return (
+            f"\n... This cell is full: it has as much of job {self._job_id} as a page bears. When "
+            f"the job ends, the end of what it prints comes here. {self._where()}\n"
+        )
+
+    def _where(self) -> str:
+        return (
+            f"%bglog {self._job_id} shows the last lines, and %%bg --log FILE keeps everything "
+            "that is printed."
         )
 
 
@@ -459,6 +570,8 @@ class _KernelOutput(JobOutput):
         self._backlog = _Backlog(job.id)
         self._scheduled = False
         self._next = 0.0
+        # Widgets of which a part of the state is to be sent: that part, and what sends it.
+        self._updates: dict[Any, tuple[set[str], Callable[[set[str]], object]]] = {}
 
     @property
     def cell_message(self) -> str | None:
@@ -479,9 +592,14 @@ class _KernelOutput(JobOutput):
             return
         message["parent_header"] = self.parent
         with shield():
-            with self._lock:
-                self._backlog.display(message)
+            self._take_in(message["msg_type"], message)
             self._send(bounded=True)
+
+    def _deal_with(self, name: str, what: Any) -> None:
+        if isinstance(what, str):
+            super()._deal_with(name, what)
+        else:
+            self._backlog.display(what)
 
     def _catch(self, message: dict[str, Any], displays: list[dict[str, Any]]) -> None:
         if message["msg_type"] == "clear_output":
@@ -493,9 +611,20 @@ class _KernelOutput(JobOutput):
 
     def deliver(self, name: str, text: str) -> None:
         self._backlog.write(name, text)
+        self._schedule(max(self._next, time.monotonic() + _PAUSE))
+
+    def update(self, widget: Any, keys: Iterable[str], send: Callable[[set[str]], object]) -> None:
+        with self._lock:
+            if widget in self._updates or not _messages.take(1):
+                self._updates.setdefault(widget, (set(), send))[0].update(keys)
+                self._schedule(time.monotonic() + _TICK)
+                return
+        send(set(keys))
+
+    def _schedule(self, at: float) -> None:
         if not self._scheduled:
             self._scheduled = True
-            _agent.call(self._tick, max(self._next, time.monotonic() + _PAUSE))
+            _agent.call(self._tick, at)
 
     def _tick(self) -> None:
         with self._lock:
@@ -509,25 +638,45 @@ class _KernelOutput(JobOutput):
         """Send what waits; `bounded`: as much of it as the budget allows, the rest later."""
         with self._sending:
             with self._lock:
-                pieces = self._backlog.take(bounded=bounded)
+                if self._busy:
+                    return
+                self._busy = True
+                try:
+                    pieces = self._backlog.take(bounded=bounded)
+                finally:
+                    self._busy = False
+                updates = self._take_updates(bounded=bounded)
                 self._next = time.monotonic() + _TICK
-                if self._backlog and not self._scheduled:
-                    self._scheduled = True
-                    _agent.call(self._tick, self._next)
+                if self._backlog or self._updates:
+                    self._schedule(self._next)
             for piece in pieces:
                 if piece.message is None:
-                    content = {"name": piece.name, "text": _clean(piece.text)}
+                    content = {"name": piece.name, "text": clean(piece.text)}
                     self._publish("stream", content, f"stream.{piece.name}")
                 else:
                     self.publisher.session.send(
                         self.publisher.pub_socket, piece.message, ident=self.publisher.topic
                     )
+            for keys, send in updates:
+                try:
+                    send(keys)
+                except Exception:  # of the widget's own code
+                    _logger.exception("the state of a widget of job %s was not sent", self.job.id)
+
+    def _take_updates(self, *, bounded: bool) -> list[Any]:
+        taken = []
+        while self._updates and (not bounded or _messages.take(1)):
+            taken.append(self._updates.pop(next(iter(self._updates))))
+        return taken
 
     def show_error(self, kind: str, message: str, lines: list[str]) -> None:
         self.flush()
-        self.job.log.write("\n".join(lines) + "\n")
-        clean = [_clean(line) for line in lines]
-        content = {"ename": kind, "evalue": _clean(message), "traceback": clean}
+        self._keep("\n".join(lines) + "\n")
+        content = {
+            "ename": kind,
+            "evalue": clean(message),
+            "traceback": [clean(line) for line in lines],
+        }
         self._publish("error", content, "error")
 
     def last_words(self) -> None:
@@ -541,7 +690,7 @@ class _KernelOutput(JobOutput):
         )
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Return `text` as it can be sent: without lone surrogates."""
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -834,6 +983,33 @@ def _tap_prompt() -> None:
     proxy.write = write
 
 
+def _show_errors_of_jobs(shell: Any) -> None:
+    """Let what shows an error in a job, ``%run`` or the user's code, show it in its cell.
+
+    IPython catches everything there; a job that is to end ends.
+    """
+
+    def in_jobs_too(show: Any) -> Any:
+        @functools.wraps(show)
+        def shown(exc_tuple: Any = None, *args: Any, **kwargs: Any) -> None:
+            output = of_job()
+            if output is None:
+                show(exc_tuple, *args, **kwargs)
+                return
+            error = exc_tuple[1] if isinstance(exc_tuple, tuple) else sys.exc_info()[1]
+            if isinstance(error, JobKilled | JobStopped):
+                raise error
+            if error is not None:
+                lines = format_error(output.shell, error)
+                output.show_error(type(error).__name__, message(error), lines)
+
+        return shown
+
+    for name in ("showtraceback", "showsyntaxerror"):
+        if name not in vars(shell):
+            setattr(shell, name, in_jobs_too(getattr(shell, name)))
+
+
 def install(shell: Any, manager: JobManager) -> None:
     """Route the output of the jobs that `manager` launches from now on."""
     tap_again()
@@ -843,6 +1019,7 @@ def install(shell: Any, manager: JobManager) -> None:
     else:
         _tap_prompt()
         manager.host = functools.partial(_TerminalOutput, shell, publisher, _Terminal(shell))
+    _show_errors_of_jobs(shell)
     figures.install()
     progress.install()
     questions.install(shell)

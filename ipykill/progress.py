@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import operator
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -51,11 +51,15 @@ class _TqdmBar:
     def look(self) -> Progress:
         bar = self._bar
         elapsed = bar._time() - bar.start_t
-        return _progress(bar.n, bar.total, str(bar.desc or "").removesuffix(": "), elapsed)
+        description = str(bar.desc or "").removesuffix(": ")
+        return _progress(bar.n, bar.total, description, elapsed, bar.initial)
 
 
-def _progress(done: float, total: float | None, description: str, elapsed: float) -> Progress:
-    left = elapsed / done * max(total - done, 0) if total and done else None
+def _progress(
+    done: float, total: float | None, description: str, elapsed: float, before: float = 0
+) -> Progress:
+    own = done - before  # what took the time
+    left = elapsed / own * max(total - done, 0) if total and own > 0 else None
     return Progress(done, total, description, left)
 
 
@@ -105,7 +109,7 @@ def _watch(std: ModuleType) -> None:
     tqdm: Any = std.tqdm
     if hasattr(tqdm.update, "__wrapped__"):
         return
-    init, update = tqdm.__init__, tqdm.update
+    init, update, iterate = tqdm.__init__, tqdm.update, tqdm.__iter__
 
     @functools.wraps(init)
     def watched_init(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -120,4 +124,21 @@ def _watch(std: ModuleType) -> None:
         checkpoint()
         return painted
 
-    tqdm.__init__, tqdm.update = watched_init, watched_update
+    @functools.wraps(iterate)
+    def watched_iter(self: Any) -> Iterator[Any]:
+        job = current_job()
+        return iterate(self) if job is None else _checked(iterate(self), job.asked)
+
+    tqdm.__init__, tqdm.update, tqdm.__iter__ = watched_init, watched_update, watched_iter
+
+
+def _checked(items: Generator[_T], asked: Any) -> Iterator[_T]:
+    # A bar calls its own update() only now and then, and, where the steps become slow, after
+    # many seconds.
+    try:
+        for item in items:
+            if asked():
+                checkpoint()
+            yield item
+    finally:
+        items.close()  # which closes the bar

@@ -44,7 +44,10 @@ def install(shell: Any = None) -> None:
     kernel = getattr(shell, "kernel", None)
     # While a cell runs, ipykernel (6.29 to 7.4) puts `raw_input` and `getpass` in the place of
     # those, and after it what it has kept in the other two (`IPythonKernel._forward_input`).
-    for name in ("raw_input", "getpass", "_sys_raw_input", "_save_getpass"):
+    # Who took `input` or `getpass` from a module in an earlier cell has a method of the kernel,
+    # and comes to the last one.
+    names = ("raw_input", "getpass", "_sys_raw_input", "_save_getpass", "_input_request")
+    for name in names:
         if callable(getattr(kernel, name, None)):
             _guard(kernel, name)
     when_imported("pdb", _guard_debugger)
@@ -58,13 +61,14 @@ def _guard(owner: Any, name: str) -> None:
 
 
 def _guarded(ask: Callable[..., Any]) -> Callable[..., Any]:
-    word = "getpass" if "pass" in ask.__name__ else "input"
+    is_getpass = "pass" in ask.__name__
 
     @functools.wraps(ask)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         job = current_job()
         if job is not None and _is_question():
             # The error of an input that is at its end, for which much code is prepared.
+            word = "getpass" if is_getpass or kwargs.get("password") else "input"
             msg = (
                 f"{word}() in job {job.id} ({job.name}): nobody can answer a background job. "
                 "Ask in the foreground, before it starts, and let it use the answer."

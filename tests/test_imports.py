@@ -25,7 +25,7 @@ CORE = [
 """From the bottom up. A module may import its own layer and lower ones, without a cycle."""
 
 INTERFACE = [
-    {"capture", "cell", "figures", "leftovers", "output", "progress"},
+    {"capture", "cell", "figures", "leftovers", "output", "progress", "widgets"},
     {"magics", "panel"},
     {"extension"},
     {"__init__"},

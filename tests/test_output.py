@@ -91,6 +91,46 @@ def test_a_flood_of_text_takes_no_display_with_it(backlog: _Backlog) -> None:
     assert rest == "y\n" * (output._KEEP // 2)
 
 
+def trickle(backlog: _Backlog, clock: list[float], seconds: int) -> str:
+    """Print 80 000 characters a second, which the budget allows; what is shown of it."""
+    seen = ""
+    for _ in range(10 * seconds):
+        backlog.write("stdout", "a line of 20 letters\n" * 400)
+        clock[0] += 0.1
+        seen += "".join(piece.text for piece in backlog.take(bounded=True))
+    return seen
+
+
+def test_a_cell_that_is_full_gets_the_end_alone(backlog: _Backlog, clock: list[float]) -> None:
+    seen = trickle(backlog, clock, 60)
+    assert output._ROOM < len(seen) < output._ROOM + 500
+    assert seen.count("This cell is full") == 1
+    assert "left out" not in seen
+    assert not backlog, "nothing is to be done before the end"
+    clock[0] += 100
+    backlog.write("stdout", "the end\n")
+    assert backlog.take(bounded=True) == []
+    notice, *last = shown(backlog.take(bounded=False))
+    total = 60 * 10 * 400 * 21 + 8
+    assert f"{total - output._ROOM - len(''.join(last)):,} characters left out here" in notice
+    assert "".join(last).endswith("a line of 20 letters\nthe end\n")
+
+
+def test_a_cell_that_is_full_gets_displays_and_what_comes_after_a_clearing(
+    backlog: _Backlog, clock: list[float]
+) -> None:
+    trickle(backlog, clock, 20)
+    backlog.write("stdout", "before\n")
+    backlog.display(display("picture"))
+    backlog.write("stdout", "after\n")
+    clock[0] += 0.1
+    assert shown(backlog.take(bounded=True)) == ["picture"]
+    backlog.display(clear())
+    backlog.write("stdout", "anew\n")
+    clock[0] += 10
+    assert shown(backlog.take(bounded=True)) == [None, "anew\n"]
+
+
 def test_large_displays_are_few(backlog: _Backlog) -> None:
     spend_messages()
     for letter in "abcd":

@@ -14,6 +14,7 @@ from typing import Any
 from .. import stack
 from ..job import Job, JobInfo, JobState, Progress, message
 from ..kill import Look, look
+from ..log import JobLog
 from ..manager import JobManager
 
 Row = dict[str, Any]
@@ -188,6 +189,7 @@ def _difference(old: Row, new: Row) -> Row:
 @dataclass
 class _Sent:
     line: int = 0
+    rewinds: int = 0
     tail: list[str] = field(default_factory=list)
     threads: list[Any] = field(default_factory=list)
     processes: list[Any] = field(default_factory=list)
@@ -208,6 +210,7 @@ class Details:
         """Return everything that is shown of a job on demand."""
         sent = self._sent.setdefault(job.id, _Sent())
         sent.line = max(job.log.end - _LOG, 0)
+        sent.rewinds = job.log.rewinds
         sent.tail = []
         sent.threads = []
         sent.processes = []
@@ -219,7 +222,12 @@ class Details:
         """Return what changed since this was last asked, None if nothing did."""
         sent = self._sent.setdefault(job.id, _Sent())
         changes: dict[str, Any] = {}
-        start, lines = job.log.read(max(sent.line, job.log.end - _LOG))
+        first = sent.line
+        if (
+            rewinds := job.log.rewinds
+        ) != sent.rewinds:  # lines that were complete may have changed
+            sent.rewinds, first = rewinds, max(min(first, job.log.end) - JobLog.HEIGHT, 0)
+        start, lines = job.log.read(max(first, job.log.end - _LOG))
         if lines != sent.tail or start != sent.line:
             changes["log"] = {"start": start, "lines": [plain(line, _LINE) for line in lines]}
             sent.line = job.log.end

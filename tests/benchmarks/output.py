@@ -7,10 +7,12 @@ load on the machine shows in the times.
 import argparse
 import json
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from playwright.sync_api import Page, WebSocket
 
+import ipykill
 from tests.benchmarks.panel import FRAMES
 from tests.browser.harness import Lab, labs
 from tests.waiting import wait_for
@@ -39,11 +41,21 @@ def paced(count, seconds, one):
 """
 
 FLOODS = {
+    "nothing, for comparison": "time.sleep(2)",
+    "1000 lines of 80 characters a second, for 30 s": (
+        "paced(30_000, 30, lambda n: print(f'{n:080d}'))"
+    ),
     "120 000 lines of 80 characters in 6 s": "paced(120_000, 6, lambda n: print(f'{n:080d}'))",
     "2000 flushed prints a second": "paced(6000, 3, lambda n: print(n, flush=True))",
     "2000 displays a second": "paced(6000, 3, display)",
     "500 updates of a display a second": (
         "handle = display(0, display_id=True)\npaced(3000, 6, handle.update)"
+    ),
+    "2000 changes of a widget a second": (
+        "import ipywidgets\n"
+        "bar = ipywidgets.IntProgress(max=6000)\n"
+        "display(bar)\n"
+        "paced(6000, 3, lambda n: setattr(bar, 'value', n))"
     ),
     "one line of 50 MB": "print('0123456789' * int(5_000_000 * part))",
     "a million repaints with \\r": (
@@ -56,6 +68,10 @@ FLOODS = {
 }
 
 
+TRACED = ["__metadata", "toplevel", "disabled-by-default-devtools.timeline"]
+"""What Chromium tells of the tasks of its threads."""
+
+
 @dataclass(frozen=True)
 class Cost:
     """What a flood did to the page and the kernel."""
@@ -65,7 +81,8 @@ class Cost:
     memory: float  # MB, the most that the kernel had so far
     messages: int
     bytes: int
-    frame: float  # milliseconds, the longest
+    frame: float  # milliseconds, the longest, which other load on the machine makes longer,
+    work: float  # and the processor time of the longest piece of work of the page's main thread
     text: str  # what stands below the cell
 
     @property
@@ -91,7 +108,7 @@ class Traffic:
 
     def _received(self, frame: str | bytes) -> None:
         data = frame if isinstance(frame, bytes) else frame.encode()
-        if any(kind in data[:2000] for kind in (b'"stream"', b"display_data")):
+        if any(kind in data[:2000] for kind in (b'"stream"', b"display_data", b"comm_msg")):
             self.messages += 1
             self.bytes += len(data)
 
@@ -112,6 +129,9 @@ def cost(lab: Lab, flood: str, part: float, *, job: bool) -> Cost:
     lab.page.evaluate(FRAMES)
     lab.run(0)
     lab.page.evaluate("() => { window.frames_.length = 0 }")
+    browser = lab.page.context.browser
+    assert browser is not None
+    browser.start_tracing(page=lab.page, categories=TRACED)
     lab.run(1, timeout=300)
     lab.run(2, timeout=300)
     lab.run(3, timeout=300)
@@ -122,7 +142,23 @@ def cost(lab: Lab, flood: str, part: float, *, job: bool) -> Cost:
     lab.page.wait_for_timeout(1000)
     seconds, cpu, memory = json.loads(lab.output(3).partition("facts ")[2])
     frame = lab.page.evaluate("() => Math.max(...window.frames_)")
-    return Cost(seconds, cpu, memory, traffic.messages, traffic.bytes, frame, shown(lab, 1))
+    work = longest_work(browser.stop_tracing())
+    return Cost(seconds, cpu, memory, traffic.messages, traffic.bytes, frame, work, shown(lab, 1))
+
+
+def longest_work(trace: bytes) -> float:
+    """The milliseconds that a processor needs for the longest task of the main threads of pages."""
+    events = json.loads(trace)["traceEvents"]
+    threads = {
+        (event["pid"], event["tid"])
+        for event in events
+        if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
+    }
+    tasks = [event for event in events if event["name"].endswith("RunTask")]
+    assert tasks, "Chromium names its tasks differently now"
+    return max(
+        event.get("tdur", 0) / 1000 for event in tasks if (event["pid"], event["tid"]) in threads
+    )
 
 
 def shown(lab: Lab, index: int) -> str:
@@ -156,9 +192,28 @@ def table(name: str, job: Cost, foreground: Cost) -> str:
             row("bytes", job.bytes / 1000, foreground.bytes / 1000, "kB"),
             row("lines shown", job.text.count("\n"), foreground.text.count("\n"), ""),
             row("longest frame", job.frame, foreground.frame, "ms"),
+            row("longest work of the page", job.work, foreground.work, "ms"),
             f"  job: {said(job)}; foreground: {said(foreground)}",
         ]
     )
+
+
+def step_of_track() -> str:
+    """What a step of `track` costs in a job of which nothing is asked."""
+
+    def nanoseconds(items: Callable[[range], Iterable[int]]) -> float:
+        def once() -> float:
+            begin = time.thread_time()
+            for _ in items(range(1_000_000)):
+                pass
+            return time.thread_time() - begin
+
+        return min(once() for _ in range(5)) * 1000
+
+    def work() -> float:
+        return nanoseconds(ipykill.track) - nanoseconds(iter)
+
+    return f"a step of track(): {ipykill.submit(work).result():.0f} ns"
 
 
 def main() -> None:
@@ -167,6 +222,7 @@ def main() -> None:
     parser.add_argument("only", nargs="*", help="parts of the names of the floods that are wanted")
     args = parser.parse_args()
     begin = time.monotonic()
+    print(step_of_track(), flush=True)
     with labs() as new_lab:
         for name, flood in FLOODS.items():
             if args.only and not any(part in name for part in args.only):

@@ -43,26 +43,19 @@ def test_what_a_job_prints_passes_by_a_redirection_of_the_foreground(any_kernel:
     cell.wait_output("job\n")
 
 
-@pytest.mark.parametrize(
-    ("code", "expected"),
-    [
-        (
-            "with contextlib.redirect_stdout(io.StringIO()) as text, "
-            "contextlib.redirect_stderr(text):\n    work()\n"
-            "result = text.getvalue()",
-            "'in\\nin err\\nin thread\\n'",
-        ),
-        (
-            "with capture_output() as got: work()\n"
-            "result = got.stdout, got.stderr, [it.data['text/plain'] for it in got.outputs]",
-            """('in\\nin thread\\n', 'in err\\n', ["'in shown'"])""",
-        ),
-        ("with contextlib.redirect_stdout(None): print('in')\nresult = 0\nwork_aside()", "0"),
-    ],
-)
-def test_a_capture_in_a_job_catches_the_job_alone(
-    any_kernel: Kernel, code: str, expected: str
-) -> None:
+CAPTURES = {
+    "with contextlib.redirect_stdout(io.StringIO()) as text, contextlib.redirect_stderr(text):\n"
+    "    work()\n"
+    "result = text.getvalue()": "'in\\nin err\\nin thread\\n'",
+    "with capture_output() as got: work()\n"
+    "result = got.stdout, got.stderr, [it.data['text/plain'] for it in got.outputs]": (
+        """('in\\nin thread\\n', 'in err\\n', ["'in shown'"])"""
+    ),
+    "with contextlib.redirect_stdout(None): print('in')\nresult = 0\nwork_aside()": "0",
+}
+
+
+def test_a_capture_in_a_job_catches_the_job_alone(any_kernel: Kernel) -> None:
     any_kernel.run(
         "def work_aside():\n    said.set(); go.wait()\n"
         "def work():\n    print('in'); print('in err', file=sys.stderr)\n"
@@ -70,33 +63,38 @@ def test_a_capture_in_a_job_catches_the_job_alone(
         "    thread = threading.Thread(target=print, args=('in thread',))\n"
         "    thread.start(); thread.join(); work_aside()"
     )
-    cell = any_kernel.run(f"%%bg -q\nprint('before')\n{code}\nprint('after')")
-    other = any_kernel.run("said.wait(30)\nprint('foreground'); display('shown'); go.set()")
-    assert wait_job(any_kernel) == "done"
-    assert printed(other) == "foreground\n'shown'\n"
-    cell.wait_output("after")
-    assert printed(cell) == "before\nafter\n"
-    assert any_kernel.run("result").result == expected
+    for code, expected in CAPTURES.items():
+        any_kernel.run("go.clear(); said.clear()")
+        cell = any_kernel.run(f"%%bg -q -n captures\nprint('before')\n{code}\nprint('after')")
+        other = any_kernel.run("said.wait(30)\nprint('foreground'); display('shown'); go.set()")
+        assert wait_job(any_kernel, "captures") == "done"
+        assert printed(other) == "foreground\n'shown'\n"
+        cell.wait_output("after")
+        assert printed(cell) == "before\nafter\n"
+        assert any_kernel.run("result").result == expected
 
 
-@pytest.mark.parametrize("busy", [False, True])
-def test_the_capture_magic_in_a_job(any_kernel: Kernel, busy: bool) -> None:
-    cell = any_kernel.run(
-        "%%bg -q\n%%capture got\ngo.wait()\nprint('in')\ndisplay('shown')\n!echo command\n6 * 7"
-    )
-    count = any_kernel.run("print('own'); len(Out)").result
-    if busy:
-        any_kernel.run("go.set(); ipykill.jobs[1].wait(30)")
-    else:
-        any_kernel.run("threading.Timer(0.2, go.set).start()")
-    assert wait_job(any_kernel) == "done"
-    assert printed(cell) == ""
-    assert cell.contents("execute_result") == []
-    assert any_kernel.run("[it.data['text/plain'] for it in got.outputs]").result == (
-        "[\"'shown'\", '42']"
-    )
-    assert any_kernel.run("got.stdout.replace('\\r', '')").result == "'in\\ncommand\\n'"
-    assert int(any_kernel.run("len(Out)").result or 0) <= int(count or 0) + 4
+def test_the_capture_magic_in_a_job(any_kernel: Kernel) -> None:
+    for release in (
+        "go.set(); ipykill.jobs['captures'].wait(30)",
+        "threading.Timer(0.2, go.set).start()",
+    ):
+        # Once while a cell runs, and once while none does.
+        any_kernel.run("go.clear()")
+        cell = any_kernel.run(
+            "%%bg -q -n captures\n%%capture got\ngo.wait()\nprint('in')\ndisplay('shown')\n"
+            "!echo command\n6 * 7"
+        )
+        count = int(any_kernel.run("print('own'); len(Out)").result or 0)
+        any_kernel.run(release)
+        assert wait_job(any_kernel, "captures") == "done"
+        assert printed(cell) == ""
+        assert cell.contents("execute_result") == []
+        assert any_kernel.run("[it.data['text/plain'] for it in got.outputs]").result == (
+            "[\"'shown'\", '42']"
+        )
+        assert any_kernel.run("got.stdout.replace('\\r', '')").result == "'in\\ncommand\\n'"
+        assert int(any_kernel.run("len(Out)").result or 0) <= count + 4
 
 
 def test_an_error_in_a_capture_fails_the_job_and_a_kill_ends_it(any_kernel: Kernel) -> None:
@@ -123,3 +121,54 @@ def test_streams_that_lead_to_each_other(kernel: Kernel) -> None:
     cell.wait_output("three\n")
     assert cell.text("stderr") == "one\ntwo\n"
     assert cell.text() == "three\n"
+
+
+def test_what_the_job_prints_while_a_thread_of_it_paints_a_widget_stays_in_the_cell(
+    kernel: Kernel,
+) -> None:
+    kernel.run(
+        "sys.modules['ipykill.output']._MOMENT = 1000; import ipywidgets\n"
+        "out = ipywidgets.Output()\n"
+        "order, session = [], get_ipython().kernel.session\n"
+        "def send(stream, message, content=None, *args, send=session.send, **kwargs):\n"
+        "    order.append(str(content or message))\n"
+        "    return send(stream, message, content, *args, **kwargs)\n"
+        "session.send = send"
+    )
+    kernel.run(
+        "%%bg -q\n"
+        "def paint():\n"
+        "    with out:\n"
+        "        print('painted'); said.set(); go.wait(30)\n"
+        "painter = threading.Thread(target=paint); painter.start()\n"
+        "said.wait(30); print('printed'); display('displayed'); go.set(); painter.join()"
+    )
+    assert wait_job(kernel) == "done"
+    kernel.run(
+        "del session.send\nkinds = [\"'state': {'msg_id'\", 'painted', 'printed', 'displayed']"
+    )
+    order = kernel.run(
+        "[kind for it in order if \"'code'\" not in it for kind in kinds if kind in it]"
+    ).result
+    assert (
+        order
+        == """["'state': {'msg_id'", 'painted', "'state': {'msg_id'", 'printed', 'displayed']"""
+    )
+
+
+def test_a_bar_of_rich_in_a_job_takes_nothing_of_the_foregrounds(kernel: Kernel) -> None:
+    cell = kernel.run(
+        "%%bg -q\nfrom rich.progress import Progress\n"
+        "while get_ipython().builtin_trap._nested_level: pass\n"
+        "print('no cell is running')\n"
+        "with Progress() as bar:\n"
+        "    bar.add_task('working'); said.set(); go.wait(30); print('printed')"
+    ).wait_output("no cell is running")
+    other = kernel.run("said.wait(30); print('foreground'); type(sys.stdout).__name__")
+    kernel.run("go.set()")
+    assert wait_job(kernel) == "done"
+    assert other.text() == "foreground\n"
+    assert other.displays == []
+    assert other.result == "'OutStream'"
+    cell.wait_output("printed\n")
+    assert "working" in str(cell.displays), "rich sees that this is a notebook"

@@ -18,6 +18,8 @@ def test_it_shares_the_namespace_and_shows_its_last_value(any_kernel: Kernel) ->
     cell = any_kernel.run("%%bg -n double\ngo.wait()\ny = x + 1\ny * 2")
     assert "[1] double: launched" in cell.displays[0]["data"]["text/plain"]
     assert any_kernel.run("len(ipykill.jobs), ipykill.jobs[1].done()").result == "(1, False)"
+    kind = any_kernel.run("isinstance(ipykill.jobs[1].thread, ipykill.ThreadWithExc)")
+    assert kind.result == "True"
     any_kernel.run("go.set()")
     assert wait_job(any_kernel) == "done"
     assert any_kernel.run("y, ipykill.jobs[1].result()").result == "(21, 42)"
@@ -42,25 +44,23 @@ def test_the_job_is_the_cells_value(kernel: Kernel) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("code", "shown"),
-    [
-        ("1\n2", "2\n"),
-        ("3;", ""),
-        ("4  # said", "4\n"),
-        ("5;  # unsaid", ""),
-        ("None", ""),
-        ("z = 6", ""),
-        ("if True:\n    7", ""),
-        ("'a;'", "'a;'\n"),
-    ],
-)
-def test_the_last_expression_is_shown_unless_a_semicolon_ends_it(
-    kernel: Kernel, code: str, shown: str
-) -> None:
-    cell = kernel.run(f"%%bg\n{code}")
-    assert wait_job(kernel) == "done"
-    assert printed(cell) == shown
+LAST = {
+    "1\n2": "2\n",
+    "3;": "",
+    "4  # said": "4\n",
+    "5;  # unsaid": "",
+    "None": "",
+    "z = 6": "",
+    "if True:\n    7": "",
+    "'a;'": "'a;'\n",
+}
+
+
+def test_the_last_expression_is_shown_unless_a_semicolon_ends_it(kernel: Kernel) -> None:
+    for code, shown in LAST.items():
+        cell = kernel.run(f"%%bg -n last\n{code}")
+        assert wait_job(kernel, "last") == "done"
+        assert printed(cell) == shown, code
 
 
 @pytest.mark.parametrize(
@@ -148,15 +148,19 @@ def test_the_foregrounds_history_is_not_touched(any_kernel: Kernel) -> None:
     any_kernel.run("'before'")
     any_kernel.run("try: del sys.last_value\nexcept AttributeError: pass")
     count = int(any_kernel.run("get_ipython().execution_count").result or 0)
-    any_kernel.run("%%bg -q\nprint('x')\ndisplay('y')\n[1]")
+    cell = any_kernel.run(
+        "%%bg -q\nprint('x')\ndisplay('y')\nexec(compile('[2]', '', 'single'))\n[1]"
+    )
     any_kernel.run("%%bg -q\n1 / 0")
     wait_job(any_kernel, 1)
     wait_job(any_kernel, 2)
+    cell.wait_output(lambda cell: printed(cell) == "x\n'y'\n[2]\n[1]\n")
     assert any_kernel.run("hasattr(sys, 'last_value')").result == "False"
     cell = any_kernel.run(
-        "[1] in list(Out.values()), [i for i in In if i == '1 / 0'], get_ipython().execution_count"
+        "[it for it in Out.values() if it in ([1], [2])], [it for it in In if it == '1 / 0'], "
+        "get_ipython().execution_count"
     )
-    assert cell.result == f"(False, [], {count + 6})"
+    assert cell.result == f"([], [], {count + 6})"
 
 
 def test_history_outputs_of_later_cells_hold_nothing_of_a_job(kernel: Kernel) -> None:
@@ -226,6 +230,35 @@ def test_an_error_with_what_cannot_be_sent_is_shown(kernel: Kernel) -> None:
     assert wait_job(kernel) == "failed"
     cell.wait_output(lambda cell: cell.errors)
     assert "ValueError: lone \\ud800" in cell.traceback
+
+
+def test_what_shows_an_error_in_a_job_shows_it_in_its_cell(any_kernel: Kernel, tmp_path) -> None:
+    (tmp_path / "broken.py").write_text("print('in a script')\n1 / 0\n")
+    any_kernel.run("go = threading.Event()\ntry: del sys.last_value\nexcept AttributeError: pass")
+    cell = any_kernel.run(
+        f"%%bg -q\ngo.wait()\n%run {tmp_path}/broken.py\n"
+        "try: [][1]\nexcept IndexError: get_ipython().showtraceback()"
+    )
+    other = any_kernel.run("go.set(); ipykill.jobs[1].wait(30)")
+    assert wait_job(any_kernel) == "done"
+    cell.wait_output(lambda cell: len(cell.errors) == 2)
+    assert [error["ename"] for error in cell.errors] == ["ZeroDivisionError", "IndexError"]
+    assert "broken.py" in cell.traceback
+    assert "ipykill/" not in cell.traceback
+    assert other.errors == []
+    assert any_kernel.run("hasattr(sys, 'last_value'), hasattr(sys, 'last_exc')").result == (
+        "(False, False)"
+    )
+
+
+def test_a_script_that_is_run_in_a_job_is_killed(kernel: Kernel, tmp_path) -> None:
+    (tmp_path / "endless.py").write_text("print('begun')\nwhile True: x = 1\n")
+    cell = kernel.run(f"%%bg -q\n%run {tmp_path}/endless.py\nprint('passed')")
+    cell.wait_output("begun")
+    assert kernel.run("ipykill.jobs[1].kill(30)").result == "True"
+    cell.wait_output("killed after")
+    assert cell.errors == []
+    assert "passed" not in cell.text()
 
 
 def test_a_command_ends_with_its_job(kernel: Kernel) -> None:

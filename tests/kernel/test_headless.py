@@ -5,9 +5,11 @@ import sys
 from pathlib import Path
 
 import nbformat
+import papermill
 import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from nbconvert.preprocessors import ExecutePreprocessor
 
 from tests.overlays import ROOT
 
@@ -17,7 +19,8 @@ WORK = "import time; time.sleep(0.3); print('from the job'); display({'shown': 1
 
 def notebook(*cells: str) -> nbformat.NotebookNode:
     made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    made.metadata["kernelspec"] = {"name": "python3", "display_name": "python3"}
+    kernel = {"name": "python3", "display_name": "python3", "language": "python"}
+    made.metadata["kernelspec"] = kernel
     return made
 
 
@@ -62,13 +65,30 @@ def test_a_whole_run_can_be_configured(environment: Path, tmp_path: Path) -> Non
     (environment / "ipython_kernel_config.py").write_text(config)
     file = tmp_path / "run.ipynb"
     nbformat.write(notebook(LOAD, f"%%bg\n{WORK}", "%%bg -q\n1 / 0"), file)
+    with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
+        ExecutePreprocessor(timeout=60).preprocess(nbformat.read(file, as_version=4))
     convert = [sys.executable, "-m", "jupyter", "nbconvert", "--to", "notebook", "--execute"]
-    command = [*convert, "--output", "done", str(file)]
+    command = [*convert, "--allow-errors", "--output", "done", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode != 0
-    assert "ZeroDivisionError" in done.stderr
-    done = subprocess.run([*command, "--allow-errors"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     made = nbformat.read(tmp_path / "done.ipynb", as_version=4)
     assert shown(made.cells[1]) == ["from the job\n", "{'shown': 1}", "42"]
     assert [output.get("ename") for output in made.cells[2].outputs][-1] == "ZeroDivisionError"
+
+
+def test_papermill_keeps_output_and_stops_at_an_error(environment: Path, tmp_path: Path) -> None:
+    config = "c.BackgroundMagics.wait = True\n"
+    (environment / "ipython_kernel_config.py").write_text(config)
+    made = notebook("number = 0", LOAD, f"%%bg\n{WORK} // number", "print('later')")
+    made.cells[0].metadata["tags"] = ["parameters"]
+    source, target = tmp_path / "run.ipynb", tmp_path / "done.ipynb"
+    nbformat.write(made, source)
+    papermill.execute_notebook(source, target, {"number": 2}, progress_bar=False)
+    done = nbformat.read(target, as_version=4)
+    assert shown(done.cells[3]) == ["from the job\n", "{'shown': 1}", "21"]
+    assert shown(done.cells[4]) == ["later\n"]
+    with pytest.raises(papermill.PapermillExecutionError, match="ZeroDivisionError"):
+        papermill.execute_notebook(source, target, progress_bar=False)
+    done = nbformat.read(target, as_version=4)
+    assert [output.get("ename") for output in done.cells[-2].outputs][-1] == "ZeroDivisionError"
+    assert done.cells[-1].outputs == []

@@ -24,7 +24,7 @@ def usage_error(kernel: Kernel, code: str) -> str:
     """The one line that bad input ends in."""
     before = kernel.run("len(ipykill.jobs), [job.requested for job in ipykill.jobs]").result
     cell = kernel.run(code)
-    assert cell.status == "error"
+    assert cell.status == "error", code
     assert cell.text() == ""
     lines = cell.text("stderr").strip().splitlines()
     assert len(lines) == 1, lines
@@ -33,42 +33,42 @@ def usage_error(kernel: Kernel, code: str) -> str:
     return lines[0]
 
 
-@pytest.mark.parametrize(
-    ("code", "expected"),
-    [
-        ("%bgkill nosuch", "no job 'nosuch'; there are: 1 (train), 2 (trace)"),
-        ("%bgkill 7", "no job '7'; there are: 1 (train), 2 (trace)"),
-        ("%bgkill tra", "'tra' fits 2 jobs, say which by its number: 1 (train), 2 (trace)"),
-        ("%bgstop ?while", "'?while' fits 2 jobs"),
-        ("%bgkill --force", "%bgkill: unrecognized arguments: --force; see %bgkill?"),
-        ("%bgkill -w soon", "'soon' is not a duration; write 90, 30s, 10m or 1h30m"),
-        ("%%bg -t 5x\n1", "'5x' is not a duration; write 90, 30s, 10m or 1h30m"),
-        ("%%bg -t -1\n1", "%%bg:"),
-        ("%%bg --frob\n1", "%%bg: unrecognized arguments: --frob; see %%bg?"),
-        ("%%bg -n\n1", "%%bg: argument -n/--name: expected one argument"),
-        ("%%bg -n ''\n1", "a name may not be empty"),
-        ("%%bg -n 'a\n1", "No closing quotation"),
-        ("%%bg -o 1x\n1", "'1x' is not the name of a variable"),
-        (
-            "%%bg --log /nowhere/at/all\n1",
-            "argument --log: cannot write '/nowhere/at/all': No such file",
-        ),
-        ("%%bg --after nosuch\n1", "no job 'nosuch'"),
-        ("%%bg\n", "empty"),
-        ("%%bg\n   \n", "the cell is empty"),
-        ("%bg", "%bg needs a statement"),
-        ("%bg -n x", "%bg needs a statement"),
-        ("%bglog -n many", "'many' is not a number of lines"),
-        ("%bgclear 1", "job 1 is still running; stop it or wait for it first"),
-        ("%bgwait -t never", "'never' is not a duration"),
-    ],
-)
-def test_bad_input_gets_one_line_and_changes_nothing(
-    kernel: Kernel, code: str, expected: str
-) -> None:
-    kernel.run(f"%%bg -q -n train\n{LOOP}")
-    kernel.run(f"%%bg -q -n trace\n{LOOP}")
-    assert expected in usage_error(kernel, code)
+BAD_INPUT = [
+    ("%bgkill nosuch", "no job 'nosuch'; there are: 1 (train), 2 (trace)"),
+    ("%bgkill 7", "no job '7'; there are: 1 (train), 2 (trace)"),
+    ("%bgkill tra", "'tra' fits 2 jobs, say which by its number: 1 (train), 2 (trace)"),
+    ("%bgstop ?while", "'?while' fits 2 jobs"),
+    ("%bgkill --force", "%bgkill: unrecognized arguments: --force; see %bgkill?"),
+    ("%bgkill -w soon", "'soon' is not a duration; write 90, 30s, 10m or 1h30m"),
+    ("%%bg -t 5x\n1", "'5x' is not a duration; write 90, 30s, 10m or 1h30m"),
+    ("%%bg -t -1\n1", "%%bg:"),
+    ("%%bg --frob\n1", "%%bg: unrecognized arguments: --frob; see %%bg?"),
+    ("%%bg -n\n1", "%%bg: argument -n/--name: expected one argument"),
+    ("%%bg -n ''\n1", "a name may not be empty"),
+    ("%%bg -n 'a\n1", "No closing quotation"),
+    ("%%bg -o 1x\n1", "'1x' is not the name of a variable"),
+    ("%%bg -o class\n1", "'class' is not the name of a variable"),
+    (
+        "%%bg --log /nowhere/at/all\n1",
+        "argument --log: cannot write '/nowhere/at/all': No such file",
+    ),
+    ("%%bg --after nosuch\n1", "no job 'nosuch'"),
+    ("%%bg\n", "empty"),
+    ("%%bg\n   \n", "the cell is empty"),
+    ("%bg", "%bg needs a statement"),
+    ("%bg -n x", "%bg needs a statement"),
+    ("%bglog -n many", "'many' is not a number of lines"),
+    ("%bgclear 1", "job 1 is still running; stop it or wait for it first"),
+    ("%bgwait -t never", "'never' is not a duration"),
+    ("%%bg --log train.log\n1", "job 1 (train) still writes to 'train.log'; name another file"),
+]
+
+
+def test_bad_input_gets_one_line_and_changes_nothing(kernel: Kernel) -> None:
+    kernel.run("%%bg -q -n train --log train.log\nwhile True: time.sleep(1000)")
+    kernel.run("%%bg -q -n trace\nwhile True: time.sleep(1000)")
+    for code, expected in BAD_INPUT:
+        assert expected in usage_error(kernel, code), code
 
 
 @pytest.mark.parametrize("spec", ["1", "%1", "train", "trai", "?model", "'?model = 1'", "%-"])
@@ -342,14 +342,12 @@ def test_a_job_with_the_same_name_is_told_or_replaced(kernel: Kernel) -> None:
     assert states == "[('killed', ''), ('killed', 'replaced'), ('done', '')]"
 
 
-@pytest.mark.parametrize("command", ["%bgkill", "%bgstop", "%bgwait", "%%bg", "%bgjobs", "%bglog"])
-def test_help_tells_the_options(kernel: Kernel, command: str) -> None:
-    name = command.lstrip("%")
-    cell = kernel.run(f"{command}?")
-    (payload,) = cell.reply["payload"]
-    text = payload["data"]["text/plain"]
-    assert f"%{name}" in text
-    assert "options:" in text or "positional arguments:" in text
+def test_help_tells_the_options(kernel: Kernel) -> None:
+    for command in ("%bgkill", "%bgstop", "%bgwait", "%%bg", "%bgjobs", "%bglog"):
+        (payload,) = kernel.run(f"{command}?").reply["payload"]
+        text = payload["data"]["text/plain"]
+        assert f"%{command.lstrip('%')}" in text
+        assert "options:" in text or "positional arguments:" in text
 
 
 def test_tab_completes_options_and_jobs(kernel: Kernel) -> None:

@@ -133,6 +133,11 @@ def test_the_log_keeps_the_end_of_what_was_printed(kernel: Kernel, tmp_path) -> 
     text = file.read_bytes().decode()
     assert text.startswith("line 0\n")
     assert text.endswith("50%\r100%\n")
+    kernel.run("%%bg -q\nfor i in range(50): print(i, 'x' * 90_000)")
+    wait_job(kernel)
+    shown = kernel.run("%bglog").text()
+    assert shown.startswith("(48 earlier lines)\n48 x")
+    assert shown.endswith("x\n")
 
 
 @pytest.mark.slow
@@ -158,6 +163,7 @@ def test_text_that_cannot_be_encoded_harms_nobody(kernel: Kernel) -> None:
     cell = kernel.run("%%bg -q\nprint('a \\ud800 b \\udc80 \\x00')\nprint('after')")
     wait_job(kernel)
     cell.wait_output("after")
+    assert kernel.run("%bglog").text() == "a \\ud800 b \\udc80 \x00\nafter\n"
 
 
 def test_writing_what_is_no_text_is_the_jobs_own_error(kernel: Kernel) -> None:
@@ -165,6 +171,39 @@ def test_writing_what_is_no_text_is_the_jobs_own_error(kernel: Kernel) -> None:
     cell = kernel.run("%%bg -q\nsys.stdout.write(b'bytes')")
     assert wait_job(kernel) == "failed"
     cell.wait_output(lambda cell: "must be str, not bytes" in cell.traceback)
+
+
+def test_a_finalizer_that_prints_while_the_job_prints_does_not_hang(kernel: Kernel) -> None:
+    load(kernel)
+    cell = kernel.run(
+        "%%bg -q\n"
+        "class Collected(str):\n"
+        '    """The garbage collector runs while this is being written."""\n'
+        "    def split(self, separator):\n"
+        "        print('from a finalizer'); display('shown')\n"
+        "        return super().split(separator)\n"
+        "sys.stdout.write(Collected('text\\n'))\n"
+        "print('after')"
+    )
+    assert wait_job(kernel) == "done"
+    cell.wait_output(lambda cell: len(printed(cell).splitlines()) == 4)
+    assert printed(cell).startswith("text\n")
+    assert set(printed(cell).split("\n")[1:]) == {"from a finalizer", "'shown'", "after", ""}
+
+
+def test_a_log_file_that_takes_no_more_is_told_and_harms_no_job(kernel: Kernel) -> None:
+    load(kernel)
+    cell = kernel.run("%%bg -q --log /dev/full\nfor i in range(3): print('x', i)\n1 / 0")
+    assert wait_job(kernel) == "failed"
+    cell.wait_output(lambda cell: cell.errors)
+    assert cell.text() == "x 0\nx 1\nx 2\n"
+    told = "[1] the file of --log is not whole and gets no more: No space left on device\n"
+    assert cell.text("stderr").count(told) == 1
+    assert "ZeroDivisionError" in cell.traceback
+    cell = kernel.run("%%bg -q --log /dev/full\n1 / 0")
+    assert wait_job(kernel) == "failed"
+    cell.wait_output(lambda cell: "is not whole" in cell.text("stderr"))
+    assert "ZeroDivisionError" in cell.traceback
 
 
 def test_an_error_whose_message_fails_is_shown(kernel: Kernel) -> None:
@@ -253,6 +292,42 @@ def test_a_loop_that_updates_a_display_ends_with_the_last_state(kernel: Kernel) 
     assert [it["data"]["text/plain"] for it in cell.displays] == ["4999"]
     assert len(cell.messages) < 1000
     assert cell.text("stderr") == ""
+
+
+def test_a_widget_that_is_changed_all_the_time_ends_with_its_last_state(kernel: Kernel) -> None:
+    load(kernel)
+    kernel.run("import ipywidgets; bar = ipywidgets.IntProgress(max=10_000)")
+    kernel.run("class Odd(ipywidgets.IntProgress):\n    def get_state(self, key=None): 1 / 0")
+    cell = kernel.run(
+        "%%bg -q\n"
+        "try: Odd(value=1)\nexcept ZeroDivisionError: print('its own error')\n"
+        "for bar.value in range(5000): pass\n"
+        "budget = sys.modules['ipykill.output']._messages\n"
+        "budget._rate = 0; budget.take(10**9)\n"
+        "with ipywidgets.Output(): print('inside')\n"
+        "bar.description = 'text'\n"
+        "with bar.hold_sync(): bar.min, bar.max = 1, 5000"
+    )
+    assert wait_job(kernel) == "done"
+    cell.wait_output("its own error")
+    kernel.idle()
+    messages = [message for them in kernel.iopub.values() for message in them]
+    messages.sort(key=lambda message: message["header"]["date"])
+    states = [
+        message["content"]["data"]["state"]
+        for message in messages
+        if message["msg_type"] == "comm_msg" and message["content"]["data"]["method"] == "update"
+    ]
+    assert len(states) < 1000
+    order = [
+        str(message["content"].get("data", message["content"]))
+        for message in messages
+        if message["msg_type"] in ("comm_msg", "stream")
+    ]
+    told = [it for it in order if "'msg_id': '" in it or "inside" in it]
+    assert ["inside" in it for it in told] == [False, True, False]
+    last = {key: value for state in states for key, value in state.items()}
+    assert last | {"value": 4999, "description": "text", "min": 1, "max": 5000} == last
 
 
 @pytest.mark.slow

@@ -1,7 +1,5 @@
 """A job asks nobody, and says so at once; the foreground asks as ever."""
 
-import pytest
-
 from tests.kernel.background import load, wait_job
 from tests.kernel.harness import Kernel
 
@@ -9,15 +7,18 @@ NOBODY = "nobody can answer a background job"
 
 
 def test_a_question_of_a_job_is_an_error_at_once(any_kernel: Kernel) -> None:
+    # In a cell these are the kernel's own functions.
+    any_kernel.run("from getpass import getpass as early_getpass; early_input = input")
     load(any_kernel)
-    any_kernel.run("import getpass, concurrent.futures\ngo = threading.Event()\nask = input")
+    any_kernel.run("import getpass, concurrent.futures\ngo = threading.Event()")
     asks = {
         "input('name? ')": "input() in job 1 (asks)",
         "getpass.getpass()": "getpass() in job 2 (asks)",
-        "ask()": "input() in job 3 (asks)",
+        "early_input()": "input() in job 3 (asks)",
         "with concurrent.futures.ThreadPoolExecutor() as pool: pool.submit(input).result()": (
             "input() in job 4 (asks)"
         ),
+        "early_getpass()": "getpass() in job 5 (asks)",
     }
     for number, (code, expected) in enumerate(asks.items(), 1):
         # Once while no cell runs, and once while one does: ipykernel has other functions then.
@@ -30,7 +31,7 @@ def test_a_question_of_a_job_is_an_error_at_once(any_kernel: Kernel) -> None:
     any_kernel.run("go.set()")
     any_kernel.idle()
     cell.wait_output(lambda cell: cell.errors)
-    assert f"EOFError: input() in job 5 (idle): {NOBODY}" in cell.traceback
+    assert f"EOFError: input() in job 6 (idle): {NOBODY}" in cell.traceback
 
 
 def test_the_foregrounds_questions_are_not_touched(any_kernel: Kernel) -> None:
@@ -48,17 +49,15 @@ def test_the_foregrounds_questions_are_not_touched(any_kernel: Kernel) -> None:
     assert cell.wait().result == "'Grace'"
 
 
-@pytest.mark.parametrize(
-    "code",
-    ["breakpoint()\nprint('passed')", "import pdb; pdb.set_trace()\nprint('passed')", "%debug 1"],
-)
-def test_a_debugger_in_a_job_says_what_to_do_instead(any_kernel: Kernel, code: str) -> None:
+def test_a_debugger_in_a_job_says_what_to_do_instead(any_kernel: Kernel) -> None:
     load(any_kernel)
-    cell = any_kernel.run(f"%%bg -q -n bug\n{code}")
-    wait_job(any_kernel)
-    told = "pdb in job 1 (bug): no prompt leads to a background job"
-    cell.wait_output(lambda cell: told in cell.traceback or told in cell.text())
-    assert "passed" not in cell.text()
+    codes = ["breakpoint()\nprint('passed')", "import pdb; pdb.set_trace()\nprint('passed')"]
+    for number, code in enumerate([*codes, "%debug 1"], 1):
+        cell = any_kernel.run(f"%%bg -q -n bug\n{code}")
+        wait_job(any_kernel, number)
+        told = f"pdb in job {number} (bug): no prompt leads to a background job"
+        cell.wait_output(lambda cell, told=told: told in cell.traceback or told in cell.text())
+        assert "passed" not in cell.text()
 
 
 def test_a_failed_job_is_debugged_in_the_foreground(kernel: Kernel) -> None:

@@ -124,6 +124,25 @@ def test_a_log_grows_by_its_new_lines(manager: JobManager, start: Start) -> None
     assert details.refresh(job) is None
 
 
+def test_lines_that_are_painted_over_are_sent_again(manager: JobManager, start: Start) -> None:
+    job = start()
+    details = Details()
+    job.log.write("".join(f"{number}\n" for number in range(150)))
+    details.full(job)
+    job.log.write("\x1b[2A\rbar\n\n")
+    log = (details.refresh(job) or {})["log"]
+    assert log["start"] + len(log["lines"]) == 150
+    assert log["lines"][-2:] == ["bar", "149"]
+    assert details.refresh(job) is None
+    job.log.write("\x1b[3A\rup here")
+    assert (details.refresh(job) or {})["log"]["lines"][-3:] == ["up here", "bar", "149"]
+    job.log.write("\n\n\nnext")
+    assert (details.refresh(job) or {})["log"] == {
+        "start": 147,
+        "lines": ["up here", "bar", "149", "next"],
+    }
+
+
 def test_of_a_flood_only_the_end_is_sent(manager: JobManager, start: Start) -> None:
     job = start()
     details = Details()
