@@ -106,7 +106,7 @@ class Jobs {
 
   async connect() {
     // The whole model, of which anywidget shows a part.
-    const whole = await this.model.widget_manager.get_model?.(this.id)?.catch(() => null);
+    const whole = await this.model.widget_manager?.get_model?.(this.id)?.catch(() => null);
     if (!whole) return;
     const update = () => {
       if (whole.comm_live) return;
@@ -320,7 +320,7 @@ class Jobs {
   async request(content) {
     if (this.link === "restarted" || this.link === "saved") return null;
     const whole = { ...content, model: this.id, page: this.page };
-    const kernel = this.model.widget_manager.kernel;
+    const kernel = this.model.widget_manager?.kernel;
     let reply = null;
     if (typeof kernel?.sendControlMessage === "function") {
       reply = await this.throughControl(kernel, whole).catch(() => null);

@@ -121,8 +121,7 @@ class Panel:
 
         def over(job: Job) -> None:
             update(static.job(job.info()))
-            if not self.service.watched:
-                self._model.send_whole()  # for a run that nobody looks at, but that is saved
+            self.service.end()
 
         if not job.done():
             job.add_done_callback(over)
