@@ -14,6 +14,6 @@ export default {
     const panels = (globalThis[Symbol.for("ipykill.panels")] ??= new Map());
     if (!panels.has(id)) panels.set(id, deferred());
     const { drawCard } = await panels.get(id).promise;
-    return drawCard(el, model.get("job"));
+    return drawCard(el, model.get("row"));
   },
 };

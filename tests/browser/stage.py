@@ -30,10 +30,10 @@ START = """async ([script, state]) => {
   const source = new Blob([script], { type: "text/javascript" });
   const { default: views } = await import(URL.createObjectURL(source));
   views.initialize({ model });
-  stage.show = (job, row) => {
+  stage.show = (row) => {
     const el = document.body.appendChild(document.createElement("div"));
     const panel = globalThis[Symbol.for("ipykill.panels")].get("model");
-    return job === null ? views.render({ model, el }) : panel.drawCard(el, job, row);
+    return row === null ? views.render({ model, el }) : panel.drawCard(el, row);
   };
 }"""
 
@@ -56,9 +56,9 @@ class Stage:
         self.page.evaluate("() => { stage.show(null) }")
         return self.page.get_by_role("region", name="Background jobs")
 
-    def card(self, job: int, row: dict[str, Any] | None = None) -> Locator:
+    def card(self, row: dict[str, Any]) -> Locator:
         """Show the card of a job."""
-        self.page.evaluate("([job, row]) => { stage.show(job, row) }", [job, row])
+        self.page.evaluate("row => { stage.show(row) }", row)
         return self.page.get_by_role("group").last
 
     def tell(self, **message: Any) -> None:

@@ -59,7 +59,8 @@ def test_a_card_is_a_small_model_and_a_text(
     assert kinds(sent) == ["display_data", "comm_open", "display_data"]
     assert "[1] train: launched" in sent[0][1]["text/plain"]
     state = sent[1][1]["state"]
-    assert (state["model"], state["job"]) == (panel.model_id, 1)
+    assert state["model"] == panel.model_id
+    assert (state["row"]["id"], state["row"]["state"]) == (1, "running")
     assert len(str(state)) < 2000
     may_end.set()
     wait_for(lambda: "update_display_data" in kinds(sent), "the text of the end")
