@@ -78,7 +78,8 @@ function icon(path) {
 // ---------------------------------------------------------------------------------------
 // What the kernel said
 
-const HEARTBEAT = 15_000; // ms between two messages that say a view is open
+const HEARTBEAT = 15_000; // ms between two messages that say a view is open,
+const BUSY_HEARTBEAT = 300_000; // and while the kernel runs a cell
 const SLOW = 1_000; // ms after which a missing answer is spoken of
 const PATIENCE = 3_000; // ms to wait for an answer on the control channel,
 const LONG_PATIENCE = 30_000; // and for one that waits until the kernel's cell has ended
@@ -241,7 +242,9 @@ class Jobs {
     document.body.append(this.speaker);
     this.onVisible = () => this.watch();
     document.addEventListener("visibilitychange", this.onVisible);
-    this.heartbeat = setInterval(() => this.watch(), HEARTBEAT);
+    this.onHide = () => this.leave();
+    addEventListener("pagehide", this.onHide);
+    this.heartbeat = setInterval(() => this.beat(), HEARTBEAT);
     this.clock = setInterval(() => {
       if (!document.hidden) for (const it of this.views) it.tick();
     }, 1000);
@@ -254,7 +257,12 @@ class Jobs {
     clearInterval(this.heartbeat);
     clearInterval(this.clock);
     document.removeEventListener("visibilitychange", this.onVisible);
+    removeEventListener("pagehide", this.onHide);
     this.speaker.remove();
+    this.leave();
+  }
+
+  leave() {
     if (this.live) this.request({ do: "leave" });
   }
 
@@ -285,10 +293,18 @@ class Jobs {
 
   // Requests
 
+  // After each answer on the control channel, JupyterLab takes the kernel for idle, though it
+  // runs a cell; so while it does, say rarely what can wait.
+  beat() {
+    const busy = this.model.widget_manager?.kernel?.status === "busy";
+    if (!busy || performance.now() - this.watchedAt >= BUSY_HEARTBEAT) this.watch();
+  }
+
   async watch() {
     if (!this.views.size || document.hidden || !["live", "lost"].includes(this.link)) return;
     if (this.asking) return;
     this.asking = true;
+    this.watchedAt = performance.now();
     const details = [...this.watched.keys()];
     const reply = await this.request({ do: "watch", rev: this.revision, details });
     this.asking = false;
@@ -572,8 +588,8 @@ class JobView {
     if (job.state === "gone") return "The kernel was restarted; this job ended with it.";
     if (isOver(job)) return problem.get(job.id) ?? "";
     const moment = new Date(this.jobs.asOf * 1000).toLocaleString();
-    if (link === "saved") return `No kernel; this was true on ${moment}.`;
-    if (link === "lost") return `No answer from the kernel since ${moment}.`;
+    if (link === "saved") return this.inCard ? `No kernel; this was true on ${moment}.` : "";
+    if (link === "lost") return this.inCard ? `No answer from the kernel since ${moment}.` : "";
     if (problem.has(job.id)) return problem.get(job.id);
     if (silent.has(job.id)) return NOT_ANSWERED;
     const asked = this.jobs.now() - (job.asked ?? Infinity);

@@ -20,7 +20,7 @@ _INTERVAL = 0.2  # seconds between two messages, at least
 _LOAD = 0.1  # the part of one processor that looking at the jobs may take
 _RATE = 200_000  # bytes a second, a fifth of what the server lets pass
 _PATIENCE = 0.05  # seconds to wait for the effect of a Stop or Kill before it is answered
-_LEASE = 45.0  # seconds for which a page is believed to be open after it said so
+_LEASE = 900.0  # seconds for which a page that has not left is believed to be open
 _TEXT_INTERVAL = 30.0  # seconds between two renewals of the text that is saved
 _WHOLE = 200  # rows; up to so many are sent whole when the last job has ended
 

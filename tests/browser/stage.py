@@ -12,15 +12,22 @@ HERE = Path(widget.__file__).parent
 
 PAGE = """<!doctype html><meta charset="utf-8"><body></body>"""
 
-# A model as anywidget hands it over, in a front end that offers nothing else: no control channel,
-# no other models. Requests are kept, and answered with what the test has laid down for them.
-START = """async ([script, state]) => {
+# A model as anywidget hands it over, in a front end that has no control channel.
+# Requests are kept, and answered with what the test has laid down for them.
+START = """async ([script, state, offers, live]) => {
   const listeners = {};
-  const stage = (window.stage = { requests: [], answers: { watch: {} } });
+  const kernel = { status: "idle" };
+  const stage = (window.stage = { requests: [], answers: { watch: {} }, kernel });
+  const whole = { comm_live: live, on: (event, listener) => (stage.changeLife = listener) };
+  stage.end = () => {
+    whole.comm_live = false;
+    stage.changeLife();
+  };
   stage.tell = (message) => listeners["msg:custom"]?.forEach((listener) => listener(message));
   const model = {
     get: (name) => state[name],
     on: (event, listener) => (listeners[event] ??= []).push(listener),
+    widget_manager: offers ? { kernel, get_model: async () => whole } : undefined,
     send: (request) => {
       stage.requests.push(request);
       const reply = stage.answers[request.do];
@@ -41,7 +48,10 @@ START = """async ([script, state]) => {
 class Stage:
     """A page whose rows are those that `feed.row` returns, or any others."""
 
-    def __init__(self, page: Page, *rows: dict[str, Any]) -> None:
+    def __init__(
+        self, page: Page, *rows: dict[str, Any], manager: bool = True, kernel: bool = True
+    ) -> None:
+        """Show nothing yet; without a `manager` the front end offers the bare model."""
         self.page = page
         self.revision = 0
         page.goto("about:blank")
@@ -49,7 +59,7 @@ class Stage:
         page.add_style_tag(path=HERE / "panel.css")
         jobs = {"rev": 0, "now": time.time(), "rows": rows}
         script = (HERE / "panel.js").read_text(encoding="utf-8")
-        page.evaluate(START, [script, {"model": "model", "jobs": jobs}])
+        page.evaluate(START, [script, {"model": "model", "jobs": jobs}, manager, kernel])
 
     def panel(self) -> Locator:
         """Show the panel."""
@@ -78,5 +88,14 @@ class Stage:
 
     @property
     def requests(self) -> list[str]:
-        """What was asked for, heartbeats left out."""
-        return [it["do"] for it in self.page.evaluate("stage.requests") if it["do"] != "watch"]
+        """What was asked for."""
+        return [it["do"] for it in self.page.evaluate("stage.requests")]
+
+    def restart(self) -> None:
+        """Let the kernel end, as the front end tells it."""
+        self.page.evaluate("() => { stage.end() }")
+
+    def forget_requests(self) -> None:
+        """Begin to count anew, after the first that says that a view is open."""
+        self.page.wait_for_function("stage.requests.length > 0")
+        self.page.evaluate("() => { stage.requests = [] }")

@@ -257,6 +257,25 @@ def test_a_saved_notebook_and_its_html_page_say_the_last_state(lab: Lab) -> None
     lab.console_errors.clear()  # that page wants scripts from the internet
 
 
+def test_where_widgets_are_not_known_the_jobs_are_text_and_tables(lab: Lab) -> None:
+    show = "import ipykill\nipykill.jobs"
+    lab.open(PANEL, TRAIN, show, "%bgpanel", "%bgkill train")
+    lab.page.evaluate(
+        "window.jupyterapp.shell.currentWidget.content.rendermime"
+        ".removeMimeType('application/vnd.jupyter.widget-view+json')"
+    )
+    for index in range(4):
+        lab.run(index)
+    shown = [lab.cell(index).locator(".jp-OutputArea") for index in range(4)]
+    expect(shown[0]).to_contain_text("Start one with %%bg")
+    expect(shown[1]).to_contain_text("[1] train: launched 20")
+    for table in shown[2:]:
+        expect(table.get_by_role("cell", name="train", exact=True)).to_be_visible()
+    lab.run(4)
+    expect(shown[1]).to_contain_text("[1] train: killed after")
+    assert "\n\n" not in shown[1].inner_text().strip()  # nothing stands where the card would
+
+
 def test_500_jobs_are_listed_and_filtered(lab: Lab) -> None:
     many = (
         "import ipykill, threading\nend = threading.Event()\n"

@@ -27,7 +27,7 @@ def over(id: int, state: str = "done", **more: Any) -> dict[str, Any]:
 @pytest.fixture
 def stage(page: Page) -> Iterator[Callable[..., Stage]]:
     page.clock.install()
-    yield lambda *rows: Stage(page, *rows)
+    yield lambda *rows, **options: Stage(page, *rows, **options)
     assert console_errors(page) == []
 
 
@@ -137,6 +137,7 @@ def test_a_second_click_on_the_same_spot_kills(stage) -> None:
     kill.click()
     expect(kill).to_have_text("Kill?")
     assert kill.bounding_box() == before
+    views.forget_requests()
     views.page.clock.fast_forward(3_100)
     expect(kill).to_have_text("Kill")
     assert views.requests == []
@@ -148,6 +149,7 @@ def test_a_second_click_on_the_same_spot_kills(stage) -> None:
 def test_an_overdue_stop_needs_one_click_to_kill(stage) -> None:
     views = stage(row(1, "stopping", requested="stop", asked=time.time()))
     card = views.card(row(1))
+    views.forget_requests()
     press(card, "Kill job-1 (job 1)")
     assert views.requests == []
     views.page.clock.fast_forward(4_000)
@@ -160,6 +162,7 @@ def test_an_overdue_stop_needs_one_click_to_kill(stage) -> None:
 def test_a_kernel_that_does_not_answer_is_spoken_of(stage) -> None:
     views = stage(row(1))
     panel, card = views.panel(), views.card(row(1))
+    views.forget_requests()
     press(card, "Stop job-1 (job 1)")
     assert views.requests == ["stop"]
     views.page.clock.fast_forward(1_100)
@@ -212,6 +215,7 @@ def test_what_a_job_that_is_over_has_left_can_be_killed(stage) -> None:
         "left => { stage.answers.details = { details: left } }", {"processes": left}
     )
     expect(card.get_by_role("button", name="Kill job-1 (job 1)")).to_have_count(0)
+    views.forget_requests()
     press(card, "Log of job-1 (job 1)")
     card.get_by_role("tab", name="Processes").click()
     expect(card.get_by_role("tabpanel")).to_contain_text("4711  sleep 1000")
@@ -291,6 +295,57 @@ def test_who_wants_no_motion_sees_none(stage, page: Page, motion: Any) -> None:
     expect(card).to_contain_text("running")
     moving = card.evaluate("it => it.getAnimations({ subtree: true }).length")
     assert moving == (0 if motion == "reduce" else 1)
+
+
+def test_a_view_says_that_it_is_open_and_rarely_so_to_a_busy_kernel(stage) -> None:
+    views = stage(row(1))
+    views.panel()
+    views.forget_requests()
+    for _ in range(4):
+        views.page.clock.fast_forward(15_000)
+    assert views.requests == ["watch"] * 4
+    views.forget_requests()
+    views.page.evaluate("() => { stage.kernel.status = 'busy' }")
+    for _ in range(21):
+        views.page.clock.fast_forward(15_000)
+    assert views.requests == ["watch"]
+    views.page.evaluate("() => { dispatchEvent(new Event('pagehide')) }")
+    assert views.requests == ["watch", "leave"]
+
+
+def test_what_was_saved_is_shown_without_a_kernel_as_what_it_is(stage) -> None:
+    views = stage(row(1), over(2), kernel=False)
+    panel, card = views.panel(), views.card(row(1))
+    for view in (panel, card):
+        expect(view).to_contain_text("No kernel; this was true on")
+    expect(panel.get_by_text("No kernel")).to_have_count(1)
+    expect(card).to_contain_text("running")
+    assert [it.inner_text() for it in card.get_by_role("button").all()] == []
+    views.page.clock.fast_forward(30_000)
+    expect(card).to_contain_text("0 s")  # the clock of what is saved stands still
+    assert views.requests == []
+
+
+def test_after_a_restart_of_the_kernel_nothing_is_asked_of_it(stage) -> None:
+    views = stage(row(1), over(2))
+    panel, card = views.panel(), views.card(row(1))
+    views.forget_requests()
+    views.restart()
+    expect(panel).to_contain_text("The kernel was restarted; its jobs ended with it.")
+    expect(card).to_contain_text("gone")
+    expect(card).to_contain_text("this job ended with it")
+    expect(spoken(views)).to_contain_text("The kernel was restarted")
+    assert [it.inner_text() for it in card.get_by_role("button").all()] == []
+    views.page.clock.fast_forward(600_000)
+    assert views.requests == []
+
+
+def test_a_front_end_may_offer_nothing_but_the_model(stage) -> None:
+    views = stage(row(1), manager=False)
+    card = views.card(row(1))
+    views.forget_requests()
+    press(card, "Stop job-1 (job 1)")
+    assert views.requests == ["stop"]
 
 
 def test_a_message_that_was_lost_is_made_up_for(stage) -> None:
