@@ -83,7 +83,7 @@ const BUSY_HEARTBEAT = 300_000; // and while the kernel runs a cell
 const SLOW = 1_000; // ms after which a missing answer is spoken of
 const PATIENCE = 3_000; // ms to wait for an answer on the control channel,
 const LONG_PATIENCE = 30_000; // and for one that waits until the kernel's cell has ended
-const LOG_LINES = 5_000; // lines of a log that a page keeps
+const LOG_LINES = 2_000; // lines of a log that a page keeps
 
 class Jobs {
   constructor(model) {

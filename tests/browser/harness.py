@@ -179,6 +179,7 @@ class Lab:
         file = self.server.work / f"notebook-{count}.ipynb"
         nbformat.write(notebook, file)
         if app == "lab/tree" and self.page.url.startswith(f"{self.server.url}lab"):
+            self.page.evaluate(CLOSE)
             self.page.evaluate(OPEN, file.name)
             self.page.wait_for_url(re.compile(re.escape(file.name)))
             self.wait_ready()
