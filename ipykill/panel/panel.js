@@ -839,11 +839,15 @@ class Panel {
   }
 
   changed(ids) {
-    const now = performance.now();
+    const first = !this.over; // what was over before is not news
+    this.over ??= new Set();
     for (const id of ids ?? this.jobs.rows.keys()) {
       const job = this.jobs.rows.get(id);
-      if (!job || !isOver(job)) this.live = (this.live ?? new Set()).add(id);
-      else if (this.live?.delete(id)) this.ended.set(id, now);
+      if (!job || !isOver(job)) this.over.delete(id);
+      else if (!this.over.has(id)) {
+        this.over.add(id);
+        if (!first) this.ended.set(id, performance.now());
+      }
     }
     this.stale = ids === null || this.stale === null ? null : [...(this.stale ?? []), ...ids];
     this.schedule();

@@ -108,9 +108,9 @@ def test_the_newest_is_on_top_and_what_is_finished_is_folded(stage) -> None:
     views.page.clock.fast_forward(25_000)
     expect(item(panel, 4)).to_have_count(0)
     expect(panel).to_contain_text("Show 3 finished")
-    views.change(over(3))
-    views.change(row(5))
+    views.change(row(5), over(6, "failed"))  # so quickly that nobody was told that it ran
     expect(item(panel, 5)).to_be_visible()
+    expect(item(panel, 6)).to_contain_text("failed")
 
 
 def test_of_ten_thousand_jobs_only_a_window_is_drawn(stage) -> None:
