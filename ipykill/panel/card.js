@@ -10,10 +10,10 @@ export default {
   async render({ model, el }) {
     const id = model.get("model");
     // In a front end that makes models only when they are shown, this makes the model.
-    await Promise.resolve(model.widget_manager.get_model?.(id)).catch(() => undefined);
+    await Promise.resolve(model.widget_manager?.get_model?.(id)).catch(() => undefined);
     const panels = (globalThis[Symbol.for("ipykill.panels")] ??= new Map());
     if (!panels.has(id)) panels.set(id, deferred());
     const { drawCard } = await panels.get(id).promise;
-    return drawCard(el, model.get("job"));
+    return drawCard(el, model.get("row"));
   },
 };

@@ -22,7 +22,10 @@ Row = dict[str, Any]
 _TEXT = 240  # characters of one text in a row,
 _LINE = 2_000  # of one line of a log,
 _LOG = 1_000  # lines of a log,
-_PROCESSES = 100  # and processes that are sent at once
+_PROCESSES = 100  # processes
+_THREADS = 100  # and threads and tasks that are sent at once
+
+_OWN_THREAD = "the job's own thread"
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 
@@ -162,9 +165,10 @@ def _mark(job: Job, see: Look) -> object:
     """Return what is equal to the last mark if the job's row cannot have changed.
 
     A row costs a walk through the stack of a thread, and most jobs wait in one place most
-    of the time. What hinders a Kill may change while nothing moves: no mark holds then.
+    of the time. While nothing moves in it, what hinders a Kill may change, and so may the
+    place of a job whose tasks all wait in one thread: no mark holds then.
     """
-    if job.state is JobState.KILLING:
+    if job.state is JobState.KILLING or job.loop is not None:
         return object()
     frame = job.frame(see)
     place = None if frame is None else (id(frame), id(frame.f_code), frame.f_lasti)
@@ -191,6 +195,7 @@ class _Sent:
     line: int = 0
     rewinds: int = 0
     tail: list[str] = field(default_factory=list)
+    error: dict[str, Any] | None = None
     threads: list[Any] = field(default_factory=list)
     processes: list[Any] = field(default_factory=list)
 
@@ -208,43 +213,45 @@ class Details:
 
     def full(self, job: Job) -> dict[str, Any]:
         """Return everything that is shown of a job on demand."""
-        sent = self._sent.setdefault(job.id, _Sent())
-        sent.line = max(job.log.end - _LOG, 0)
-        sent.rewinds = job.log.rewinds
-        sent.tail = []
-        sent.threads = []
-        sent.processes = []
+        sent = _Sent(line=max(job.log.end - _LOG, 0), rewinds=job.log.rewinds)
         source = job.source.encode("utf-8", "backslashreplace").decode()
-        facts: dict[str, Any] = {"source": source, "error": _error(job), "processes": []}
-        return facts | (self.refresh(job) or {})
+        facts: dict[str, Any] = {"source": source, "error": None, "processes": []}
+        facts |= _changes(job, sent)
+        # Who follows it already must not miss what was new in this; a view can bear the same
+        # lines twice.
+        self._sent.setdefault(job.id, sent)
+        return facts
 
     def refresh(self, job: Job) -> dict[str, Any] | None:
         """Return what changed since this was last asked, None if nothing did."""
-        sent = self._sent.setdefault(job.id, _Sent())
-        changes: dict[str, Any] = {}
-        first = sent.line
-        if (
-            rewinds := job.log.rewinds
-        ) != sent.rewinds:  # lines that were complete may have changed
-            sent.rewinds, first = rewinds, max(min(first, job.log.end) - JobLog.HEIGHT, 0)
-        start, lines = job.log.read(max(first, job.log.end - _LOG))
-        if lines != sent.tail or start != sent.line:
-            changes["log"] = {"start": start, "lines": [plain(line, _LINE) for line in lines]}
-            sent.line = job.log.end
-            # A line that is being written has no number yet; it is sent again when it grows.
-            sent.tail = lines[sent.line - start :]
-        threads = _threads(job)
-        if threads != sent.threads:
-            changes["threads"] = sent.threads = threads
-        processes = _processes(job)
-        if processes != sent.processes:
-            changes["processes"] = sent.processes = processes
-        return changes or None
+        return _changes(job, self._sent.setdefault(job.id, _Sent())) or None
 
     def keep(self, ids: set[int]) -> None:
         """Forget all jobs but these."""
         for number in self._sent.keys() - ids:
             del self._sent[number]
+
+
+def _changes(job: Job, sent: _Sent) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    first = sent.line
+    if (rewinds := job.log.rewinds) != sent.rewinds:  # complete lines may have changed
+        sent.rewinds, first = rewinds, max(min(first, job.log.end) - JobLog.HEIGHT, 0)
+    start, lines = job.log.read(max(first, job.log.end - _LOG))
+    if lines != sent.tail or start != sent.line:
+        changes["log"] = {"start": start, "lines": [plain(line, _LINE) for line in lines]}
+        sent.line = job.log.end
+        # A line that is being written has no number yet; it is sent again when it grows.
+        sent.tail = lines[sent.line - start :]
+    if sent.error is None and (error := _error(job)) is not None:
+        changes["error"] = sent.error = error
+    threads = _threads(job)
+    if threads != sent.threads:
+        changes["threads"] = sent.threads = threads
+    processes = _processes(job)
+    if processes != sent.processes:
+        changes["processes"] = sent.processes = processes
+    return changes
 
 
 def _frames(frames: Iterable[stack.Frame]) -> list[dict[str, str]]:
@@ -255,12 +262,11 @@ def _frames(frames: Iterable[stack.Frame]) -> list[dict[str, str]]:
 
 
 def _threads(job: Job) -> list[dict[str, Any]]:
-    if job.done():
-        return []
     found = []
-    for one in job.where():
-        title = one.name if one.depth else "the job's own thread"
-        found.append({"name": plain(title, _TEXT), "stack": _frames(one.frames)})
+    for one in job.where()[:_THREADS]:
+        title = f"task {one.name}" if one.task else one.name if one.depth else _OWN_THREAD
+        facts = {"name": plain(title, _TEXT), "depth": one.depth, "stack": _frames(one.frames)}
+        found.append(facts | {"hindrance": plain(one.hindrance, _TEXT)})
     return found
 
 

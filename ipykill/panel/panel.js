@@ -78,10 +78,12 @@ function icon(path) {
 // ---------------------------------------------------------------------------------------
 // What the kernel said
 
-const HEARTBEAT = 15_000; // ms between two messages that say a view is open
+const HEARTBEAT = 15_000; // ms between two messages that say a view is open,
+const BUSY_HEARTBEAT = 300_000; // and while the kernel runs a cell
+const SLOW = 1_000; // ms after which a missing answer is spoken of
 const PATIENCE = 3_000; // ms to wait for an answer on the control channel,
 const LONG_PATIENCE = 30_000; // and for one that waits until the kernel's cell has ended
-const LOG_LINES = 5_000; // lines of a log that a page keeps
+const LOG_LINES = 2_000; // lines of a log that a page keeps
 
 class Jobs {
   constructor(model) {
@@ -91,12 +93,14 @@ class Jobs {
     this.link = "live"; // or "saved", "restarted", "lost"
     this.asOf = 0; // when the kernel was last heard of, in its own seconds,
     this.heard = 0; // and in ours
-    this.problem = new Map(); // id -> why a request about the job failed
+    this.problem = new Map(); // id -> why a request about the job failed; null -> about all
+    this.silent = new Set(); // ids, null for all: the kernel has not answered a request
     this.page = crypto.randomUUID?.() ?? String(Math.random());
     this.views = new Set();
     this.watched = new Map(); // id -> how many views show its details
     this.waiting = new Map();
     this.revision = -1;
+    this.newest = -1;
     this.model = model;
     this.takeWhole(model.get("jobs"));
     model.on("change:jobs", () => this.takeWhole(model.get("jobs")));
@@ -106,7 +110,7 @@ class Jobs {
 
   async connect() {
     // The whole model, of which anywidget shows a part.
-    const whole = await this.model.widget_manager.get_model?.(this.id)?.catch(() => null);
+    const whole = await this.model.widget_manager?.get_model?.(this.id)?.catch(() => null);
     if (!whole) return;
     const update = () => {
       if (whole.comm_live) return;
@@ -126,6 +130,8 @@ class Jobs {
       }
     }
     this.link = link;
+    if (link === "restarted") this.announce("The kernel was restarted; its jobs ended with it");
+    if (link === "lost") this.announce("The kernel does not answer");
     this.notify(null);
   }
 
@@ -165,7 +171,8 @@ class Jobs {
   takeChanges(message) {
     if (message.rev <= this.revision) return;
     if (message.base !== this.revision) {
-      this.watch(); // a message is missing
+      this.newest = message.rev; // a message is missing
+      this.watch();
       return;
     }
     const before = new Map();
@@ -197,6 +204,7 @@ class Jobs {
   hear(now) {
     this.asOf = now;
     this.heard = performance.now();
+    this.silent.clear();
     if (this.link === "lost") this.setLink("live");
   }
 
@@ -234,7 +242,9 @@ class Jobs {
     document.body.append(this.speaker);
     this.onVisible = () => this.watch();
     document.addEventListener("visibilitychange", this.onVisible);
-    this.heartbeat = setInterval(() => this.watch(), HEARTBEAT);
+    this.onHide = () => this.leave();
+    addEventListener("pagehide", this.onHide);
+    this.heartbeat = setInterval(() => this.beat(), HEARTBEAT);
     this.clock = setInterval(() => {
       if (!document.hidden) for (const it of this.views) it.tick();
     }, 1000);
@@ -247,7 +257,12 @@ class Jobs {
     clearInterval(this.heartbeat);
     clearInterval(this.clock);
     document.removeEventListener("visibilitychange", this.onVisible);
+    removeEventListener("pagehide", this.onHide);
     this.speaker.remove();
+    this.leave();
+  }
+
+  leave() {
     if (this.live) this.request({ do: "leave" });
   }
 
@@ -257,12 +272,19 @@ class Jobs {
 
   announceChanges(before) {
     const said = [];
+    const counts = {};
     for (const [id, old] of before) {
       const job = this.rows.get(id);
-      if (!job || !old || old.state === job.state || job.state === "running") continue;
-      said.push(`${titleOf(job)} ${job.state}`);
+      if (!job || !old) continue;
+      if (old.state !== job.state && job.state !== "running") {
+        said.push(`${titleOf(job)} ${job.state}`);
+        counts[job.state] = (counts[job.state] ?? 0) + 1;
+      } else if (job.hindrance && !old.hindrance) {
+        said.push(`${titleOf(job)} still lives: ${job.hindrance}`);
+      }
     }
-    if (said.length) this.announce(said.length > 3 ? `${said.length} jobs changed` : said.join("; "));
+    const sums = Object.entries(counts).map(([state, n]) => `${count(n, "job")} ${state}`);
+    if (said.length) this.announce((said.length > 3 ? sums : said).join("; "));
   }
 
   announce(text) {
@@ -271,36 +293,47 @@ class Jobs {
 
   // Requests
 
+  // After each answer on the control channel, JupyterLab takes the kernel for idle, though it
+  // runs a cell; so while it does, say rarely what can wait.
+  beat() {
+    const busy = this.model.widget_manager?.kernel?.status === "busy";
+    if (!busy || performance.now() - this.watchedAt >= BUSY_HEARTBEAT) this.watch();
+  }
+
   async watch() {
     if (!this.views.size || document.hidden || !["live", "lost"].includes(this.link)) return;
+    if (this.asking) return;
+    this.asking = true;
+    this.watchedAt = performance.now();
     const details = [...this.watched.keys()];
     const reply = await this.request({ do: "watch", rev: this.revision, details });
-    if (reply?.state) {
+    this.asking = false;
+    if (!reply) return;
+    this.silent.clear();
+    if (reply.state) {
       this.revision = -1;
       this.takeWhole(reply.state);
-    } else if (reply) {
-      if (this.link === "lost") this.setLink("live");
-    }
+    } else if (this.link === "lost") this.setLink("live");
+    if (this.revision < this.newest) this.watch();
   }
 
   async ask(what, job = null) {
-    if (job) {
-      this.problem.delete(job.id);
+    const id = job && job.id;
+    this.problem.delete(id);
+    const slow = setTimeout(() => {
+      this.silent.add(id);
+      this.notify([id]);
+    }, SLOW);
+    const reply = await this.request(job ? { do: what, id } : { do: what });
+    clearTimeout(slow);
+    if (reply) this.silent.clear();
+    const old = this.rows.get(id);
+    if (reply?.row && old && !isOver(old)) {
+      this.put(id, { ...reply.row, heard: reply.now }, reply.now);
+      this.announceChanges(new Map([[id, old]]));
     }
-    const reply = await this.request(job ? { do: what, id: job.id } : { do: what });
-    if (reply?.row) {
-      const old = this.rows.get(job.id);
-      if (old && !isOver(old)) {
-        this.put(job.id, { ...reply.row, heard: reply.now }, reply.now);
-        this.announceChanges(new Map([[job.id, old]]));
-      }
-    }
-    if (job && reply?.error) this.problem.set(job.id, reply.error);
-    if (job && !reply && this.link !== "restarted") {
-      this.problem.set(job.id, `The kernel has not answered; it may not know of the ${what} yet.`);
-    }
-    if (job) this.notify([job.id]);
-    return reply;
+    if (reply?.error) this.problem.set(id, reply.error);
+    this.notify([id]);
   }
 
   async showDetails(id) {
@@ -308,6 +341,8 @@ class Jobs {
     if (!this.live) return;
     const reply = await this.request({ do: "details", id });
     if (reply?.details) this.takeDetails(id, reply.details);
+    if (reply?.error) this.problem.set(id, reply.error);
+    this.notify([id]);
   }
 
   hideDetails(id) {
@@ -319,8 +354,9 @@ class Jobs {
   // Returns the kernel's answer, null if there is none.
   async request(content) {
     if (this.link === "restarted" || this.link === "saved") return null;
-    const whole = { ...content, model: this.id, page: this.page };
-    const kernel = this.model.widget_manager.kernel;
+    const message = crypto.randomUUID?.() ?? String(Math.random());
+    const whole = { ...content, model: this.id, page: this.page, message };
+    const kernel = this.model.widget_manager?.kernel;
     let reply = null;
     if (typeof kernel?.sendControlMessage === "function") {
       reply = await this.throughControl(kernel, whole).catch(() => null);
@@ -338,7 +374,7 @@ class Jobs {
   throughControl(kernel, content) {
     const message = {
       header: {
-        msg_id: crypto.randomUUID?.() ?? String(Math.random()),
+        msg_id: content.message,
         msg_type: "ipykill_request",
         session: kernel.clientId,
         username: kernel.username ?? "",
@@ -363,7 +399,7 @@ class Jobs {
   }
 
   throughComm(content) {
-    const message = crypto.randomUUID?.() ?? String(Math.random());
+    const { message } = content;
     return new Promise((resolve) => {
       const finish = (reply) => {
         this.waiting.delete(message);
@@ -372,7 +408,7 @@ class Jobs {
       this.waiting.set(message, finish);
       setTimeout(finish, LONG_PATIENCE, null);
       try {
-        this.model.send({ ...content, message });
+        this.model.send(content);
       } catch {
         finish(null);
       }
@@ -386,11 +422,13 @@ class Jobs {
 const ARMED = 3_000; // ms for which a first click on Kill waits for the second
 const OVERDUE = 3; // seconds after which a Stop that has no effect is overdue
 const PENDING_KILL = 1; // seconds after which a Kill that has no effect is explained
+const NOT_ANSWERED = "The kernel has not answered yet; it may be in C code that lets nothing else run.";
 
 class JobView {
-  constructor(jobs, id, { inCard = false } = {}) {
+  constructor(jobs, row, inCard = false) {
     this.jobs = jobs;
-    this.id = id;
+    this.id = row.id;
+    this.known = row;
     this.inCard = inCard;
     this.tab = null; // of the details, null while they are closed
 
@@ -432,20 +470,24 @@ class JobView {
     this.draw();
   }
 
+  // What was last known of it: a card outlives its job's place in the list.
   get job() {
-    return this.jobs.rows.get(this.id);
+    this.known = this.jobs.rows.get(this.id) ?? this.known;
+    return this.known;
   }
 
   get over() {
-    return isOver(this.job) || this.jobs.link === "saved";
+    return isOver(this.job) || ["saved", "restarted"].includes(this.jobs.link);
+  }
+
+  // What a job that is over has left behind, as far as that is known.
+  get remains() {
+    const { threads = [], processes = [] } = this.jobs.details.get(this.id) ?? {};
+    return this.jobs.live && (threads.length > 0 || processes.some((it) => it.running));
   }
 
   draw() {
     const job = this.job;
-    if (!job) {
-      this.drawMissing();
-      return;
-    }
     if (this.el.dataset.state !== job.state) {
       this.el.dataset.state = job.state;
       this.icon.replaceChildren(icon(STATES[job.state]?.[0] ?? ""));
@@ -465,18 +507,12 @@ class JobView {
     if (this.tab) this.drawDetails();
   }
 
-  drawMissing() {
-    this.el.dataset.state = "gone";
-    setText(this.name, `job ${this.id}`);
-    setText(this.state, "");
-    setText(this.note, "Not in the list any more.");
-    for (const node of [this.log, this.stop, this.kill]) node.hidden = true;
-  }
-
   whereText(job) {
     if (job.state === "failed") return job.error ?? "";
     if (job.state === "skipped") return job.reason ?? "";
-    if (job.state === "pending") return job.reason ?? "waiting for its turn";
+    if (job.state === "pending") {
+      return job.reason ?? (this.jobs.rows.has(this.id) ? "waiting for its turn" : "");
+    }
     const place = job.place ?? "";
     const why = job.reason ? ` (${job.reason})` : "";
     return (isOver(job) && place ? `at ${place}` : place) + why;
@@ -508,19 +544,22 @@ class JobView {
   drawActions(job, title) {
     const over = this.over;
     // A button that vanishes takes the keyboard's place in the page with it.
-    const focused = [this.stop, this.kill].includes(document.activeElement);
-    this.stop.hidden = this.kill.hidden = over;
-    if (over && focused) this.log.focus();
+    const focused = [this.stop, this.kill].find((it) => it === document.activeElement);
+    this.stop.hidden = over;
+    this.kill.hidden = over && !this.remains;
+    this.log.hidden = this.gone || (!this.jobs.live && !this.jobs.details.has(this.id));
+    if (focused?.hidden) this.log.focus();
     setAttribute(this.log, "aria-label", `Log of ${title}`);
     setAttribute(this.log, "aria-expanded", this.tab !== null);
     setAttribute(this.stop, "aria-label", `Stop ${title}`);
     setAttribute(this.kill, "aria-label", `Kill ${title}`);
-    this.log.hidden = !this.jobs.live && !this.jobs.details.has(this.id);
     const overdue = this.stopOverdue(job);
     this.el.classList.toggle("ipykill-overdue", overdue);
-    this.kill.title = overdue
-      ? "End the code now; its finally: blocks run"
-      : "End the code wherever it is, after a second click; its finally: blocks run";
+    this.kill.title = isOver(job)
+      ? "End the threads and processes that it left, after a second click"
+      : overdue
+        ? "End the code now; its finally: blocks run"
+        : "End the code wherever it is, after a second click; its finally: blocks run";
     this.stop.title = "Ask the code to finish";
   }
 
@@ -531,10 +570,11 @@ class JobView {
   // What changes by the clock alone.
   tick() {
     const job = this.job;
-    if (!job) return;
     const started = job.started !== undefined;
     setText(this.time, started ? duration(this.jobs.elapsed(job), isOver(job)) : "");
-    setText(this.cpu, started && job.cpu ? `CPU ${duration(job.cpu, true)}` : "");
+    const cpu = started && job.cpu ? `CPU ${duration(job.cpu, true)}` : "";
+    const threads = job.threads && !isOver(job) ? count(job.threads, "thread") : "";
+    setText(this.cpu, [threads, cpu].filter(Boolean).join(" · "));
     const note = this.noteText(job);
     if (this.note.textContent !== note) {
       this.note.textContent = note;
@@ -544,13 +584,14 @@ class JobView {
   }
 
   noteText(job) {
-    const { link, problem } = this.jobs;
+    const { link, problem, silent } = this.jobs;
     if (job.state === "gone") return "The kernel was restarted; this job ended with it.";
     if (isOver(job)) return problem.get(job.id) ?? "";
     const moment = new Date(this.jobs.asOf * 1000).toLocaleString();
-    if (link === "saved") return `No kernel; this was true on ${moment}.`;
-    if (link === "lost") return `No answer from the kernel since ${moment}.`;
+    if (link === "saved") return this.inCard ? `No kernel; this was true on ${moment}.` : "";
+    if (link === "lost") return this.inCard ? `No answer from the kernel since ${moment}.` : "";
     if (problem.has(job.id)) return problem.get(job.id);
+    if (silent.has(job.id)) return NOT_ANSWERED;
     const asked = this.jobs.now() - (job.asked ?? Infinity);
     if (this.stopOverdue(job)) {
       return `Stop asked ${duration(asked)} ago; the code has not looked yet. Kill does not ask.`;
@@ -600,6 +641,13 @@ class JobView {
       this.openDetails(this.job.state === "failed" ? "Error" : "Log");
     }
     setAttribute(this.log, "aria-expanded", this.tab !== null);
+  }
+
+  // The job is not in the list any more.
+  part() {
+    this.gone = true;
+    if (this.tab) this.toggleDetails();
+    this.draw();
   }
 
   openDetails(tab) {
@@ -705,20 +753,22 @@ function drawSource(pane, { source }) {
   setText(pane, source);
 }
 
-function stackElements(frames) {
-  return frames.flatMap((frame) => [
-    make("div", "ipykill-frame", {}, `${frame.place}, in ${frame.function}\n`),
-    make("div", "ipykill-frame-source", {}, frame.source ? `    ${frame.source}\n` : ""),
+function stackElements(frames, margin = "") {
+  return frames.flatMap(({ place, function: name, source }) => [
+    make("div", "ipykill-frame", {}, `${margin}${place}, in ${name}\n`),
+    make("div", "ipykill-frame-source", {}, source ? `${margin}    ${source}\n` : ""),
   ]);
 }
 
 function drawStacks(pane, { threads }) {
   pane.classList.remove("ipykill-empty-pane");
   pane.replaceChildren(
-    ...threads.flatMap((thread) => [
-      make("div", "ipykill-thread", {}, `${thread.name}\n`),
-      ...stackElements(thread.stack),
-    ]),
+    ...threads.flatMap(({ name, depth, hindrance, stack }) => {
+      const margin = "  ".repeat(depth); // a child is indented below what started it
+      const why = hindrance ? `: ${hindrance}` : "";
+      const title = make("div", "ipykill-thread", {}, `${margin}${name}${why}\n`);
+      return [title, ...stackElements(stack, margin)];
+    }),
   );
 }
 
@@ -756,6 +806,7 @@ class Panel {
     this.ended = new Map(); // id -> when this page saw it end
 
     this.chips = make("div", "ipykill-chips", { role: "group", "aria-label": "Jobs by state" });
+    this.chips.append(...Object.keys(STATES).map((state) => this.makeChip(state)));
     this.search = make("input", "ipykill-search", {
       type: "search",
       placeholder: "Filter",
@@ -788,11 +839,15 @@ class Panel {
   }
 
   changed(ids) {
-    const now = performance.now();
+    const first = !this.over; // what was over before is not news
+    this.over ??= new Set();
     for (const id of ids ?? this.jobs.rows.keys()) {
       const job = this.jobs.rows.get(id);
-      if (!job || !isOver(job)) this.live = (this.live ?? new Set()).add(id);
-      else if (this.live?.delete(id)) this.ended.set(id, now);
+      if (!job || !isOver(job)) this.over.delete(id);
+      else if (!this.over.has(id)) {
+        this.over.add(id);
+        if (!first) this.ended.set(id, performance.now());
+      }
     }
     this.stale = ids === null || this.stale === null ? null : [...(this.stale ?? []), ...ids];
     this.schedule();
@@ -883,6 +938,7 @@ class Panel {
       this.views.delete(id);
     }
     if (!keep.has(FOLD)) this.fold.remove();
+    const focused = this.list.contains(document.activeElement) && document.activeElement;
     let after = null;
     for (const [id, y, index] of wanted) {
       const node = id === FOLD ? this.fold : this.row(id).el;
@@ -893,6 +949,8 @@ class Panel {
       setAttribute(node, "aria-posinset", index + 1);
       after = node;
     }
+    // To be moved costs a node the keyboard's focus.
+    if (focused && document.activeElement !== focused) focused.focus({ preventScroll: true });
     this.stale = undefined;
   }
 
@@ -901,7 +959,7 @@ class Panel {
   row(id) {
     let view = this.views.get(id);
     if (!view) {
-      view = new JobView(this.jobs, id);
+      view = new JobView(this.jobs, this.jobs.rows.get(id));
       view.el.dataset.job = id;
       this.views.set(id, view);
       this.sizes.observe(view.el);
@@ -940,15 +998,18 @@ class Panel {
       (sum, [state, n]) => sum + (STATES[state]?.[1] ? n : 0), 0);
     const live = rows.size - over;
     const connected = link === "live" || link === "lost";
+    const focused = this.root.contains(document.activeElement) && document.activeElement;
     this.drawChips();
     this.root.classList.toggle("ipykill-bare", rows.size === 0);
     this.stopAll.hidden = this.killAll.hidden = !live || !connected;
     this.clear.hidden = !over || !connected;
     this.search.hidden = rows.size < 6 && !this.search.value;
+    if (focused?.hidden) this.root.focus();
     if (!live) this.disarm();
     const moment = new Date(this.jobs.asOf * 1000).toLocaleString();
+    const { problem, silent } = this.jobs;
     const words = {
-      live: "",
+      live: problem.get(null) ?? (silent.has(null) ? NOT_ANSWERED : ""),
       lost: `No answer from the kernel since ${moment}.`,
       restarted: "The kernel was restarted; its jobs ended with it. Run %bgpanel again for new ones.",
       saved: `No kernel; this was true on ${moment}.`,
@@ -977,14 +1038,9 @@ class Panel {
   }
 
   drawChips() {
-    const shown = Object.keys(STATES).filter((it) => this.counts[it] || this.states.has(it));
-    const key = shown.join();
-    if (key !== this.chipKey) {
-      this.chipKey = key;
-      this.chips.replaceChildren(...shown.map((state) => this.makeChip(state)));
-    }
     for (const chip of this.chips.children) {
       const { state } = chip.dataset;
+      chip.hidden = !this.counts[state] && !this.states.has(state);
       setText(chip.lastChild, `${this.counts[state] ?? 0} ${state}`);
       setAttribute(chip, "aria-pressed", this.states.has(state));
     }
@@ -1066,9 +1122,12 @@ class Panel {
 }
 
 class Card {
-  constructor(jobs, id, root) {
-    this.id = id;
-    this.view = new JobView(jobs, id, { inCard: true });
+  constructor(jobs, row, root) {
+    this.jobs = jobs;
+    this.root = root;
+    this.id = row.id;
+    this.listed = jobs.rows.has(row.id);
+    this.view = new JobView(jobs, row, true);
     root.append(this.view.el);
   }
 
@@ -1076,7 +1135,11 @@ class Card {
     if (ids && !ids.includes(this.id)) return;
     this.frame ??= requestAnimationFrame(() => {
       this.frame = null;
-      this.view.draw();
+      const was = this.listed;
+      this.listed = this.jobs.rows.has(this.id);
+      if (this.listed || !was) this.view.draw();
+      else if (isOver(this.view.job)) this.view.part();
+      else this.root.remove(); // how it ended stands in the text above the card
     });
   }
 
@@ -1113,12 +1176,13 @@ export default {
     const jobs = new Jobs(model);
     const panel = {
       jobs,
-      drawCard: (el, id) =>
-        draw(el, "ipykill-card", jobs, (root) => new Card(jobs, id, root)),
+      drawCard: (el, row) =>
+        draw(el, "ipykill-card", jobs, (root) => new Card(jobs, row, root)),
       drawPanel: (el) => {
         const close = draw(el, "ipykill-panel", jobs, (root) => {
           root.setAttribute("role", "region");
           root.setAttribute("aria-label", "Background jobs");
+          root.setAttribute("tabindex", "-1");
           return new Panel(jobs, root);
         });
         return close;
@@ -1127,6 +1191,7 @@ export default {
     const waiting = panels.get(jobs.id);
     panels.set(jobs.id, { ...panel, promise: Promise.resolve(panel) });
     waiting?.resolve?.(panel);
+    return () => panels.delete(jobs.id);
   },
 
   render({ model, el }) {

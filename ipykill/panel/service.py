@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -19,7 +20,7 @@ _INTERVAL = 0.2  # seconds between two messages, at least
 _LOAD = 0.1  # the part of one processor that looking at the jobs may take
 _RATE = 200_000  # bytes a second, a fifth of what the server lets pass
 _PATIENCE = 0.05  # seconds to wait for the effect of a Stop or Kill before it is answered
-_LEASE = 45.0  # seconds for which a page is believed to be open after it said so
+_LEASE = 900.0  # seconds for which a page that has not left is believed to be open
 _TEXT_INTERVAL = 30.0  # seconds between two renewals of the text that is saved
 _WHOLE = 200  # rows; up to so many are sent whole when the last job has ended
 
@@ -41,7 +42,8 @@ class Service:
 
     While one is open, a thread looks at the jobs and sends what changed: one message every
     `_INTERVAL` at most, fewer when there is much to say. When all views are closed, or
-    were not heard of for `_LEASE` seconds, the thread ends.
+    were not heard of for `_LEASE` seconds, the thread ends. It then runs when a job has
+    ended, and sends the whole state, for that is what a front end saves.
 
     Attributes
     ----------
@@ -66,6 +68,8 @@ class Service:
         self._pages: dict[str, tuple[float, set[int]]] = {}
         self._thread: ServiceThread | None = None
         self._live = False
+        self._ended = False  # a job has, and nobody was told
+        self._done: deque[str] = deque(maxlen=100)  # requests that are not done twice
         self.tell: Callable[[], None] = lambda: None
         self._next_tell = 0.0
         self._states: dict[int, str] | None = {}
@@ -75,23 +79,26 @@ class Service:
         self._channel = channel
 
     @property
-    def watched(self) -> bool:
-        """Whether a view is open."""
-        with self._lock:
-            return bool(self._open_pages())
-
-    @property
     def refreshing(self) -> bool:
         """Whether the refresh thread runs."""
         with self._lock:
             return self._thread is not None
 
     def whole(self) -> dict[str, Any]:
-        """Return what is true now of all jobs."""
+        """Return what is true of all jobs: now, or when the views that are open were told."""
         with self._lock:
-            self._feed.refresh()
-            self._live = self._live or self._feed.live
+            if not self._open_pages():
+                # With a view open this would take changes away that it was not told.
+                self._feed.refresh()
+                self._live = self._live or self._feed.live
             return self._feed.full()
+
+    def end(self) -> None:
+        """Note that a job has ended, so that it is saved if nobody watches."""
+        with self._lock:
+            if not self._open_pages():
+                self._ended = True
+                self._start()
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Do what a view asks; never raises."""
@@ -121,6 +128,8 @@ class Service:
                 job = self._manager[int(request["id"])]
                 job.kill(_PATIENCE)
                 return self._row(job)
+            case "stop_all" | "kill_all" | "clear" if self._was_done(request):
+                pass
             case "stop_all":
                 self._manager.stop_all()
             case "kill_all":
@@ -131,20 +140,31 @@ class Service:
                 return {"error": f"the panel does not know how to {unknown!r}"}
         return {}
 
+    def _was_done(self, request: dict[str, Any]) -> bool:
+        """Note a request; return whether it has come before, on the other channel.
+
+        A view that gets no answer asks there. When a kernel that was busy hears of both,
+        the second must not end a job that was launched after the first.
+        """
+        message = request.get("message")
+        with self._lock:
+            if message is None or message in self._done:
+                return message is not None
+            self._done.append(message)
+            return False
+
     def _row(self, job: Job) -> dict[str, Any]:
         with self._lock:
             return {"row": self._feed.look(job), "now": time.time()}
 
     def _watch(self, request: dict[str, Any]) -> dict[str, Any]:
         with self._lock:
+            known = request.get("rev") == self._feed.revision
+            reply = {} if known else {"state": self.whole()}
             open_details = {int(number) for number in request.get("details", ())}
             self._pages[str(request["page"])] = (time.monotonic() + _LEASE, open_details)
-            if self._thread is None:
-                self._thread = ServiceThread(self._run, "panel")
-                self._thread.start()
-            if request.get("rev") == self._feed.revision:
-                return {}
-            return {"state": self.whole()}
+            self._start()
+            return reply
 
     def _show(self, page: str, job: Job) -> dict[str, Any]:
         with self._lock:
@@ -154,15 +174,22 @@ class Service:
 
     # The refresh thread
 
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = ServiceThread(self._run, "panel")
+            self._thread.start()
+
     def _run(self) -> None:
         while True:
             begin = time.thread_time()  # not by the clock: a busy machine is no reason to wait
             with self._lock:
-                if not self._open_pages():
+                watched = bool(self._open_pages())
+                if not watched and not self._ended:
                     self._thread = None
                     return
+                self._ended = False
                 try:
-                    size = self._send_changes()
+                    size = self._send_changes() if watched else self._send_end()
                 except Exception:
                     _logger.exception("the panel could not be refreshed")
                     size = 0
@@ -175,6 +202,13 @@ class Service:
             if end < now:
                 del self._pages[page]
         return self._pages
+
+    def _send_end(self) -> int:
+        """Send all rows, though nobody watches; return how many bytes, about."""
+        if self._channel is None:
+            return 0
+        self._channel.send_whole()
+        return len(json.dumps(self._feed.full()))
 
     def _send_changes(self) -> int:
         """Send what changed, if anything did; return how many bytes, about."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from IPython.display import display
 from ..job import Job
 from ..manager import JobManager
 from . import static
+from .feed import row
 from .service import Service
 
 _HERE = Path(__file__).parent
@@ -63,12 +65,22 @@ class JobsModel(_Widget):
 
 
 class CardModel(_Widget):
-    """Says which job a card shows; the jobs are those of a `JobsModel`."""
+    """Says which job a card shows; what changes in it comes with the jobs of a `JobsModel`.
+
+    `row` is the job as a front end has it when it opens the card: the first that it hears
+    of the job, and all that it hears of one that was cleared.
+    """
 
     _esm = (_HERE / "card.js").read_text(encoding="utf-8")
 
     model = traitlets.Unicode().tag(sync=True)
-    job = traitlets.Int().tag(sync=True)
+    row = traitlets.Dict().tag(
+        sync=True, to_json=lambda value, card: row(card.job.info(), time.time())
+    )
+
+    def __init__(self, model: str, job: Job) -> None:
+        self.job = job
+        super().__init__(model=model)
 
 
 def _let_any_subshell_answer(comm: Any) -> None:
@@ -96,7 +108,7 @@ class Panel:
         self.service = Service(manager)
         self._manager = manager
         self._model = JobsModel(self.service)
-        self._cards: deque[tuple[Job, CardModel]] = deque()
+        self._cards: deque[CardModel] = deque()
         self.service.connect(self._model)
 
     @property
@@ -114,15 +126,14 @@ class Panel:
     def show_job(self, job: Job) -> None:
         """Show one job below the cell that runs."""
         update = self._show_static(static.job(job.info()))
-        card = CardModel(model=self.model_id, job=job.id)
+        card = CardModel(self.model_id, job)
         card.show()
-        self._cards.append((job, card))
+        self._cards.append(card)
         self._close_cards()
 
         def over(job: Job) -> None:
             update(static.job(job.info()))
-            if not self.service.watched:
-                self._model.send_whole()  # for a run that nobody looks at, but that is saved
+            self.service.end()
 
         if not job.done():
             job.add_done_callback(over)
@@ -141,10 +152,10 @@ class Panel:
     def _close_cards(self) -> None:
         """Close the cards of jobs that were forgotten, and the oldest ones; their text stays."""
         spare = len(self._cards) - _CARDS
-        kept: deque[tuple[Job, CardModel]] = deque()
-        for job, card in self._cards:
-            if job in self._manager and (spare <= 0 or not job.done()):
-                kept.append((job, card))
+        kept: deque[CardModel] = deque()
+        for card in self._cards:
+            if card.job in self._manager and (spare <= 0 or not card.job.done()):
+                kept.append(card)
             else:
                 spare -= 1
                 card.close()

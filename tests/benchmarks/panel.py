@@ -111,10 +111,27 @@ class Bench:
         print(f"{what:<58} {figures}", flush=True)
 
 
+LAUNCH_500 = "for i in range(500): ipykill.submit(end.wait, name=f'job-{i}')"
+
+
+def appear(bench: Bench) -> None:
+    times = []
+    for _ in range(7):
+        bench.open(f"{SETUP}\n{LAUNCH_500}", "%bgpanel", "end.set()")
+        bench.lab.run(0)
+        times.append(bench.appears(1, "500 running"))
+        bench.lab.run(2)
+        bench.lab.server.shutdown_kernels()
+    bench.say(
+        "500 running jobs appear, a new kernel each time",
+        f"median {statistics.median(times):.0f} ms of {len(times)}, "
+        f"{min(times):.0f} to {max(times):.0f} ms",
+    )
+
+
 def many_running(bench: Bench) -> None:
-    launch = "for i in range(500): ipykill.submit(end.wait, name=f'job-{i}')"
     bench.open(
-        f"{SETUP}\n{launch}",
+        f"{SETUP}\n{LAUNCH_500}",
         "%bgpanel",
         "a = time.process_time(); time.sleep(5); print(time.process_time() - a)",
         "ipykill.jobs[250].stop()",
@@ -167,6 +184,22 @@ def storm(bench: Bench) -> None:
     bench.lab.run(2)
 
 
+def open_log(bench: Bench) -> None:
+    work = (
+        "%%bg -q -n flood\nlog = ipykill.current_job().log\nwhile not end.is_set():\n"
+        "    log.write('a line of a log that somebody reads ' * 2 + '\\n'); time.sleep(0.001)"
+    )
+    bench.open(SETUP, work, "%bgpanel", "end.set()")
+    for index in range(3):
+        bench.lab.run(index)
+    bench.lab.page.get_by_role("button", name="Log of flood (job 1)").click()
+    bench.lab.page.wait_for_timeout(5000)  # until the page keeps all the lines that it will keep
+    rates = []
+    frame = bench.longest_frame(lambda: rates.append(bench.traffic.over(10)))
+    bench.say("an open log, 1000 lines a second", f"{rates[0]}, frame {frame:.0f} ms")
+    bench.lab.run(3)
+
+
 def many_finished(bench: Bench) -> None:
     finish = "ipykill.jobs.wait([ipykill.submit(int, name=f'job-{i}') for i in range(10_000)], 60);"
     bench.open(
@@ -208,8 +241,8 @@ BUSY = {
 
 def clicks(bench: Bench) -> None:
     """From the second click on Kill until the card says that the job was killed."""
-    for kernel in OVERLAYS:
-        for app in ("lab/tree", "notebooks"):
+    for app in ("lab/tree", "notebooks"):
+        for kernel in OVERLAYS:
             for what, code in BUSY.items():
                 times = _click_to_killed(bench, code, app, kernel)
                 bench.say(
@@ -234,7 +267,7 @@ def _click_to_killed(bench: Bench, busy: str, app: str, kernel: Overlay) -> list
         name = f"Kill job-{number} (job {number})"
         bench.lab.page.get_by_label(name).first.scroll_into_view_if_needed()
         times.append(bench.lab.page.evaluate(CLICK_TO_KILLED, name))
-    bench.lab.interrupt_kernel()
+    bench.lab.server.shutdown_kernels()
     return times
 
 
@@ -257,7 +290,8 @@ def no_view(bench: Bench) -> None:
     )
 
 
-PARTS = {part.__name__: part for part in (many_running, storm, many_finished, clicks, no_view)}
+ALL = (appear, many_running, storm, open_log, many_finished, clicks, no_view)
+PARTS = {part.__name__: part for part in ALL}
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Fixtures for a real JupyterLab in a real browser; one server and one browser for all tests."""
 
+import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -40,10 +41,20 @@ def page(browser_context: BrowserContext) -> Iterator[Page]:
     page.close()
 
 
+@pytest.fixture(scope="package")
+def lab_page(browser_context: BrowserContext) -> Page:
+    """Shared, so that JupyterLab is started once: a test opens a notebook in it."""
+    return browser_context.new_page()
+
+
 @pytest.fixture
-def lab(page: Page, jupyter_server: JupyterServer, tmp_path: Path) -> Iterator[Lab]:
+def lab(lab_page: Page, jupyter_server: JupyterServer, tmp_path: Path) -> Iterator[Lab]:
     """A page of the shared server; the kernels it starts end with the test."""
-    yield Lab(page, jupyter_server, tmp_path)
+    lab_page.clear_console_messages()
+    lab_page.clear_page_errors()
+    lab = Lab(lab_page, jupyter_server, tmp_path)
+    yield lab
+    lab.close()
     jupyter_server.shutdown_kernels()
 
 
@@ -64,9 +75,10 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show what the browser showed when a test fails."""
     report = yield
-    page = getattr(item, "funcargs", {}).get("page")
+    fixtures = getattr(item, "funcargs", {})
+    page = fixtures.get("page") or fixtures.get("lab_page")
     if page and call.when == "call" and report.failed:
-        file = item.funcargs["tmp_path"] / "failure.png"
+        file = Path(tempfile.mkdtemp(), "failure.png")
         page.screenshot(path=file)
         report.sections.append(("Screenshot", str(file)))
         report.sections.append(("Browser console", "\n".join(console_errors(page))))

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import nbformat
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Dialog, Locator, Page, expect, sync_playwright
 
 from tests.overlays import INSTALLED, ROOT, Overlay
 from tests.waiting import HANG_GUARD, wait_for
@@ -39,6 +39,17 @@ SERVER_CONFIG = {
 }
 NO_NEWS = {"fetchNews": "false"}
 """JupyterLab then asks neither the person nor the network for news."""
+
+
+CLOSE = """() => {
+  for (const widget of [...(window.jupyterapp?.shell.widgets("main") ?? [])]) widget.dispose();
+}"""
+OPEN = """async (path) => {
+  const { commands, serviceManager } = window.jupyterapp;
+  await serviceManager.kernelspecs.refreshSpecs();  // a test may have offered one
+  await commands.execute("docmanager:open", { path, factory: "Notebook" });
+}"""
+"""JupyterLab then shows another notebook without being loaded again."""
 
 
 def find_chromium() -> str | None:
@@ -149,7 +160,15 @@ class Lab:
         self.server = server
         self.artifacts = artifacts
         page.set_default_timeout(HANG_GUARD * 1000)
-        page.on("dialog", lambda dialog: dialog.accept())
+        page.on("dialog", self._accept)
+
+    def _accept(self, dialog: Dialog) -> None:
+        dialog.accept()
+
+    def close(self) -> None:
+        """Close the notebook without a question; the page stays for the next one."""
+        self.page.remove_listener("dialog", self._accept)
+        self.page.evaluate(CLOSE)
 
     def open(self, *cells: str, app: str = "lab/tree", kernel: Overlay = INSTALLED) -> None:
         """Make a notebook of code cells and open it in JupyterLab, or `app="notebooks"`."""
@@ -159,7 +178,13 @@ class Lab:
         count = len(list(self.server.work.glob("*.ipynb")))
         file = self.server.work / f"notebook-{count}.ipynb"
         nbformat.write(notebook, file)
-        self.goto(f"{self.server.url}{app}/{file.name}?token={self.server.token}&reset")
+        if app == "lab/tree" and self.page.url.startswith(f"{self.server.url}lab"):
+            self.page.evaluate(CLOSE)
+            self.page.evaluate(OPEN, file.name)
+            self.page.wait_for_url(re.compile(re.escape(file.name)))
+            self.wait_ready()
+        else:
+            self.goto(f"{self.server.url}{app}/{file.name}?token={self.server.token}&reset")
 
     def goto(self, url: str) -> None:
         """Open the page of a notebook and wait until its kernel can be used."""

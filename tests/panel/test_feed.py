@@ -1,5 +1,6 @@
 """Rows say what is true, and change only when that does."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -143,6 +144,17 @@ def test_lines_that_are_painted_over_are_sent_again(manager: JobManager, start: 
     }
 
 
+def test_a_second_reader_of_a_log_takes_no_line_from_the_first(
+    manager: JobManager, start: Start
+) -> None:
+    job = start()
+    details = Details()
+    details.full(job)
+    job.log.write("one\n")
+    assert details.full(job)["log"]["lines"] == ["one"]
+    assert (details.refresh(job) or {})["log"] == {"start": 0, "lines": ["one"]}
+
+
 def test_of_a_flood_only_the_end_is_sent(manager: JobManager, start: Start) -> None:
     job = start()
     details = Details()
@@ -155,7 +167,9 @@ def test_of_a_flood_only_the_end_is_sent(manager: JobManager, start: Start) -> N
 
 
 def test_details_show_source_stack_and_error(manager: JobManager, start: Start) -> None:
-    running = Details().full(start())
+    details = Details()
+    running = details.full(start())
+    assert running["threads"][0]["name"] == "the job's own thread"
     assert running["threads"][0]["stack"][-1]["function"] == "wait"
     assert running["error"] is None
 
@@ -166,6 +180,13 @@ def test_details_show_source_stack_and_error(manager: JobManager, start: Start) 
     def fail() -> None:
         raise Odd
 
+    begin = threading.Event()
+    failed = manager.submit(lambda: (begin.wait(), fail()))
+    assert details.full(failed)["error"] is None
+    begin.set()
+    failed.wait(30)
+    assert (details.refresh(failed) or {})["error"]["type"] == "Odd"
+    assert "error" not in (details.refresh(failed) or {})
     failed = manager.submit(fail)
     failed.wait(30)
     full = Details().full(failed)
@@ -188,6 +209,44 @@ def test_a_job_that_waits_costs_no_walk_through_its_stack(
     assert looks == []
     job.log.write("news")
     assert (feed.refresh() or {})["rows"][job.id] == {"last": "news"}
+
+
+def test_a_coroutine_is_where_its_task_is(manager: JobManager) -> None:
+    gates = [asyncio.Event(), asyncio.Event()]
+    loops = []
+
+    async def work() -> None:
+        loops.append(asyncio.get_running_loop())
+        await gates[0].wait()
+        await gates[1].wait()
+
+    feed = Feed(manager)
+    job = manager.submit(work)
+
+    def place() -> str:
+        feed.refresh()
+        return feed.full()["rows"][0].get("place", "")
+
+    def task() -> str:
+        found = Details().full(job)["threads"]
+        return "".join(it["stack"][0]["source"] for it in found if it["name"].startswith("task "))
+
+    wait_for(lambda: task() == "await gates[0].wait()", "the first wait")
+    first = place()
+    loops[0].call_soon_threadsafe(gates[0].set)
+    wait_for(lambda: place() != first, "the next place")
+    loops[0].call_soon_threadsafe(gates[1].set)
+    assert job.wait(HANG_GUARD)
+
+
+def test_the_threads_that_a_job_left_are_told_of(manager: JobManager, may_end) -> None:
+    def wait() -> None:
+        may_end.wait()
+
+    job = manager.submit(lambda: threading.Thread(target=wait, name="left").start())
+    assert job.wait(HANG_GUARD)
+    assert [it["name"] for it in Details().full(job)["threads"]] == ["left"]
+    assert job.kill(HANG_GUARD)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="there is no sleep")

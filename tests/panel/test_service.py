@@ -67,7 +67,6 @@ def test_without_a_view_no_thread_runs(
     start()
     watch(service)
     wait_for(lambda: not service.refreshing, "the end of the refresh thread")
-    assert not service.watched
     monkeypatch.undo()
     watch(service)
     assert service.refreshing
@@ -80,6 +79,50 @@ def test_a_view_that_knows_the_revision_is_not_told_all(
     state = watch(service)["state"]
     assert watch(service, rev=state["rev"]) == {}
     assert watch(service, rev=state["rev"] - 1)["state"]["rows"]
+
+
+def test_a_second_view_takes_nothing_away_from_the_first(
+    service: Service, channel: FakeChannel, start: Start
+) -> None:
+    job = start()
+    first = watch(service)["state"]
+    with service._lock:  # after its last look, and before the next one
+        job.stop()
+        second = service.answer({"do": "watch", "page": "second", "rev": -1})["state"]
+        saved = service.whole()
+    assert saved["rev"] == second["rev"] == first["rev"]
+    channel.wait_for(1)
+    assert channel.sent[0]["base"] == first["rev"]
+    assert channel.sent[0]["rows"][job.id]["state"] == "stopping"
+    service.answer({"do": "leave", "page": "second"})
+
+
+def test_many_ends_that_nobody_watches_are_few_messages(
+    manager: JobManager, service: Service, channel: FakeChannel, monkeypatch
+) -> None:
+    asleep, more = threading.Event(), threading.Event()
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: (asleep.set(), more.wait(30)))
+    for _ in range(50):
+        manager.submit(int).wait(30)
+        service.end()
+        assert asleep.wait(30)
+    more.set()
+    wait_for(lambda: not service.refreshing, "the end of the refresh thread")
+    assert len(channel.whole) == 2  # the first at once, and the state at the end
+    assert len(channel.whole[-1]["rows"]) == 50
+    assert channel.sent == []
+
+
+def test_what_concerns_all_jobs_is_done_once_though_asked_twice(
+    service: Service, channel: FakeChannel, start: Start
+) -> None:
+    request = {"do": "kill_all", "message": "m1"}
+    earlier = start()
+    assert service.answer(request) == {}
+    later = start()
+    assert service.answer(request) == {}  # on the other channel, when the kernel got to it
+    assert earlier.requested == "kill"
+    assert later.requested is None
 
 
 def test_the_end_of_the_last_job_is_the_state_that_is_saved(

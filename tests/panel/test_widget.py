@@ -7,7 +7,7 @@ import comm
 import pytest
 from comm.base_comm import BaseComm
 
-from ipykill import JobManager
+from ipykill import JobManager, panel
 from ipykill.panel import widget
 from tests.panel.conftest import Start
 from tests.waiting import wait_for
@@ -52,14 +52,15 @@ def test_a_panel_of_500_jobs_is_three_messages(
 def test_a_card_is_a_small_model_and_a_text(
     manager: JobManager, sent: list, start: Start, may_end: threading.Event
 ) -> None:
-    panel = widget.Panel(manager)
+    view = widget.Panel(manager)
     job = start("train")
     sent.clear()
-    panel.show_job(job)
+    view.show_job(job)
     assert kinds(sent) == ["display_data", "comm_open", "display_data"]
     assert "[1] train: launched" in sent[0][1]["text/plain"]
     state = sent[1][1]["state"]
-    assert (state["model"], state["job"]) == (panel.model_id, 1)
+    assert state["model"] == view.model_id
+    assert (state["row"]["id"], state["row"]["state"]) == (1, "running")
     assert len(str(state)) < 2000
     may_end.set()
     wait_for(lambda: "update_display_data" in kinds(sent), "the text of the end")
@@ -70,8 +71,8 @@ def test_a_card_is_a_small_model_and_a_text(
 def test_a_run_that_nobody_watches_saves_the_end(
     manager: JobManager, sent: list, start: Start, may_end: threading.Event
 ) -> None:
-    panel = widget.Panel(manager)
-    panel.show_job(start())
+    view = widget.Panel(manager)
+    view.show_job(start())
     sent.clear()
     may_end.set()
     wait_for(lambda: "comm_msg" in kinds(sent), "the state at the end")
@@ -81,21 +82,21 @@ def test_a_run_that_nobody_watches_saves_the_end(
 
 
 def test_the_cards_of_forgotten_jobs_become_text(manager: JobManager, sent: list) -> None:
-    panel = widget.Panel(manager)
+    view = widget.Panel(manager)
     job = manager.submit(int)
-    panel.show_job(job)
+    view.show_job(job)
     job.wait(30)
     manager.clear()
-    panel.show_job(manager.submit(int))
+    view.show_job(manager.submit(int))
     assert kinds(sent).count("comm_close") == 1
 
 
 def test_only_so_many_cards_stay_live(manager: JobManager, sent: list, monkeypatch) -> None:
     monkeypatch.setattr(widget, "_CARDS", 3)
-    panel = widget.Panel(manager)
+    view = widget.Panel(manager)
     for _ in range(5):
         job = manager.submit(int)
-        panel.show_job(job)
+        view.show_job(job)
         job.wait(30)
     assert kinds(sent).count("comm_close") == 2
 
@@ -103,10 +104,34 @@ def test_only_so_many_cards_stay_live(manager: JobManager, sent: list, monkeypat
 def test_a_front_end_without_a_control_channel_is_answered(
     manager: JobManager, sent: list, start: Start
 ) -> None:
-    panel = widget.Panel(manager)
+    view = widget.Panel(manager)
     job = start()
     sent.clear()
-    panel._model._handle_custom_msg({"do": "stop", "id": job.id, "message": "m1"}, [])
+    view._model._handle_custom_msg({"do": "stop", "id": job.id, "message": "m1"}, [])
     (answer,) = (data["content"] for kind, data in sent if kind == "comm_msg")
     assert answer["to"] == "m1"
     assert answer["reply"]["row"]["state"] == "stopping"
+
+
+def test_a_page_that_is_older_than_the_kernel_ends_no_job(
+    manager: JobManager, sent: list, start: Start, monkeypatch
+) -> None:
+    monkeypatch.setattr(panel, "_panels", {})
+    shown = panel._panel(manager)
+    job = start()
+    request = {"do": "kill", "id": job.id}
+    assert panel._answer(manager, request | {"model": "of another process"}) == {"stranger": True}
+    assert job.requested is None
+    assert panel._answer(manager, request | {"model": shown.model_id})["row"]["id"] == job.id
+    assert job.requested == "kill"
+
+
+def test_a_card_that_is_opened_late_shows_a_job_that_was_cleared(
+    manager: JobManager, sent: list
+) -> None:
+    view = widget.Panel(manager)
+    job = manager.submit(int)
+    view.show_job(job)
+    job.wait(30)
+    manager.clear()
+    assert view._cards[0].get_state()["row"]["state"] == "done"

@@ -1,0 +1,358 @@
+"""What the views make of what the kernel says, on a page without Jupyter."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.harness import console_errors
+from tests.browser.stage import Stage
+
+PLACE = "cell [2], line 3 (time.sleep)"
+
+pytestmark = pytest.mark.slow
+
+
+def row(id: int, state: str = "running", **more: Any) -> dict[str, Any]:
+    """A row as `feed.row` makes it."""
+    return {"id": id, "name": f"job-{id}", "state": state, "started": time.time(), **more}
+
+
+def over(id: int, state: str = "done", **more: Any) -> dict[str, Any]:
+    return row(id, state, elapsed=1.5, **more)
+
+
+@pytest.fixture
+def stage(page: Page) -> Iterator[Callable[..., Stage]]:
+    page.clock.install()
+    yield lambda *rows, **options: Stage(page, *rows, **options)
+    assert console_errors(page) == []
+
+
+def item(panel: Locator, id: int) -> Locator:
+    return panel.get_by_role("listitem", name=f"job-{id} (job {id})")
+
+
+def press(place: Locator, name: str) -> None:
+    place.get_by_role("button", name=name, exact=True).click()
+
+
+def spoken(stage: Stage) -> Locator:
+    return stage.page.locator("[role=status][aria-live=polite]")
+
+
+def test_a_row_has_a_word_and_a_name_for_everything(stage) -> None:
+    progress = {"done": 3, "total": 4, "description": "epoch", "left": 65}
+    facts = {"place": PLACE, "last": "loss 0.1", "cell": 7, "cpu": 2.5, "threads": 4}
+    panel = stage(row(1, **facts, progress=progress)).panel()
+    expect(item(panel, 1)).to_match_aria_snapshot(
+        """
+        - listitem "job-1 (job 1)":
+          - text: /job-1 job 1 · cell \\[7\\] running 0 s/
+          - button "Log of job-1 (job 1)"
+          - button "Stop job-1 (job 1)"
+          - button "Kill job-1 (job 1)"
+          - text: /cell \\[2\\], line 3 \\(time.sleep\\) loss 0.1 4 threads · CPU 2.5 s/
+          - progressbar "Progress of job-1 (job 1)"
+          - text: epoch · 75 % · 3 of 4 · 1 min 05 s left
+        """
+    )
+
+
+@pytest.mark.parametrize("width", [240, 1600])
+def test_nothing_is_cut_off_in_a_sidebar_nor_lost_in_a_wide_cell(stage, width: int) -> None:
+    progress = {"done": 3, "total": 4, "description": "a long description", "left": 65}
+    rows = [
+        row(1, place=PLACE, last="last " * 40, cell=7, cpu=2.5, threads=4, progress=progress),
+        row(2, "killing", requested="kill", asked=time.time() - 9, hindrance="it is in C " * 9),
+        *(over(number, state) for number, state in enumerate(("done", "failed", "killed"), 3)),
+    ]
+    views = stage(*rows)
+    views.page.set_viewport_size({"width": width, "height": 900})
+    panel = views.panel()
+    press(panel, "Log of job-1 (job 1)")
+    views.card(rows[0])
+    sideways = "it => it.scrollWidth > it.clientWidth"
+    assert not views.page.locator("html").evaluate(sideways)
+    for part in (".ipykill-scroller", ".ipykill-head", ".ipykill-tools"):
+        assert not panel.locator(part).evaluate(sideways)
+    right = panel.bounding_box()
+    assert right is not None
+    for button in panel.get_by_role("button").all():
+        box = button.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= right["x"] + right["width"]
+    bar = item(panel, 1).get_by_role("progressbar").bounding_box()
+    assert bar is not None
+    assert bar["width"] > 100
+
+
+def test_the_newest_is_on_top_and_what_is_finished_is_folded(stage) -> None:
+    views = stage(over(1), over(2, "failed", error="KeyError: 3"), row(3), row(4))
+    panel = views.panel()
+    rows = panel.get_by_role("listitem")
+    names = [it.get_attribute("aria-label") for it in rows.all()]
+    assert names == ["job-4 (job 4)", "job-3 (job 3)", None]
+    press(panel, "Show 2 finished")
+    names = [it.get_attribute("aria-label") for it in rows.all()]
+    assert names == ["job-4 (job 4)", "job-3 (job 3)", None, "job-2 (job 2)", "job-1 (job 1)"]
+    press(panel, "Hide 2 finished")
+    press(panel, "1 failed")
+    expect(rows).to_have_count(1)
+    expect(item(panel, 2)).to_contain_text("KeyError: 3")
+    press(panel, "1 failed")
+    views.change(over(4))
+    expect(item(panel, 4)).to_contain_text("done")  # for a while it keeps its place
+    views.page.clock.fast_forward(25_000)
+    expect(item(panel, 4)).to_have_count(0)
+    expect(panel).to_contain_text("Show 3 finished")
+    views.change(row(5), over(6, "failed"))  # so quickly that nobody was told that it ran
+    expect(item(panel, 5)).to_be_visible()
+    expect(item(panel, 6)).to_contain_text("failed")
+
+
+def test_of_ten_thousand_jobs_only_a_window_is_drawn(stage) -> None:
+    views = stage(*(over(number) for number in range(1, 10_001)), row(10_001))
+    panel = views.panel()
+    rows = panel.get_by_role("listitem")
+    expect(panel).to_contain_text("10000 done")
+    expect(rows).to_have_count(2)
+    press(panel, "Show 10000 finished")
+    expect(item(panel, 10_000)).to_be_visible()
+    assert rows.count() < 50
+    panel.locator(".ipykill-scroller").evaluate("it => it.scrollTo(0, it.scrollHeight)")
+    expect(item(panel, 1)).to_be_visible()
+    assert rows.count() < 50
+    views.change(row(10_002))
+    expect(panel).to_contain_text("2 running")
+
+
+def test_a_second_click_on_the_same_spot_kills(stage) -> None:
+    views = stage(row(1))
+    panel = views.panel()
+    kill = panel.get_by_role("button", name="Kill job-1 (job 1)")
+    before = kill.bounding_box()
+    kill.click()
+    expect(kill).to_have_text("Kill?")
+    assert kill.bounding_box() == before
+    views.forget_requests()
+    views.page.clock.fast_forward(3_100)
+    expect(kill).to_have_text("Kill")
+    assert views.requests == []
+    kill.click()
+    kill.click()
+    assert views.requests == ["kill"]
+
+
+def test_an_overdue_stop_needs_one_click_to_kill(stage) -> None:
+    views = stage(row(1, "stopping", requested="stop", asked=time.time()))
+    card = views.card(row(1))
+    views.forget_requests()
+    press(card, "Kill job-1 (job 1)")
+    assert views.requests == []
+    views.page.clock.fast_forward(4_000)
+    expect(card).to_contain_text("the code has not looked yet")
+    expect(card.get_by_role("button", name="Kill job-1 (job 1)")).to_have_text("Kill")
+    press(card, "Kill job-1 (job 1)")
+    assert views.requests == ["kill"]
+
+
+def test_a_kernel_that_does_not_answer_is_spoken_of(stage) -> None:
+    views = stage(row(1))
+    panel, card = views.panel(), views.card(row(1))
+    views.forget_requests()
+    press(card, "Stop job-1 (job 1)")
+    assert views.requests == ["stop"]
+    views.page.clock.fast_forward(1_100)
+    for view in (panel, card):
+        expect(view).to_contain_text("The kernel has not answered yet")
+        expect(view).to_contain_text("running")
+    views.change(row(1, "stopping", requested="stop", asked=time.time()))
+    for view in (panel, card):
+        expect(view).to_contain_text("stopping")
+        expect(view).not_to_contain_text("not answered")
+    press(panel, "Stop all jobs")
+    views.page.clock.fast_forward(1_100)
+    expect(panel).to_contain_text("The kernel has not answered yet")
+    views.page.evaluate("stage.answers.clear = { error: 'ValueError: odd' }")
+    views.change(over(1))
+    press(panel, "Clear finished jobs")
+    expect(panel).to_contain_text("ValueError: odd")
+
+
+def test_a_card_shows_its_job_before_the_list_does_and_after(stage) -> None:
+    views = stage()
+    card = views.card(row(1, "pending"))
+    expect(card).to_have_accessible_name("job-1 (job 1)")
+    expect(card).to_contain_text("pending")
+    expect(card).not_to_contain_text("waiting for its turn")
+    views.change(row(1))
+    expect(card).to_contain_text("running")
+    views.change(over(1, "killed", place=PLACE))
+    press(card, "Log of job-1 (job 1)")
+    expect(card.get_by_role("tabpanel")).to_be_visible()
+    views.change(gone=(1,))
+    expect(card.get_by_role("button")).to_have_count(0)
+    expect(card.get_by_role("tabpanel")).to_have_count(0)
+    expect(card).to_contain_text("killed")
+    expect(card).to_contain_text(PLACE)
+
+
+def test_a_card_that_was_not_told_the_end_leaves_the_word_to_the_text(stage) -> None:
+    views = stage(row(1))
+    card = views.card(row(1))
+    views.change(gone=(1,))
+    expect(card).to_have_count(0)
+
+
+def test_what_a_job_that_is_over_has_left_can_be_killed(stage) -> None:
+    views = stage(over(1))
+    card = views.card(over(1))
+    left = [{"pid": 4711, "command": "sleep 1000", "running": True}]
+    views.page.evaluate(
+        "left => { stage.answers.details = { details: left } }", {"processes": left}
+    )
+    expect(card.get_by_role("button", name="Kill job-1 (job 1)")).to_have_count(0)
+    views.forget_requests()
+    press(card, "Log of job-1 (job 1)")
+    card.get_by_role("tab", name="Processes").click()
+    expect(card.get_by_role("tabpanel")).to_contain_text("4711  sleep 1000")
+    press(card, "Kill job-1 (job 1)")
+    press(card, "Kill job-1 (job 1)")
+    assert views.requests == ["details", "kill"]
+    views.tell(details={1: {"processes": []}})
+    expect(card.get_by_role("button", name="Kill job-1 (job 1)")).to_have_count(0)
+
+
+def test_the_stack_names_threads_and_tasks_and_what_hinders_them(stage) -> None:
+    frame = {"place": PLACE, "function": "work", "source": "time.sleep(1)"}
+    threads = [
+        {"name": "the job's own thread", "depth": 0, "hindrance": "", "stack": [frame]},
+        {"name": "worker", "depth": 1, "hindrance": "it is in cleanup", "stack": [frame]},
+    ]
+    views = stage(row(1))
+    card = views.card(row(1))
+    press(card, "Log of job-1 (job 1)")
+    views.tell(details={1: {"threads": threads}})
+    card.get_by_role("tab", name="Stack").click()
+    pane = card.get_by_role("tabpanel", name="Stack of job-1 (job 1)")
+    expect(pane).to_have_text(
+        f"the job's own thread\n{PLACE}, in work\n    time.sleep(1)\n"
+        f"  worker: it is in cleanup\n  {PLACE}, in work\n      time.sleep(1)\n",
+        use_inner_text=True,
+    )
+    press(card, "Copy stack of job-1 (job 1)")
+    expect(card).to_contain_text("Selected")  # here nothing may write to the clipboard
+    assert "worker: it is in cleanup" in views.page.evaluate("String(getSelection())")
+
+
+def test_changes_are_said_politely_and_not_one_by_one(stage) -> None:
+    views = stage(*map(row, range(1, 9)))
+    views.panel()
+    views.card(row(1))
+    expect(spoken(views)).to_have_count(1)
+    views.change(over(1, "killed"), row(2, "stopping"))
+    expect(spoken(views)).to_have_text("job-1 (job 1) killed; job-2 (job 2) stopping")
+    views.change(row(3, "killing", hindrance="it is in cleanup"))
+    expect(spoken(views)).to_have_text("job-3 (job 3) killing")
+    views.change(row(3, "killing"))
+    views.change(row(3, "killing", hindrance="it is in cleanup"))
+    expect(spoken(views)).to_have_text("job-3 (job 3) still lives: it is in cleanup")
+    views.change(*(over(number) for number in range(4, 8)), over(8, "failed"))
+    expect(spoken(views)).to_have_text("4 jobs done; 1 job failed")
+
+
+def test_the_keyboard_keeps_its_place(stage) -> None:
+    views = stage(over(1), *map(row, range(2, 5)))
+    panel = views.panel()
+    press(panel, "Show 1 finished")
+    stop = item(panel, 2).get_by_role("button", name="Stop")
+    stop.focus()
+    views.change(over(4), row(5))
+    expect(item(panel, 4)).to_contain_text("done")
+    expect(stop).to_be_focused()
+    views.page.clock.fast_forward(25_000)  # now that row goes below this one
+    expect(panel).to_contain_text("Hide 2 finished")
+    expect(stop).to_be_focused()
+    views.change(over(2))
+    expect(item(panel, 2).get_by_role("button", name="Log")).to_be_focused()
+    chip = panel.get_by_role("button", name="2 running")
+    chip.focus()
+    views.change(row(3, "stopping"))
+    expect(panel.get_by_role("button", name="1 running")).to_be_focused()
+    panel.get_by_role("button", name="Kill all jobs").focus()
+    views.change(over(3, "killed"), over(5, "killed"))
+    expect(panel).to_be_focused()
+
+
+@pytest.mark.parametrize("motion", ["no-preference", "reduce"])
+def test_who_wants_no_motion_sees_none(stage, page: Page, motion: Any) -> None:
+    page.emulate_media(reduced_motion=motion)
+    endless = {"done": 3, "total": None, "description": "", "left": None}
+    card = stage(row(1, progress=endless)).card(row(1))
+    expect(card).to_contain_text("running")
+    moving = card.evaluate("it => it.getAnimations({ subtree: true }).length")
+    assert moving == (0 if motion == "reduce" else 1)
+
+
+def test_a_view_says_that_it_is_open_and_rarely_so_to_a_busy_kernel(stage) -> None:
+    views = stage(row(1))
+    views.panel()
+    views.forget_requests()
+    for _ in range(4):
+        views.page.clock.fast_forward(15_000)
+    assert views.requests == ["watch"] * 4
+    views.forget_requests()
+    views.page.evaluate("() => { stage.kernel.status = 'busy' }")
+    for _ in range(21):
+        views.page.clock.fast_forward(15_000)
+    assert views.requests == ["watch"]
+    views.page.evaluate("() => { dispatchEvent(new Event('pagehide')) }")
+    assert views.requests == ["watch", "leave"]
+
+
+def test_what_was_saved_is_shown_without_a_kernel_as_what_it_is(stage) -> None:
+    views = stage(row(1), over(2), kernel=False)
+    panel, card = views.panel(), views.card(row(1))
+    for view in (panel, card):
+        expect(view).to_contain_text("No kernel; this was true on")
+    expect(panel.get_by_text("No kernel")).to_have_count(1)
+    expect(card).to_contain_text("running")
+    assert [it.inner_text() for it in card.get_by_role("button").all()] == []
+    views.page.clock.fast_forward(30_000)
+    expect(card).to_contain_text("0 s")  # the clock of what is saved stands still
+    assert views.requests == []
+
+
+def test_after_a_restart_of_the_kernel_nothing_is_asked_of_it(stage) -> None:
+    views = stage(row(1), over(2))
+    panel, card = views.panel(), views.card(row(1))
+    views.forget_requests()
+    views.restart()
+    expect(panel).to_contain_text("The kernel was restarted; its jobs ended with it.")
+    expect(card).to_contain_text("gone")
+    expect(card).to_contain_text("this job ended with it")
+    expect(spoken(views)).to_contain_text("The kernel was restarted")
+    assert [it.inner_text() for it in card.get_by_role("button").all()] == []
+    views.page.clock.fast_forward(600_000)
+    assert views.requests == []
+
+
+def test_a_front_end_may_offer_nothing_but_the_model(stage) -> None:
+    views = stage(row(1), manager=False)
+    card = views.card(row(1))
+    views.forget_requests()
+    press(card, "Stop job-1 (job 1)")
+    assert views.requests == ["stop"]
+
+
+def test_a_message_that_was_lost_is_made_up_for(stage) -> None:
+    views = stage(row(1))
+    panel = views.panel()
+    state = {"rev": 7, "now": time.time(), "rows": [row(1, "stopping"), row(2)]}
+    views.page.evaluate("state => { stage.answers.watch = { state } }", state)
+    views.tell(base=6, rev=7, now=time.time(), rows={1: {"state": "stopping"}}, gone=[])
+    expect(item(panel, 1)).to_contain_text("stopping")
+    expect(item(panel, 2)).to_contain_text("running")
