@@ -313,8 +313,7 @@ class BackgroundMagics(Magics):
         """
         args = self._parse(self.bgkill, line)
         jobs = self._chosen(args)
-        for job in jobs:
-            job.kill(children=not args.no_children)
+        self._manager.kill(jobs, children=not args.no_children)
         try:
             self._manager.wait(jobs, args.wait)
         except KeyboardInterrupt as interrupt:
@@ -337,6 +336,12 @@ class BackgroundMagics(Magics):
             self._manager.wait(jobs, args.timeout, any=args.any)
         except KeyboardInterrupt as interrupt:
             raise self._interrupted(interrupt, jobs) from None
+        self._tell(jobs)
+
+    def end_all(self, reason: str) -> None:
+        """End all jobs, and tell how."""
+        jobs = self._manager.running()
+        self._manager.end_all(reason=reason)
         self._tell(jobs)
 
     # Looking

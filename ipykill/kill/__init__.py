@@ -34,7 +34,7 @@ from . import wake
 from .hindrance import hindrance
 from .looking import Look, look
 from .policy import in_cleanup, sheltered
-from .pursuit import arm_suspended, await_death, get_ready, pursue
+from .pursuit import arm_suspended, await_death, get_ready, pursue, volley
 from .report import About, about
 from .shielding import shield
 from .switches import use
@@ -60,6 +60,7 @@ __all__ = [
     "sheltered",
     "shield",
     "use",
+    "volley",
 ]
 
 wake.install()
