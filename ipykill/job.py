@@ -177,6 +177,9 @@ class Host(Protocol):
     def enter(self, job: Job) -> None:
         """Prepare the calling thread, a new one of the job, before its first line."""
 
+    def leave(self, job: Job) -> None:
+        """Undo that, in a thread that goes on to work for others."""
+
     def finish(self, job: Job, error: BaseException | None) -> None:
         """Deliver what is left of the job's output, and the error it failed with, if any.
 
@@ -197,6 +200,9 @@ class Loop(Protocol):
 
 class _NoHost:
     def enter(self, job: Job) -> None:
+        pass
+
+    def leave(self, job: Job) -> None:
         pass
 
     def finish(self, job: Job, error: BaseException | None) -> None:
@@ -282,7 +288,7 @@ class Job:
         self.thread = ThreadWithExc(target=self._body, name=f"ipykill-{id}", daemon=True)
         self._call: Callable[[], object] | None = call
         self._on_end = on_end
-        self._family = Family(self.thread, self._enter, self._finish)
+        self._family = Family(self.thread, self._enter, self._finish, self._leave)
         self._context = contextvars.copy_context()
         self._lock = threading.RLock()
         self._created = time.time()
@@ -734,6 +740,12 @@ class Job:
             self.host.enter(self)
         except BaseException:
             _logger.exception("the output of job %s could not be routed", self.id)
+
+    def _leave(self) -> None:
+        try:
+            self.host.leave(self)
+        except BaseException:
+            _logger.exception("the output of job %s is still routed", self.id)
 
     def _body(self) -> None:
         # The only part of the job's thread in which anything may be raised from outside.

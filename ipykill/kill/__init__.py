@@ -39,7 +39,7 @@ from .report import About, about
 from .shielding import shield
 from .switches import use
 from .target import Group, Target, contain, current_target
-from .waits import serves_cleanup
+from .waits import pool_of, serves_cleanup
 
 __all__ = [
     "About",
@@ -55,6 +55,7 @@ __all__ = [
     "hindrance",
     "in_cleanup",
     "look",
+    "pool_of",
     "pursue",
     "serves_cleanup",
     "sheltered",
