@@ -92,7 +92,10 @@ class BackgroundMagics(Magics):
         "such as nbconvert and papermill.",
     ).tag(config=True)
     max_running = Int(
-        0, min=0, help="How many jobs may run at once; later ones wait. 0: any number."
+        0,
+        min=0,
+        help="How many jobs may run at once; later ones wait. One that waits for another job does "
+        "not count. 0: any number.",
     ).tag(config=True)
     grace = Float(
         5.0, min=0, help="Seconds from the Stop of a job that is past its deadline to its Kill."
@@ -171,7 +174,7 @@ class BackgroundMagics(Magics):
         whole = cell is not None
         call = cells.compile_cell(self.shell, source, whole=whole, variable=args.out)
         origin = self._origin() if whole else ""
-        told = self._make_room(args, origin, source if whole else "")
+        told = self._make_room(args, origin, source if whole else "", after)
         others = [job for job in self._manager.running() if job not in told]
         self._tell_races(call.codes, origin or source, others)
         wait = args.wait or self.wait
@@ -230,7 +233,9 @@ class BackgroundMagics(Magics):
             return ""
         return str(metadata.get("cellId", ""))
 
-    def _make_room(self, args: argparse.Namespace, origin: str, source: str) -> list[Job]:
+    def _make_room(
+        self, args: argparse.Namespace, origin: str, source: str, after: Sequence[Job]
+    ) -> list[Job]:
         """Deal with jobs that this cell, or a cell with this name, started before.
 
         Returns
@@ -238,18 +243,28 @@ class BackgroundMagics(Magics):
         list of Job
             Those that run on, as was told.
         """
-        told = []
+        earlier = []
         for job in self._manager.running():
             # Where the front end does not tell which cell it is, the same text is the same.
             same = job.origin == origin if origin else source and job.source == source
-            if not (same or (args.name and job.name == args.name)):
-                continue
-            if not args.replace:
-                print(f"job {job.id} ({job.name}) still runs; --replace ends it first")
-                told.append(job)
-            elif not job.kill(_REPLACE_WAIT, reason="replaced"):
+            if same or (args.name and job.name == args.name):
+                earlier.append(job)
+        if not args.replace:
+            for job in earlier:
+                print(f"{_name(job)} still runs; --replace ends it first")
+            return earlier
+        for job in earlier:
+            for first in after:
+                if way := first.way_to(job):
+                    told = "".join(f"{_name(it)}, which waits for " for it in way[:-1])
+                    raise UsageError(
+                        f"nothing ended or started: this would wait for {told}{_name(job)}, which "
+                        "--replace ends"
+                    )
+        for job in earlier:
+            if not job.kill(_REPLACE_WAIT, reason="replaced"):
                 raise UsageError(f"not started: {render.sentence(job.info())}")
-        return told
+        return []
 
     def _tell_races(self, codes: Sequence[CodeType], cell: str, others: list[Job]) -> None:
         """Say which variables other jobs assign as well; once for two cells."""

@@ -81,7 +81,10 @@ class JobManager:
 
     @property
     def max_running(self) -> int:
-        """How many jobs may run at once; later ones wait. 0: no limit."""
+        """How many jobs may run at once; later ones wait. 0: no limit.
+
+        One that waits for another job does not count: that may be one of those that wait here.
+        """
         return self._max_running
 
     @max_running.setter
@@ -272,6 +275,7 @@ class JobManager:
                 report=report,
                 codes=codes,
                 on_end=self._ended,
+                on_wait=self._advance_soon,
             )
             if log is not None:
                 job.log.copy_to(log)
@@ -314,7 +318,7 @@ class JobManager:
         full = False
         if self.max_running:
             started = (job for job in self._jobs.values() if job not in self._pending)
-            full = sum(not job.done() for job in started) >= self.max_running
+            full = sum(not (job.done() or job.waits) for job in started) >= self.max_running
         for job, after in self._pending.items():
             failed = next((it for it in after if it.done() and it.state is not JobState.DONE), None)
             ready = not full and all(it.done() for it in after)
@@ -344,6 +348,9 @@ class JobManager:
             self._clock.call(waker)
         for callback in callbacks:
             self._callbacks.call(callback)
+        self._advance_soon()
+
+    def _advance_soon(self) -> None:
         if self._pending:
             self._clock.call(self._advance)
 

@@ -388,6 +388,18 @@ def test_jobs_that_wait_start_in_order_and_when_the_limit_is_raised(jobs):
         gate.open()
 
 
+@pytest.mark.parametrize("how", ["result", "await"])
+def test_a_job_may_wait_for_one_that_the_limit_keeps(jobs, how):
+    jobs.max_running = 1
+
+    async def awaits():
+        return await jobs.submit(int, "7")
+
+    job = jobs.submit(awaits if how == "await" else lambda: jobs.submit(int, "7").result())
+    assert job.result(HANG_GUARD) == 7
+    assert not job.waits
+
+
 def test_a_waiting_job_that_is_killed_takes_no_place(jobs):
     jobs.max_running = 1
     gate = Gate()
