@@ -215,7 +215,7 @@ def _try_to_wake(target: Target) -> None:
     since = now - chase.last
     if since < min(_RETRY * 2**chase.attempts, _RETRY_MAX):
         return
-    target.busy = chase.attempts > 0 and target.cpu_time() - chase.cpu_time > since / 2
+    target.busy = chase.attempts > 0 and target.cpu_time() - chase.cpu_time > since / 10
     # A thread that is busy does not wait, unless it woke up just now; 3.11 arms this way.
     patience = _PATIENCE if target.busy else min(_PATIENCE * 2**chase.attempts, _PATIENCE_MAX)
     if not target.traced:
