@@ -24,12 +24,13 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.process import BaseProcess
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from . import processes, stack
 from .exceptions import JobKilled, JobStopped
@@ -334,6 +335,12 @@ class Family:
         body = thread.run
         left = Latch()
 
+        def contained(target: Target) -> BaseException | None:
+            error = contain(target, body)
+            if os.getpid() != self._pid:
+                _end_fork(error)
+            return error
+
         def run() -> None:
             target = Target(self, thread)
             target.last = serves_cleanup(thread)
@@ -345,9 +352,9 @@ class Family:
             try:
                 if finish is not None:
                     # No name here, so that `finish` can let go of what its traceback holds.
-                    finish(contain(target, body))
+                    finish(contained(target))
                     return
-                error = contain(target, body)
+                error = contained(target)
                 if error is not None and not isinstance(error, JobKilled | JobStopped):
                     raise error
             finally:
@@ -469,6 +476,23 @@ def _start(thread: threading.Thread) -> None:
         if own_run is not None:
             adopted["run"] = own_run
         raise
+
+
+def _end_fork(error: BaseException | None) -> NoReturn:
+    """End the child of a fork whose code has come to its end, as a program ends.
+
+    Nothing of what surrounds the job is this process's: not the sockets, not the log.
+    """
+    code: object = 0
+    if isinstance(error, SystemExit):
+        code = error.code
+    elif error is not None:
+        code = 1
+        with contextlib.suppress(Exception):
+            tb = stack.without_machinery(error.__traceback__)
+            text = "".join(traceback.format_exception(type(error), error, tb))
+            os.write(2, text.encode(errors="replace"))
+    os._exit(code & 255 if isinstance(code, int) else int(code is not None))
 
 
 def _maker(pool: ThreadPoolExecutor) -> Family | None:
