@@ -72,7 +72,10 @@ def load_ipython_extension(shell: Any) -> None:
 
 
 def unload_ipython_extension(shell: Any) -> None:
-    """Take the magics away; called by ``%unload_ext ipykill``. Jobs that run go on."""
+    """Take the magics away and end the jobs; called by ``%unload_ext ipykill``.
+
+    ``%reload_ext ipykill`` calls it too; then the jobs go on.
+    """
     from . import extension
 
     extension.unload(shell)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from types import FrameType
 from typing import Any
 
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.error import TryNext
+from IPython.core.extensions import ExtensionManager
 
 from . import capture, cell, output, panel, widgets
 from .magics import BackgroundMagics
@@ -38,11 +41,13 @@ def load(shell: Any) -> None:
 
 
 def unload(shell: Any) -> None:
-    """Take the magics away. Jobs that run go on, and are there when it is loaded again."""
+    """Take the magics away, and end the jobs, unless it is to be loaded again at once."""
     magics = _magics(shell)
     if magics is None:
         return
     _refuse_capture(shell)  # or %reload_ext could not load what it has unloaded
+    if not _is_reload():
+        magics.end_all("ipykill was unloaded")
     output.uninstall(jobs)
     panel.uninstall(shell)
     for kind, names in magics.magics.items():
@@ -50,6 +55,14 @@ def unload(shell: Any) -> None:
             shell.magics_manager.magics[kind].pop(name, None)
     shell.magics_manager.registry.pop(type(magics).__name__, None)
     shell.configurables.remove(magics)
+
+
+def _is_reload() -> bool:
+    """Whether ``%reload_ext`` calls, which IPython does not tell who is unloaded."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_code is not ExtensionManager.reload_extension.__code__:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _refuse_capture(shell: Any) -> None:

@@ -23,11 +23,14 @@ import shlex
 import subprocess
 import sys
 import threading
+import time
+import traceback
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.process import BaseProcess
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from . import processes, stack
 from .exceptions import JobKilled, JobStopped
@@ -39,6 +42,7 @@ from .kill import (
     current_target,
     get_ready,
     hindrance,
+    pool_of,
     pursue,
     serves_cleanup,
     sheltered,
@@ -75,8 +79,10 @@ class Family:
         first: ThreadWithExc,
         enter: Callable[[], None],
         finish: Callable[[BaseException | None], None],
+        leave: Callable[[], None] = lambda: None,
     ) -> None:
         self._enter = enter
+        self._leave_thread = leave
         self._lock = threading.RLock()
         # Each with the fact that it left: its code ended, or it was let go. A thread that is
         # not alive and has not left is about to start. (Thread.ident does not tell: it is
@@ -339,6 +345,12 @@ class Family:
         body = thread.run
         left = Latch()
 
+        def contained(target: Target) -> BaseException | None:
+            error = contain(target, body)
+            if os.getpid() != self._pid:
+                _end_fork(error)
+            return error
+
         def run() -> None:
             target = Target(self, thread)
             target.last = finish is None and serves_cleanup(thread)
@@ -350,9 +362,9 @@ class Family:
             try:
                 if finish is not None:
                     # No name here, so that `finish` can let go of what its traceback holds.
-                    finish(contain(target, body))
+                    finish(contained(target))
                     return
-                error = contain(target, body)
+                error = contained(target)
                 if error is not None and not isinstance(error, JobKilled | JobStopped):
                     raise error
             finally:
@@ -367,6 +379,37 @@ class Family:
         vars(thread)[_ADOPTED] = _nobody if parent is None else weakref.ref(parent)
         with self._lock:
             self._threads[thread] = left
+
+    def errand(self, work: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `work` as a call that is a member while a thread of others makes it."""
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            if current_target() is not None:  # one of another job: nobody else ends what it does
+                return work(*args, **kwargs)
+            call = functools.partial(work, *args, **kwargs)
+            return contextvars.copy_context().run(self._run_errand, call)
+
+        return run
+
+    def _run_errand(self, work: Callable[[], Any]) -> Any:
+        values: list[Any] = []
+        target = Target(self, threading.current_thread())
+        with self._lock:
+            self._threads[target.thread] = Latch()
+            self._targets.append(target)
+            self._past_cpu_time -= time.thread_time()  # that is not the family's
+        self.claim()
+        self._enter()
+        error: BaseException | None = None
+        try:
+            error = contain(target, lambda: values.append(work()))
+            if error is not None:
+                raise error
+            return values.pop()
+        finally:
+            error = None  # else it and this frame, in its traceback, are a cycle
+            self._leave_thread()
+            self.let_go(target)
 
     def claim(self) -> None:
         """Make the calling context, of the code it runs and asks for, the family's."""
@@ -393,6 +436,9 @@ _thread_start: Callable[[threading.Thread], None] | None = None  # what _start w
 _popen_init: Callable[..., None] | None = None  # and _init_popen,
 _popen_signature: inspect.Signature | None = None
 _process_start: Callable[[BaseProcess], None] | None = None  # and _start_process
+_pool_init: Callable[..., None] | None = None  # and _init_pool,
+_pool_submit: Callable[..., Future[Any]] | None = None  # and _submit
+_MAKER = "_ipykill_maker"
 _starting = threading.local()  # has `level` in a thread that starts a process
 
 
@@ -429,6 +475,12 @@ def _start(thread: threading.Thread) -> None:
         return
     family = target.group
     assert isinstance(family, Family)
+    if (pool := pool_of(thread)) is not None:
+        maker = _maker(pool)
+        if maker is None:
+            _thread_start(thread)
+            return
+        family = maker
     own_run = adopted.get("run")
     family._adopt(thread, parent=target.thread)  # a ThreadWithExc has guarded its body by now
     try:
@@ -439,6 +491,48 @@ def _start(thread: threading.Thread) -> None:
         if own_run is not None:
             adopted["run"] = own_run
         raise
+
+
+def _end_fork(error: BaseException | None) -> NoReturn:
+    """End the child of a fork whose code has come to its end, as a program ends.
+
+    Nothing of what surrounds the job is this process's: not the sockets, not the log.
+    """
+    code: object = 0
+    if isinstance(error, SystemExit):
+        code = error.code
+    elif error is not None:
+        code = 1
+        with contextlib.suppress(Exception):
+            tb = stack.without_machinery(error.__traceback__)
+            text = "".join(traceback.format_exception(type(error), error, tb))
+            os.write(2, text.encode(errors="replace"))
+    os._exit(code & 255 if isinstance(code, int) else int(code is not None))
+
+
+def _maker(pool: ThreadPoolExecutor) -> Family | None:
+    """Return the family that made a thread pool, if one did."""
+    reference = vars(pool).get(_MAKER)
+    return None if reference is None else reference()
+
+
+@functools.wraps(ThreadPoolExecutor.__init__)
+def _init_pool(pool: ThreadPoolExecutor, *args: Any, **kwargs: Any) -> None:
+    assert _pool_init is not None
+    _pool_init(pool, *args, **kwargs)
+    if (family := _family()) is not None:
+        vars(pool)[_MAKER] = weakref.ref(family)
+
+
+@functools.wraps(ThreadPoolExecutor.submit)  # type: ignore[arg-type]
+def _submit(
+    pool: ThreadPoolExecutor, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+) -> Future[Any]:
+    assert _pool_submit is not None
+    family = _family()
+    if family is not None and _maker(pool) is not family:
+        fn = family.errand(fn)
+    return _pool_submit(pool, fn, *args, **kwargs)
 
 
 def _end_soon(work: Callable[[], None]) -> bool:
@@ -556,7 +650,7 @@ def _like_system(really: Callable[[Any], int]) -> Callable[[Any], int]:
 
 def _install() -> None:
     """Wrap what starts a thread or a process, once."""
-    global _thread_start, _popen_init, _popen_signature, _process_start
+    global _thread_start, _popen_init, _popen_signature, _process_start, _pool_init, _pool_submit
     if _thread_start is not None:
         return
     _thread_start = threading.Thread.start
@@ -566,9 +660,12 @@ def _install() -> None:
     except (TypeError, ValueError):  # another library put something in its place
         _popen_signature = inspect.signature(lambda self, *args, **kwargs: None)
     _process_start = BaseProcess.start
+    _pool_init, _pool_submit = ThreadPoolExecutor.__init__, ThreadPoolExecutor.submit
     threading.Thread.start = _start  # type: ignore[method-assign, assignment]
     subprocess.Popen.__init__ = _init_popen  # type: ignore[method-assign, assignment]
     BaseProcess.start = _start_process  # type: ignore[method-assign, assignment]
+    ThreadPoolExecutor.__init__ = _init_pool  # type: ignore[method-assign, assignment]
+    ThreadPoolExecutor.submit = _submit  # type: ignore[method-assign, assignment]
     for name in ("fork", "forkpty", "posix_spawn", "posix_spawnp"):
         if (really := getattr(os, name, None)) is not None:
             setattr(os, name, _noting(really, leads=name == "forkpty"))

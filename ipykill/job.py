@@ -189,6 +189,9 @@ class Host(Protocol):
     def enter(self, job: Job) -> None:
         """Prepare the calling thread, a new one of the job, before its first line."""
 
+    def leave(self, job: Job) -> None:
+        """Undo that, in a thread that goes on to work for others."""
+
     def finish(self, job: Job, error: BaseException | None) -> None:
         """Deliver what is left of the job's output, and the error it failed with, if any.
 
@@ -209,6 +212,9 @@ class Loop(Protocol):
 
 class _NoHost:
     def enter(self, job: Job) -> None:
+        pass
+
+    def leave(self, job: Job) -> None:
         pass
 
     def finish(self, job: Job, error: BaseException | None) -> None:
@@ -274,6 +280,7 @@ class Job:
         report: bool = True,
         codes: Sequence[CodeType] = (),
         on_end: Callable[[Job], None] = lambda job: None,
+        on_wait: Callable[[], None] = lambda: None,
     ) -> None:
         self.id = id
         self.name = name
@@ -294,7 +301,9 @@ class Job:
         self.thread = ThreadWithExc(target=self._body, name=f"ipykill-{id}", daemon=True)
         self._call: Callable[[], object] | None = call
         self._on_end = on_end
-        self._family = Family(self.thread, self._enter, self._finish)
+        self._on_wait = on_wait
+        self._awaits = 0  # other jobs
+        self._family = Family(self.thread, self._enter, self._finish, self._leave)
         self._context = contextvars.copy_context()
         self._lock = threading.RLock()
         self._created = time.time()
@@ -383,6 +392,11 @@ class Job:
     def idents(self) -> set[int]:
         """The idents of its threads that have ended; by now, other threads may have them."""
         return set(self._family.past_idents)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for another job, for however long that takes."""
+        return bool(self.waits_for or self._awaits)
 
     @property
     def progress(self) -> Progress | None:
@@ -625,15 +639,29 @@ class Job:
             return self.over.wait(timeout)
         with _waiting:
             # Of several that close a circle the last one to come here sees it.
-            if circle := _way(self, waiter):
+            if circle := self.way_to(waiter):
                 names = " waits for ".join(f"job {job.id} ({job.name})" for job in circle)
                 msg = f"job {waiter.id} ({waiter.name}) would wait for itself: {names}"
                 raise JobError(msg)
             waiter.waits_for = (self,)
+        waiter._on_wait()
         try:
             return self.over.wait()
         finally:
             waiter.waits_for = ()
+
+    def way_to(self, other: Job) -> list[Job]:
+        """Return this job, those through which it waits for `other`, and that; else nothing."""
+        ways = [[self]]
+        seen = {self}
+        for way in ways:
+            if way[-1] is other:
+                return way
+            for job in way[-1].waits_for:
+                if job not in seen:
+                    seen.add(job)
+                    ways.append([*way, job])
+        return []
 
     def refuse_itself(self) -> None:
         """Raise `JobError` if the job's own thread, which is about to wait for it, calls."""
@@ -730,7 +758,15 @@ class Job:
                 self._wakers.append(notify)
         if not waits:
             wake()
-        yield from over.__await__()
+        waiter = _of_this_thread()
+        if waiter is not None:
+            waiter._awaits += 1
+            waiter._on_wait()
+        try:
+            yield from over.__await__()
+        finally:
+            if waiter is not None:
+                waiter._awaits -= 1
         return self.result(0)
 
     # Its life
@@ -764,6 +800,12 @@ class Job:
             self.host.enter(self)
         except BaseException:
             _logger.exception("the output of job %s could not be routed", self.id)
+
+    def _leave(self) -> None:
+        try:
+            self.host.leave(self)
+        except BaseException:
+            _logger.exception("the output of job %s is still routed", self.id)
 
     def _body(self) -> None:
         # The only part of the job's thread in which anything may be raised from outside.
@@ -844,20 +886,6 @@ def _of_this_thread() -> Job | None:
     """Return the job whose own thread, without which it cannot end, is calling."""
     job = _current.get(None)
     return job if job is not None and job.thread.ident == threading.get_ident() else None
-
-
-def _way(start: Job, end: Job) -> list[Job]:
-    """Return a way from a job to one that it waits for, through all between; else nothing."""
-    ways = [[start]]
-    seen = {start}
-    for way in ways:
-        if way[-1] is end:
-            return way
-        for job in way[-1].waits_for:
-            if job not in seen:
-                seen.add(job)
-                ways.append([*way, job])
-    return []
 
 
 def comes_from(error: BaseException, kind: type[BaseException]) -> bool:

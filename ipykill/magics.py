@@ -94,7 +94,10 @@ class BackgroundMagics(Magics):
         "such as nbconvert and papermill.",
     ).tag(config=True)
     max_running = Int(
-        0, min=0, help="How many jobs may run at once; later ones wait. 0: any number."
+        0,
+        min=0,
+        help="How many jobs may run at once; later ones wait. One that waits for another job does "
+        "not count. 0: any number.",
     ).tag(config=True)
     grace = Float(
         5.0, min=0, help="Seconds from the Stop of a job that is past its deadline to its Kill."
@@ -185,7 +188,7 @@ class BackgroundMagics(Magics):
         whole = cell is not None
         call = cells.compile_cell(self.shell, source, whole=whole, variable=args.out)
         origin = self._origin() if whole else ""
-        told = self._make_room(args, origin, source if whole else "")
+        told = self._make_room(args, origin, source if whole else "", after)
         self._refuse_shared_file(args.log)
         others = [job for job in self._manager.running() if job not in told]
         self._tell_races(call.codes, origin or source, others)
@@ -245,7 +248,9 @@ class BackgroundMagics(Magics):
             return ""
         return str(metadata.get("cellId", ""))
 
-    def _make_room(self, args: argparse.Namespace, origin: str, source: str) -> list[Job]:
+    def _make_room(
+        self, args: argparse.Namespace, origin: str, source: str, after: Sequence[Job]
+    ) -> list[Job]:
         """Deal with jobs that this cell, or a cell with this name, started before.
 
         Returns
@@ -253,18 +258,28 @@ class BackgroundMagics(Magics):
         list of Job
             Those that run on, as was told.
         """
-        told = []
+        earlier = []
         for job in self._manager.running():
             # Where the front end does not tell which cell it is, the same text is the same.
             same = job.origin == origin if origin else source and job.source == source
-            if not (same or (args.name and job.name == args.name)):
-                continue
-            if not args.replace:
-                print(f"job {job.id} ({job.name}) still runs; --replace ends it first")
-                told.append(job)
-            elif not job.kill(_REPLACE_WAIT, reason="replaced"):
+            if same or (args.name and job.name == args.name):
+                earlier.append(job)
+        if not args.replace:
+            for job in earlier:
+                print(f"{_name(job)} still runs; --replace ends it first")
+            return earlier
+        for job in earlier:
+            for first in after:
+                if way := first.way_to(job):
+                    told = "".join(f"{_name(it)}, which waits for " for it in way[:-1])
+                    raise UsageError(
+                        f"nothing ended or started: this would wait for {told}{_name(job)}, which "
+                        "--replace ends"
+                    )
+        for job in earlier:
+            if not job.kill(_REPLACE_WAIT, reason="replaced"):
                 raise UsageError(f"not started: {render.sentence(job.info())}")
-        return told
+        return []
 
     def _refuse_shared_file(self, log: Path | None) -> None:
         """Refuse to empty a file that a job is writing."""
@@ -335,8 +350,7 @@ class BackgroundMagics(Magics):
         """
         args = self._parse(self.bgkill, line)
         jobs = self._chosen(args)
-        for job in jobs:
-            job.kill(children=not args.no_children)
+        self._manager.kill(jobs, children=not args.no_children)
         try:
             self._manager.wait(jobs, args.wait)
         except KeyboardInterrupt as interrupt:
@@ -359,6 +373,12 @@ class BackgroundMagics(Magics):
             self._manager.wait(jobs, args.timeout, any=args.any)
         except KeyboardInterrupt as interrupt:
             raise self._interrupted(interrupt, jobs) from None
+        self._tell(jobs)
+
+    def end_all(self, reason: str) -> None:
+        """End all jobs, and tell how."""
+        jobs = self._manager.running()
+        self._manager.end_all(reason=reason)
         self._tell(jobs)
 
     # Looking

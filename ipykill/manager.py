@@ -26,16 +26,16 @@ from .agent import Agent
 from .exceptions import JobError, UnknownJobError
 from .interrupts import uninterrupted
 from .job import Host, Job, JobInfo, JobState, current_job
-from .kill import look
+from .kill import look, volley
 from .waiting import Deadline, wait_any
 
 __all__ = ["JobManager", "jobs"]
 
 _logger = logging.getLogger("ipykill")
 
-_EXIT_STOP = 0.2  # seconds that stopped jobs have at exit before they are killed,
-_EXIT_KILL = 1.0  # that killed jobs have for their cleanup,
-_EXIT_GRACE = 0.4  # and that their processes have to end when asked
+_END_STOP = 0.2  # seconds that stopped jobs have at the end before they are killed,
+_END_KILL = 1.0  # that killed jobs have for their cleanup,
+_EXIT_GRACE = 0.4  # and that their processes have to end when asked, if the process exits
 
 
 class JobManager:
@@ -81,7 +81,10 @@ class JobManager:
 
     @property
     def max_running(self) -> int:
-        """How many jobs may run at once; later ones wait. 0: no limit."""
+        """How many jobs may run at once; later ones wait. 0: no limit.
+
+        One that waits for another job does not count: that may be one of those that wait here.
+        """
         return self._max_running
 
     @max_running.setter
@@ -274,6 +277,7 @@ class JobManager:
                 report=report,
                 codes=codes,
                 on_end=self._ended,
+                on_wait=self._advance_soon,
             )
             if log is not None:
                 job.log.copy_to(log)
@@ -315,7 +319,7 @@ class JobManager:
         full = False
         if self.max_running:
             started = (job for job in self._jobs.values() if job not in self._pending)
-            full = sum(not job.done() for job in started) >= self.max_running
+            full = sum(not (job.done() or job.waits) for job in started) >= self.max_running
         for job, after in self._pending.items():
             failed = next((it for it in after if it.done() and it.state is not JobState.DONE), None)
             ready = not full and all(it.done() for it in after)
@@ -345,28 +349,67 @@ class JobManager:
             self._clock.call(waker)
         for callback in callbacks:
             self._callbacks.call(callback)
+        self._advance_soon()
+
+    def _advance_soon(self) -> None:
         if self._pending:
             self._clock.call(self._advance)
 
     # Ending
 
-    def stop_all(self, timeout: float | None = 0) -> bool:
+    def stop_all(self, timeout: float | None = 0, *, reason: str = "") -> bool:
         """Stop every job; return whether all are over within `timeout` seconds."""
         jobs = self.running()
         for job in jobs:
-            job.stop()
+            job.stop(reason=reason)
         return not self.wait(jobs, timeout)
 
     def kill_all(self, timeout: float | None = 0, *, reason: str = "") -> bool:
         """Kill every job; return whether all are dead within `timeout` seconds."""
+        return self.kill(self.running(), timeout, reason=reason)
+
+    def kill(
+        self,
+        jobs: Iterable[Job],
+        timeout: float | None = 0,
+        *,
+        reason: str = "",
+        children: bool = True,
+    ) -> bool:
+        """Kill `jobs` together, as `Job.kill` does; return whether all are dead in time.
+
+        Many jobs that are busy die much sooner so than one after another.
+        """
         deadline = Deadline(timeout)
         me = current_job()
-        jobs = sorted(self.running(), key=lambda job: job is me)  # that kill may not return
+        jobs = sorted(jobs, key=lambda job: job is me)  # that kill may not return
+        busy = [job for job in jobs if job.started is not None and not job.done()]
         for job in jobs:
-            job.kill(reason=reason)
-        # To kill again changes nothing, and waits.
-        dead = [job.kill(deadline.left()) for job in jobs]
-        return all(dead)
+            if job not in busy:  # what has to be done for it takes a moment
+                job.kill(reason=reason, children=children)
+        with volley():
+            for job in busy:
+                job.kill(reason=reason, children=children)
+        if self.wait((job for job in jobs if job is not me), deadline.left()):
+            return False
+        # To kill again changes nothing, and waits for what the code of a job has left.
+        return all(job.kill(deadline.left(), children=children) for job in jobs)
+
+    def end_all(self, *, reason: str = "") -> bool:
+        """Stop every job, and kill those that have not ended a moment later.
+
+        The threads that finished jobs have left end as well, their processes do not.
+
+        Returns
+        -------
+        bool
+            Whether all are dead. If not, the Kill goes on.
+        """
+        self.stop_all(_END_STOP, reason=reason)
+        deadline = Deadline(_END_KILL)
+        left = [job for job in self if job.done() and job.threads]
+        dead = self.kill(self.running(), deadline.left(), reason=reason)
+        return self.kill(left, deadline.left(), children=False) and dead
 
     def wait(
         self, jobs: Iterable[Job], timeout: float | None = None, *, any: bool = False
@@ -418,9 +461,8 @@ class JobManager:
 
     def _at_exit(self) -> None:
         # The interpreter exits: let finally: blocks run, but do not keep it for long.
-        if self.running() and not self.stop_all(_EXIT_STOP):
-            processes.grace = min(processes.grace, _EXIT_GRACE)
-            self.kill_all(_EXIT_KILL, reason="the interpreter exits")
+        processes.grace = min(processes.grace, _EXIT_GRACE)
+        if not self.end_all(reason="the interpreter exits"):
             for job in self.running():  # its code is in cleanup, or in C
                 job.kill_processes()
 

@@ -168,6 +168,9 @@ class JobOutput:
     def enter(self, job: Job) -> None:
         """Prepare a thread of the job."""
 
+    def leave(self, job: Job) -> None:
+        """Undo that."""
+
     def write(self, name: str, text: str) -> int:
         """Take what the job wrote to the stream `name`, ``stdout`` or ``stderr``."""
         if not isinstance(text, str):
@@ -581,6 +584,10 @@ class _KernelOutput(JobOutput):
     def enter(self, job: Job) -> None:
         # The publisher's hooks are thread-local.
         self.publisher.register_hook(self._route)
+
+    def leave(self, job: Job) -> None:
+        """Let the calling thread display elsewhere."""
+        self.publisher.unregister_hook(self._route)
 
     def _route(self, message: dict[str, Any]) -> None:
         """Take a message of the display publisher, on a thread of the job.

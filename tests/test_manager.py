@@ -9,7 +9,7 @@ import time
 import pytest
 
 from ipykill.exceptions import JobError, JobStopped, UnknownJobError
-from ipykill.job import JobState, current_job
+from ipykill.job import Job, JobState, current_job
 from ipykill.manager import JobManager
 from tests.racing import ended, frequent_switches
 from tests.test_job import Gate, fail, polling, spinning
@@ -388,6 +388,18 @@ def test_jobs_that_wait_start_in_order_and_when_the_limit_is_raised(jobs):
         gate.open()
 
 
+@pytest.mark.parametrize("how", ["result", "await"])
+def test_a_job_may_wait_for_one_that_the_limit_keeps(jobs, how):
+    jobs.max_running = 1
+
+    async def awaits():
+        return await jobs.submit(int, "7")
+
+    job = jobs.submit(awaits if how == "await" else lambda: jobs.submit(int, "7").result())
+    assert job.result(HANG_GUARD) == 7
+    assert not job.waits
+
+
 def test_a_waiting_job_that_is_killed_takes_no_place(jobs):
     jobs.max_running = 1
     gate = Gate()
@@ -455,6 +467,40 @@ def test_stop_all_and_kill_all(jobs):
     assert stubborn.reason == "enough"
     assert jobs.stop_all()
     assert jobs.kill_all()
+
+
+@pytest.mark.slow
+def test_many_busy_jobs_are_all_asked_before_one_of_them_runs_on(jobs, monkeypatch):
+    """Else the killer waits for the turns of all of them, many times for each."""
+    turns = [0] * 8
+    go = threading.Event()
+
+    def work(number):
+        go.wait()
+        while True:
+            turns[number] += 1
+
+    for number in range(len(turns)):
+        jobs.submit(work, number)
+    go.set()
+    wait_for(lambda: all(turns), "jobs that run")
+    interval = sys.getswitchinterval()
+    seen = []
+    kill = Job.kill
+
+    def told(job, *args, **kwargs):
+        seen.append(tuple(turns))
+        return kill(job, *args, **kwargs)
+
+    monkeypatch.setattr(Job, "kill", told)
+    jobs.kill_all()
+    assert len(seen) == len(turns)
+    # The interpreter's lock may change hands, though hardly ever in such a short time.
+    assert len(set(seen)) <= 2
+    monkeypatch.undo()
+    assert jobs.kill_all(HANG_GUARD)
+    assert {job.state for job in jobs} == {S.KILLED}
+    wait_for(lambda: sys.getswitchinterval() == interval, "the usual switch interval")
 
 
 def test_a_job_that_kills_all_kills_the_others_before_itself(jobs):
@@ -591,12 +637,13 @@ def test_at_exit_jobs_are_stopped_then_killed_and_their_finally_blocks_run():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["pool", "thread"])
+@pytest.mark.parametrize("kind", ["pool", "thread", "thread that it left"])
 def test_the_exit_does_not_wait_for_what_a_job_waits_for(kind):
     # The interpreter joins the workers of pools, and threads that are not daemons.
     starts = {
         "pool": "ThreadPoolExecutor(1).submit(work)",
         "thread": "threading.Thread(target=work, daemon=False).start()",
+        "thread that it left": "threading.Thread(target=work, daemon=False).start(); return",
     }
     begin = time.monotonic()
     out = run(f"""

@@ -736,3 +736,21 @@ def test_they_end_with_the_interpreter():
     assert cleaned == "cleaned"
     pid = int(pid)
     wait_for(lambda: not runs(pid), "its end")
+
+
+@pytest.mark.parametrize(("end", "code"), [("return", 0), ("raise", 1), ("exit", 3), ("words", 1)])
+def test_a_fork_in_a_job_ends_as_a_program_ends(end, code, capfd):
+    def body():
+        if pid := os.fork():
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if end == "raise":
+            raise ValueError("in the child")
+        if end != "return":
+            sys.exit(3 if end == "exit" else "words")
+        return None
+
+    job = ipykill.submit(body)
+    assert job.result(HANG_GUARD) == code
+    printed = capfd.readouterr().err
+    assert ("in the child" in printed) == (end == "raise")
+    assert "target.py" not in printed

@@ -34,12 +34,12 @@ from . import wake
 from .hindrance import hindrance
 from .looking import Look, look
 from .policy import in_cleanup, sheltered
-from .pursuit import arm_suspended, await_death, get_ready, pursue
+from .pursuit import arm_suspended, await_death, get_ready, pursue, volley
 from .report import About, about
 from .shielding import shield
 from .switches import LEVELS, level, use
 from .target import Group, Target, contain, current_target
-from .waits import serves_cleanup
+from .waits import pool_of, serves_cleanup
 
 __all__ = [
     "LEVELS",
@@ -57,11 +57,13 @@ __all__ = [
     "in_cleanup",
     "level",
     "look",
+    "pool_of",
     "pursue",
     "serves_cleanup",
     "sheltered",
     "shield",
     "use",
+    "volley",
 ]
 
 wake.install()

@@ -26,7 +26,7 @@ from .. import processes
 from ..processes import ChildProcess
 from .target import Target
 
-__all__ = ["hasten", "interrupt_query", "leave", "may_be_left", "serves_cleanup"]
+__all__ = ["hasten", "interrupt_query", "leave", "may_be_left", "pool_of", "serves_cleanup"]
 
 _NEAR = 4  # frames: how far out the wait may be from the call that waits
 _REAP = 0.5  # seconds that a killed child process has to be gone
@@ -279,6 +279,16 @@ def _end_pool(target: Target, worker: FrameType) -> None:
         executor.shutdown(wait=False, cancel_futures=True)
     else:
         group.let_go(target)
+
+
+def pool_of(thread: threading.Thread) -> concurrent.futures.ThreadPoolExecutor | None:
+    """Return the pool that a thread, not yet started, is going to work for."""
+    target = getattr(thread, "_target", None)
+    if getattr(target, "__code__", None) is not _POOL_WORKER:
+        return None
+    reference = next(iter(getattr(thread, "_args", ())), None)
+    pool = reference() if callable(reference) else None
+    return pool if isinstance(pool, concurrent.futures.ThreadPoolExecutor) else None
 
 
 def _leave_join(frame: FrameType) -> None:

@@ -269,3 +269,16 @@ def test_a_command_ends_with_its_job(kernel: Kernel) -> None:
     assert kernel.run(seen).status == "ok"
     assert kernel.run("ipykill.jobs[1].kill(60)").result == "True"
     assert kernel.run(f"{find}.returncode").result == "1"
+
+
+def test_what_a_job_gives_to_a_pool_of_others_prints_in_its_cell(any_kernel: Kernel) -> None:
+    any_kernel.run(
+        "from concurrent.futures import ThreadPoolExecutor\npool = ThreadPoolExecutor(1)\n"
+        "def work(text):\n    print(text); display(text + '!')"
+    )
+    cell = any_kernel.run("%%bg -q\npool.submit(work, 'job').result()")
+    assert wait_job(any_kernel) == "done"
+    cell.wait_output("job")
+    assert [shown["data"]["text/plain"] for shown in cell.displays] == ["'job!'"]
+    any_kernel.run("pool.submit(work, 'foreground').result()")
+    assert any_kernel.run("%bglog").text() == "job\n"

@@ -1,5 +1,6 @@
 """Interrupts, reloads, restarts, the end."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -41,18 +42,44 @@ def test_jobs_survive_a_reload_of_the_extension(any_kernel: Kernel) -> None:
     assert cell.text() == "second\n", "the streams are not tapped twice"
 
 
-def test_unload_takes_the_magics_and_leaves_the_jobs(any_kernel: Kernel) -> None:
+def test_unload_takes_the_magics_and_ends_the_jobs(any_kernel: Kernel, tmp_path) -> None:
     load(any_kernel)
-    any_kernel.run("go = threading.Event()")
-    cell = any_kernel.run("%%bg -q -n survivor\ngo.wait()\nprint('survived')")
-    any_kernel.run("%unload_ext ipykill")
+    file = tmp_path / "whole"
+    polite = any_kernel.run(
+        "%%bg -q -n polite\ntry:\n    while True: ipykill.sleep(1)\nfinally: print('cleaned')"
+    )
+    deaf = any_kernel.run(
+        f"%%bg -q -n deaf\ntry:\n    print('begun')\n    while True: x = 1\n"
+        f"finally: open({str(file)!r}, 'w').write('whole' * 1_000_000)"
+    )
+    deaf.wait_output("begun")
+    any_kernel.run("%%bg -q -n waits --after deaf\nprint('never')")
+    lines = any_kernel.run("%unload_ext ipykill").text().splitlines()
+    assert len(lines) == 3
+    assert re.fullmatch(r"\[1\] polite: stopped after .* \(ipykill was unloaded\)", lines[0])
+    assert re.fullmatch(r"\[2\] deaf: killed after .* \(ipykill was unloaded\)", lines[1])
+    assert lines[2] == "[3] waits: skipped: ipykill was unloaded"
+    polite.wait_output("cleaned")
+    assert file.read_text() == "whole" * 1_000_000
+    assert any_kernel.run("[job for job in ipykill.jobs if job.threads]").result == "[]"
     assert "not found" in any_kernel.run("%bgjobs").text("stderr")
     assert "Available objects" not in any_kernel.run("%config BackgroundMagics").text()
-    any_kernel.run("go.set()")
-    wait_job(any_kernel, 1)
-    cell.wait_output("survived")
     load(any_kernel)
-    assert "survivor" in any_kernel.run("%bgjobs").text()
+    assert "deaf" in any_kernel.run("%bgjobs").text()
+    any_kernel.run("%%bg -q\nprint('again')").wait_output("again")
+
+
+def test_unload_tells_of_a_job_that_does_not_end(kernel: Kernel) -> None:
+    load(kernel)
+    kernel.run("go = threading.Event()")
+    cell = kernel.run("%%bg -q -n busy\nwith ipykill.shield():\n    print('begun')\n    go.wait()")
+    cell.wait_output("begun")
+    said = kernel.run("%unload_ext ipykill").text()
+    assert re.match(r"\[1\] busy: kill pending for .* \(ipykill was unloaded\)", said)
+    assert "it is in a shield() block" in said
+    kernel.run("go.set()")
+    assert wait_job(kernel, 1) == "killed"
+    cell.wait_output("[1] busy: killed after")
 
 
 def test_unload_without_jobs_leaves_the_streams_as_they_were(kernel: Kernel) -> None:
@@ -150,7 +177,7 @@ def test_a_kernel_with_a_job_stuck_in_c_code_ends_in_time(start_kernel) -> None:
     assert took < usual + GRACE + 2
 
 
-GRACE = manager._EXIT_STOP + manager._EXIT_KILL
+GRACE = manager._END_STOP + manager._END_KILL
 
 
 def _end_without_jobs(start_kernel) -> float:

@@ -305,6 +305,22 @@ def test_a_job_that_waits_for_itself_is_refused(kernel: Kernel) -> None:
     assert "no job 'self'" in usage_error(kernel, "%%bg -n self --after self\n1")
 
 
+def test_a_circle_of_after_and_replace_is_refused(kernel: Kernel) -> None:
+    kernel.run(f"%%bg -q -n train\n{LOOP}")
+    kernel.run("%%bg -q -n test --after train\n1")
+    kernel.run("%%bg -q -n report --after test\n1")
+    nothing = "UsageError: nothing ended or started: this would wait for"
+    assert usage_error(kernel, "%%bg -q -n train --replace --after report\n2") == (
+        f"{nothing} job 3 (report), which waits for job 2 (test), which waits for job 1 (train), "
+        "which --replace ends"
+    )
+    assert usage_error(kernel, "%%bg -q -n train --replace --after train\n2") == (
+        f"{nothing} job 1 (train), which --replace ends"
+    )
+    states = kernel.run("[job.state.value for job in ipykill.jobs]").result
+    assert states == "['running', 'pending', 'pending']"
+
+
 def test_jobs_start_after_others(kernel: Kernel) -> None:
     kernel.run("go = threading.Event(); order = []")
     kernel.run("%%bg -q -n first\ngo.wait(); order.append(1)")

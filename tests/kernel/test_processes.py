@@ -102,3 +102,15 @@ def test_they_end_with_the_kernel(kernel: Kernel) -> None:
     pid = int(kernel.run("sleepers()[0]").result or "")
     assert kernel.shutdown() < 5
     wait_for(lambda: not psutil.pid_exists(pid), "its end")
+
+
+def test_a_fork_in_a_job_does_not_disturb_the_kernel(kernel: Kernel) -> None:
+    load(kernel)
+    cell = kernel.run(
+        "%%bg -q -n forks\nimport os\nif not (pid := os.fork()):\n    raise ValueError('child')\n"
+        "print(os.waitpid(pid, 0)[1])"
+    )
+    assert wait_job(kernel, "forks") == "done"
+    cell.wait_output("256")
+    assert cell.errors == []
+    assert kernel.run("6 * 7").result == "42"

@@ -1,0 +1,129 @@
+"""Thread pools that a job makes, and those of others to which it gives work."""
+
+import threading
+import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor, wait
+
+import pytest
+
+from ipykill.exceptions import JobKilled
+from ipykill.job import JobState, current_job
+from ipykill.manager import JobManager
+from tests.waiting import HANG_GUARD, wait_for
+
+
+@pytest.fixture
+def pool():
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+@pytest.fixture
+def jobs(pool):
+    manager = JobManager()
+    manager.launch(int, name="the wrappers are there").wait()
+    yield manager
+    manager.kill_all(HANG_GUARD)
+
+
+@pytest.mark.parametrize("warm", [True, False], ids=["its thread is there", "it starts a thread"])
+def test_the_work_a_job_gives_to_a_pool_of_others_ends_with_it_and_the_pool_lives(jobs, pool, warm):
+    if warm:
+        pool.submit(int).result()
+    begun = threading.Event()
+    futures, members = [], []
+
+    def work():
+        members.append((threading.current_thread(), current_job()))
+        try:
+            begun.set()
+            while True:
+                time.sleep(0.001)
+        finally:
+            members.append("cleaned")
+
+    def body():
+        futures.extend([pool.submit(work), pool.submit(members.append, "never")])
+        wait(futures)
+
+    job = jobs.submit(body)
+    assert begun.wait(HANG_GUARD)
+    worker = members[0][0]
+    assert job.threads == [job.thread, worker]
+    assert [it.name for it in job.where()] == [job.thread.name, worker.name]
+    assert job.kill(HANG_GUARD)
+    assert job.state is JobState.KILLED
+    assert isinstance(futures[0].exception(HANG_GUARD), JobKilled)
+    assert isinstance(futures[1].exception(HANG_GUARD), JobKilled), "what was queued does not run"
+    assert members == [(worker, job), "cleaned"]
+    assert pool.submit(current_job).result(HANG_GUARD) is None
+    assert job.threads == []
+    assert pool._threads == {worker}
+    assert worker.is_alive()
+
+
+def test_what_others_do_in_a_thread_that_a_job_made_start_is_theirs(jobs, pool):
+    begun, go = threading.Event(), threading.Event()
+    job = jobs.submit(lambda: (pool.submit(int).result(), begun.wait(), time.sleep(1000)))
+    wait_for(lambda: pool._threads, "its thread")
+    theirs = pool.submit(lambda: (begun.set(), go.wait()))
+    assert begun.wait(HANG_GUARD)
+    assert job.kill(HANG_GUARD)
+    assert theirs.running()
+    go.set()
+    assert theirs.result(HANG_GUARD) == (None, True)
+
+
+def test_work_gives_its_value_or_error_and_uses_no_time_of_others(jobs, pool):
+    def others():
+        while time.thread_time() < 0.2:
+            pass
+
+    pool.submit(others).result()
+    job = jobs.submit(lambda: (pool.submit(int, "7").result(), pool.submit(int, "x").exception()))
+    value, error = job.result(HANG_GUARD)
+    assert value == 7
+    assert isinstance(error, ValueError)
+    assert job.cpu_time < 0.2
+
+
+def test_the_work_of_a_job_keeps_nothing_alive(jobs, pool):
+    class Thing:
+        pass
+
+    def body():
+        thing = Thing()
+        things.append(weakref.ref(thing))
+        pool.submit(lambda it: it and None, thing).result()
+        assert pool.submit(fail, thing).exception() is not None
+
+    def fail(thing):
+        raise ValueError
+
+    things = []
+    jobs.submit(body).result(HANG_GUARD)
+    pool.submit(int).result()  # a worker keeps its last work until the next
+    assert things[0]() is None
+
+
+def test_a_pool_is_its_makers_whoever_makes_its_threads_start(jobs):
+    made, go = threading.Event(), threading.Event()
+    pools = []
+
+    def make():
+        pools.append(ThreadPoolExecutor(1))
+        made.set()
+        time.sleep(1000)
+
+    maker = jobs.submit(make)
+    assert made.wait(HANG_GUARD)
+    other = jobs.submit(lambda: pools[0].submit(go.wait).result())
+    wait_for(lambda: len(maker.threads) == 2, "its worker")
+    assert other.threads == [other.thread]
+    assert other.kill(HANG_GUARD)
+    assert len(maker.threads) == 2
+    assert maker.kill(HANG_GUARD)
+    assert maker.threads == []
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        pools[0].submit(int)
