@@ -347,9 +347,12 @@ class Family:
 
         def contained(target: Target) -> BaseException | None:
             error = contain(target, body)
-            if os.getpid() != self._pid:
-                _end_fork(error)
-            return error
+            try:
+                if os.getpid() != self._pid:
+                    _end_fork(error)
+                return error
+            finally:
+                error = None  # else it and this frame, in its traceback, are a cycle
 
         def run() -> None:
             target = Target(self, thread)
