@@ -158,7 +158,7 @@ class Family:
         living = set(threads)
         children: dict[threading.Thread | None, list[threading.Thread]] = {}
         for thread in threads:
-            parent = vars(thread)[_ADOPTED]()
+            parent = vars(thread).get(_ADOPTED, _nobody)()
             children.setdefault(parent if parent in living else None, []).append(thread)
 
         def below(parent: threading.Thread | None, depth: int) -> Iterator[tuple[Any, int]]:
