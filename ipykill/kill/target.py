@@ -285,7 +285,7 @@ def contain(target: Target, body: Callable[[], object]) -> BaseException | None:
     elif late is not None or (
         isinstance(failure, KeyboardInterrupt) and target.group.kill_requested
     ):
-        _thread.interrupt_main()  # whose Ctrl-C it was
+        _interrupt_main()  # whose Ctrl-C it was
         target.group.struck = True
     try:
         if target.group.struck and not isinstance(failure, JobKilled):
@@ -297,6 +297,12 @@ def contain(target: Target, body: Callable[[], object]) -> BaseException | None:
         # This frame is in the traceback. With the two in a cycle, all that the frames of the
         # body hold (files, child processes, memory) would live until the garbage collector runs.
         failure = killed = late = None
+
+
+def _interrupt_main() -> None:
+    _thread.interrupt_main()
+    if main_ident:  # it may wait in a call, which only a signal interrupts: that of `wake`
+        signal.pthread_kill(main_ident, signal.SIGURG)
 
 
 def _after_fork_in_child() -> None:

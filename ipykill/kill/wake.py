@@ -17,13 +17,14 @@ SIGURG, which is ignored by default (Go uses it for the same purpose).
 3. Main runs no other Python code while the word is lent. So nothing in main finds itself
    not to be the main thread, and no Ctrl-C is handled elsewhere: it waits until main has
    the word again, and main looks for it then, because CPython 3.13 might have stopped
-   looking in the meantime.
+   looking in the meantime. For CPython may run the handler of SIGINT in the target, first, and
+   what that raises would be lost in code that swallows everything: so for this time it is one
+   that only tells main.
 4. The target's call is interrupted, the target takes itself for the main thread and runs
    the same handler. That puts the word back first of all. If the Kill may be raised from the
    call in which it waits (`policy`), it gets that call ready to be left (`waits`) and raises.
-   If not, it arms its own stack (`running`), and the call goes on waiting. A Ctrl-C that
-   comes together with SIGURG is handled first, in the target; `target.contain` passes it on
-   to main. A target that ends puts the word back as well.
+   If not, it arms its own stack (`running`), and the call goes on waiting. A target that ends
+   puts the word back as well.
 5. C functions look for signals without waiting as well, ``str()`` does, and to break them
    would be to break running code anywhere. So it must be known that the target was in the
    same call of the same frame a moment before: `Target.waits_at`, which the killer writes,
@@ -35,7 +36,8 @@ SIGURG, which is ignored by default (Go uses it for the same purpose).
    word again when its patience ends. (Up to 3.12 running code answers, see `cstack`, and
    dies at once if that happens to be at the jump back of a loop.)
 7. When main does not answer for 40 ms it sits in C code that does not look for signals, so
-   it runs no Python either. Then the reaper lends the word itself, for a shorter time.
+   it runs no Python either. Then the reaper lends the word itself, for a shorter time. (A Ctrl-C
+   that is handled in the target then is passed on to main by `target.contain`.)
    Whether main or the reaper lends is decided by who gets `_Request.claim`.
 
 Whoever raises a stray SIGURG, or had a handler for it before us: that handler is called
@@ -176,7 +178,7 @@ def wake(target: Target, patience: float) -> None:
     """
     global _request
     if threading.get_ident() == targets.main_ident:
-        _lend(target, patience)
+        _lend_in_main(target, patience)
         ctypes.pythonapi.PyErr_CheckSignals()
         return
     request = _request = _Request(target, patience)
@@ -192,6 +194,29 @@ def wake(target: Target, patience: float) -> None:
             request.done.acquire(timeout=_LOST)
     finally:
         _request = None
+
+
+class _Heard(list[None]):
+    """A handler of SIGINT that only notes that it came."""
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self.append(None)
+
+
+def _lend_in_main(target: Target, patience: float) -> None:
+    """Lend the word from the main thread, which alone handles Ctrl-C meanwhile."""
+    usual = signal.getsignal(signal.SIGINT)
+    if not callable(usual) or isinstance(usual, _Heard):
+        _lend(target, patience)
+        return
+    heard = _Heard()
+    signal.signal(signal.SIGINT, heard)
+    try:
+        _lend(target, patience)
+    finally:
+        signal.signal(signal.SIGINT, usual)
+        if heard:
+            usual(signal.SIGINT, sys._getframe(1))
 
 
 def _lend(target: Target, patience: float) -> None:
@@ -224,7 +249,7 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
             _call_previous(number, frame)
             return
         try:
-            _lend(request.target, request.patience)
+            _lend_in_main(request.target, request.patience)
         finally:
             request.done.release()
         # May raise KeyboardInterrupt, see step 3 above.

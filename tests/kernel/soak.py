@@ -39,6 +39,7 @@ def fact():
     get_ipython().displayhook.flush()
     for name in "outputs", "exceptions":  # of each cell, IPython 9
         getattr(get_ipython().history_manager, name, {}).clear()
+    globals().pop("value", None)  # of a job with `-o value`, which may be another job
     # The last error in the foreground keeps the frames it came through, for %debug: an
     # interrupted submit() and its job.
     for name in "last_exc", "last_type", "last_value", "last_traceback":

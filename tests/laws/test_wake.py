@@ -1,12 +1,16 @@
 """The wake-up shares the main thread's signals with everybody else and loses none of them."""
 
 import asyncio
+import contextlib
 import os
+import random
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +27,19 @@ KILLS = 150
 def sleeper(started) -> None:
     started()
     time.sleep(1000)
+
+
+def nap(first: Callable[[], object]) -> None:
+    """Sleep until an interrupt comes."""
+    first()
+    time.sleep(HANG)
+
+
+def naps() -> bool:
+    """Whether the main thread is in `nap` and sleeps."""
+    frame = sys._current_frames()[threading.main_thread().ident or 0]
+    state = Path(f"/proc/self/task/{os.getpid()}/stat").read_text().rpartition(")")[2].split()[0]
+    return frame.f_code is nap.__code__ and state == "S"
 
 
 class Killers(threading.Thread):
@@ -68,6 +85,60 @@ def test_signal_signal_and_sigint_in_main() -> None:
     killers.finish()
     assert calls
     assert len(handled) == sent
+
+
+@pytest.mark.stress
+def test_no_ctrl_c_is_lost_in_a_job_that_swallows_everything() -> None:
+    """CPython may run its handler in the job's thread, while that passes for the main thread."""
+    interrupts = 400
+    main_waits = threading.Semaphore(0)
+
+    def swallows(started) -> None:
+        started()
+        for _ in range(80):
+            with contextlib.suppress(BaseException):
+                time.sleep(0.0005)
+
+    def kill() -> None:
+        while sender.is_alive():
+            assert start(swallows).kill(HANG)
+
+    def interrupt() -> None:
+        for _ in range(interrupts):
+            main_waits.acquire()
+            time.sleep(random.random() * 0.005)  # a moment, not a wait for anything
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    sender, killer = threading.Thread(target=interrupt), threading.Thread(target=kill)
+    sender.start()
+    killer.start()
+    try:
+        for _ in range(interrupts):
+            with pytest.raises(KeyboardInterrupt):
+                nap(main_waits.release)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    sender.join(HANG)
+    killer.join(HANG)
+
+
+def test_a_ctrl_c_that_a_dying_job_got_wakes_the_main_thread() -> None:
+    def body(started) -> None:
+        started()
+        try:
+            time.sleep(1000)
+        finally:
+            wait_for(naps, "the main thread to wait", HANG)
+            raise KeyboardInterrupt
+
+    job = start(body)
+    threading.Thread(target=job.kill).start()
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        nap(lambda: None)
+    assert time.monotonic() - begin < HANG
+    assert job.kill(HANG)
 
 
 @pytest.mark.stress
