@@ -43,7 +43,8 @@ class Service:
     While one is open, a thread looks at the jobs and sends what changed: one message every
     `_INTERVAL` at most, fewer when there is much to say. When all views are closed, or
     were not heard of for `_LEASE` seconds, the thread ends. It then runs when a job has
-    ended, and sends the whole state, for that is what a front end saves.
+    ended, and sends the whole state, for that is what a front end saves. Texts that are saved
+    (`say`) take turns with all that, so that they keep to the same pace.
 
     Attributes
     ----------
@@ -69,6 +70,7 @@ class Service:
         self._thread: ServiceThread | None = None
         self._live = False
         self._ended = False  # a job has, and nobody was told
+        self._texts: deque[Callable[[], None]] = deque()
         self._done: deque[str] = deque(maxlen=100)  # requests that are not done twice
         self.tell: Callable[[], None] = lambda: None
         self._next_tell = 0.0
@@ -99,6 +101,12 @@ class Service:
             if not self._open_pages():
                 self._ended = True
                 self._start()
+
+    def say(self, text: Callable[[], None]) -> None:
+        """Call `text`, which sends one message, when its turn comes."""
+        with self._lock:
+            self._texts.append(text)
+            self._start()
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Do what a view asks; never raises."""
@@ -180,19 +188,25 @@ class Service:
             self._thread.start()
 
     def _run(self) -> None:
+        text: Callable[[], None] | None = None
         while True:
             begin = time.thread_time()  # not by the clock: a busy machine is no reason to wait
-            with self._lock:
-                watched = bool(self._open_pages())
-                if not watched and not self._ended:
-                    self._thread = None
-                    return
-                self._ended = False
-                try:
-                    size = self._send_changes() if watched else self._send_end()
-                except Exception:
-                    _logger.exception("the panel could not be refreshed")
-                    size = 0
+            size = 0
+            try:
+                with self._lock:
+                    watched = bool(self._open_pages())
+                    told = not watched and not self._ended
+                    if told and not self._texts:
+                        self._thread = None
+                        return
+                    text = self._texts.popleft() if self._texts and (told or not text) else None
+                    if text is None:
+                        self._ended = False
+                        size = self._send_changes() if watched else self._send_end()
+                if text is not None:
+                    text()
+            except Exception:
+                _logger.exception("the panel could not be refreshed")
             spent = time.thread_time() - begin
             time.sleep(max(_INTERVAL, spent / _LOAD, size / _RATE))
 
@@ -241,7 +255,7 @@ class Service:
         elif self._states != states and time.monotonic() >= self._next_tell:
             self._states = states
             self._next_tell = time.monotonic() + _TEXT_INTERVAL
-            self.tell()
+            self._texts.append(self.tell)
 
     def _changed_details(self) -> dict[int, Any]:
         shown = set().union(*(ids for _, ids in self._pages.values()))

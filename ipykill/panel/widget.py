@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import functools
 import time
 import uuid
 from collections import deque
@@ -132,7 +133,7 @@ class Panel:
         self._close_cards()
 
         def over(job: Job) -> None:
-            update(static.job(job.info()))
+            self.service.say(functools.partial(update, static.job(job.info())))
             self.service.end()
 
         if not job.done():

@@ -59,6 +59,23 @@ def test_messages_keep_their_distance(
     assert len(channel.sent) <= len(own) + 1
 
 
+def test_the_texts_of_many_cards_keep_their_distance_and_let_the_views_be_told(
+    service: Service, channel: FakeChannel, start: Start
+) -> None:
+    job = start()
+    watch(service)
+    said = []
+    for _ in range(3):
+        service.say(lambda: said.append(time.monotonic()))
+    job.stop()
+    wait_for(lambda: len(said) == 3, "the texts")
+    assert all(b - a >= module._INTERVAL for a, b in zip(said, said[1:], strict=False))
+    assert len(channel.sent) == 1
+    service.answer({"do": "leave", "page": "page"})
+    service.say(lambda: said.append(0.0))
+    wait_for(lambda: len(said) == 4, "a text that nobody watches")
+
+
 def test_without_a_view_no_thread_runs(
     service: Service, channel: FakeChannel, start: Start, monkeypatch
 ) -> None:
