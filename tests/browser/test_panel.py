@@ -383,8 +383,10 @@ def test_the_extension_is_reloaded_under_living_views(lab: Lab) -> None:
     lab.open(PANEL, TRAIN, "%reload_ext ipykill", "%unload_ext ipykill")
     for index in range(3):
         lab.run(index)
-    press(card(lab, 1), "Stop train (job 1)")
+    kill(card(lab, 1), "train (job 1)")
+    expect(card(lab, 1)).to_contain_text("killed")
+    lab.run(1)
+    press(card(lab, 1), "Stop train (job 2)")
     expect(card(lab, 1)).to_contain_text("stopping")
     lab.run(3)
-    kill(card(lab, 1), "train (job 1)")
     expect(card(lab, 1)).to_contain_text("killed")
