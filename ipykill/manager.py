@@ -7,6 +7,7 @@ it calls none of them. `jobs` is the manager that they share.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import inspect
 import linecache
@@ -387,7 +388,7 @@ class JobManager:
         for job in jobs:
             if job not in busy:  # what has to be done for it takes a moment
                 job.kill(reason=reason, children=children)
-        with volley():
+        with volley() if len(busy) > 1 else contextlib.nullcontext():
             for job in busy:
                 job.kill(reason=reason, children=children)
         if self.wait((job for job in jobs if job is not me), deadline.left()):
