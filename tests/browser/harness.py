@@ -41,6 +41,8 @@ NO_NEWS = {"fetchNews": "false"}
 """JupyterLab then asks neither the person nor the network for news."""
 
 
+# A page that is loaded again may also bring back the notebook before, behind this one.
+CELLS = ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-CodeCell"
 CLOSE = """() => {
   for (const widget of [...(window.jupyterapp?.shell.widgets("main") ?? [])]) widget.dispose();
 }"""
@@ -204,7 +206,7 @@ class Lab:
 
     def cell(self, index: int) -> Locator:
         """The whole code cell; look inside it for buttons, text, widgets."""
-        return self.page.locator(".jp-Notebook .jp-CodeCell").nth(index)
+        return self.page.locator(CELLS).nth(index)
 
     def prompt(self, index: int) -> str:
         """`[3]:` for a cell that has ended, `[*]:` for one that waits or runs."""
@@ -249,7 +251,7 @@ class Lab:
         self.wait_all(timeout)
 
     def wait_all(self, timeout: float = HANG_GUARD) -> None:
-        count = self.page.locator(".jp-Notebook .jp-CodeCell").count()
+        count = self.page.locator(CELLS).count()
         wait_for(lambda: all(map(self._ended, range(count))), "the end of all cells", timeout)
 
     def command(self, name: str) -> None:
