@@ -58,10 +58,21 @@ function setAttribute(node, name, value) {
   else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
 }
 
+const DRAGGED = 24; // px from where a button was pressed to where that is taken back
+
+// What is pressed is clicked, though outputs that grow above it may move it away meanwhile.
 function button(text, label, onClick, className = "") {
   const node = make("button", `ipykill-button ${className}`, { type: "button" }, text);
   if (label) node.setAttribute("aria-label", label);
-  node.addEventListener("click", onClick);
+  let pressed = null;
+  node.addEventListener("pointerdown", (event) => {
+    pressed = event;
+    node.setPointerCapture(event.pointerId);
+  });
+  node.addEventListener("click", (event) => {
+    const { clientX: x, clientY: y } = (event.detail > 0 && pressed) || event; // or by a key
+    if (Math.hypot(event.clientX - x, event.clientY - y) <= DRAGGED) onClick(event);
+  });
   return node;
 }
 
@@ -419,7 +430,9 @@ class Jobs {
 // ---------------------------------------------------------------------------------------
 // One job
 
-const ARMED = 3_000; // ms for which a first click on Kill waits for the second
+// ms for which a first click on Kill waits for the second, wherever the keyboard's focus is: the
+// front end may move that by itself, as Notebook does after a cell started.
+const ARMED = 3_000;
 const OVERDUE = 3; // seconds after which a Stop that has no effect is overdue
 const PENDING_KILL = 1; // seconds after which a Kill that has no effect is explained
 const NOT_ANSWERED = "The kernel has not answered yet; it may be in C code that lets nothing else run.";
@@ -445,7 +458,6 @@ class JobView {
     this.log = button("Log", "", () => this.toggleDetails(), "ipykill-log-button");
     this.stop = button("Stop", "", () => this.jobs.ask("stop", this.job), "ipykill-stop");
     this.kill = button("Kill", "", () => this.clickKill(), "ipykill-kill");
-    this.kill.addEventListener("blur", () => this.disarm());
     this.bar = make("div", "ipykill-bar", {}, make("div"));
     this.barText = make("span", "ipykill-bar-text");
     this.progress = make("div", "ipykill-progress", {}, this.bar, this.barText);
@@ -815,7 +827,6 @@ class Panel {
     this.search.addEventListener("input", () => this.layOut());
     this.stopAll = button("Stop all", "Stop all jobs", () => this.jobs.ask("stop_all"));
     this.killAll = button("Kill all", "Kill all jobs", () => this.clickKillAll(), "ipykill-kill");
-    this.killAll.addEventListener("blur", () => this.disarm());
     this.clear = button("Clear finished", "Clear finished jobs", () => this.jobs.ask("clear"));
     this.tools = make("div", "ipykill-tools", {}, this.search, this.stopAll, this.killAll, this.clear);
     this.banner = make("div", "ipykill-banner");

@@ -142,8 +142,30 @@ def test_a_second_click_on_the_same_spot_kills(stage) -> None:
     expect(kill).to_have_text("Kill")
     assert views.requests == []
     kill.click()
+    views.page.evaluate("document.activeElement.blur()")  # as front ends do by themselves
     kill.click()
     assert views.requests == ["kill"]
+
+
+def test_what_is_pressed_is_clicked_wherever_it_moves_meanwhile(stage) -> None:
+    views = stage(row(1))
+    stop = views.panel().get_by_role("button", name="Stop job-1 (job 1)")
+    mouse = views.page.mouse
+    views.forget_requests()
+
+    def press() -> None:
+        box = stop.bounding_box()
+        mouse.move(box["x"] + 5, box["y"] + 5)
+        mouse.down()
+
+    press()
+    views.page.evaluate("document.body.style.paddingTop = '200px'")  # an output above has grown
+    mouse.up()
+    assert views.requests == ["stop"]
+    press()
+    mouse.move(5, 5)
+    mouse.up()
+    assert views.requests == ["stop"]  # taken back, as with any button
 
 
 def test_an_overdue_stop_needs_one_click_to_kill(stage) -> None:
