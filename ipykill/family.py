@@ -111,7 +111,7 @@ class Family:
         _install()
         get_ready()
         try:
-            self._first.start()
+            self._first.start_soon()
         except Exception:
             if self._first.ident is None:
                 self._disown(self._first)

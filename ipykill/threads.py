@@ -30,6 +30,10 @@ _get_ident = operator.attrgetter("_ident")
 _NULL = ctypes.py_object()
 _LIMBO = 2.0  # seconds to wait for threads that are being born
 
+# The threads that are being born: started, but their first line, which sets their ident, has
+# not run.
+_limbo: dict[threading.Thread, threading.Thread] | None = vars(threading).get("_limbo")
+
 
 def _set_async_exc(tid: int, exctype: object) -> int:
     """Call ``PyThreadState_SetAsyncExc``, on CPython 3.11 when no thread is being born.
@@ -69,8 +73,7 @@ def take_back() -> None:
 def _being_born() -> bool:
     # From the search to the call of the C function, 3.11 does not change threads: it does so
     # after calls of C functions and at backward jumps, and Python calls only begin with one.
-    limbo: dict[threading.Thread, threading.Thread] = vars(threading)["_limbo"]
-    idents = map(_get_ident, limbo)
+    idents = map(_get_ident, _limbo or ())
     try:
         return None in idents
     except RuntimeError:  # it changed since
@@ -163,6 +166,13 @@ class StoppableThread(threading.Thread):
         return self._stop_requested
 
 
+class _Begun(threading.Event):
+    """Set when its thread has begun to run, for which `Thread.start` does not wait."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return True
+
+
 class ThreadWithExc(StoppableThread):
     """A thread in which other threads can raise an exception.
 
@@ -220,6 +230,8 @@ class ThreadWithExc(StoppableThread):
     #    again; the second by the outer one, and then none is left (3).
     # 5. They were sent while the thread was open, so they count as raised by the body.
 
+    _started: threading.Event  # of threading.Thread
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._gate = threading.Lock()
@@ -229,8 +241,53 @@ class ThreadWithExc(StoppableThread):
 
     def start(self) -> None:
         """Start the thread."""
+        self._await_birth()
         self._guard()
         super().start()
+
+    # Thread.start returns when the new thread runs, and so has lost the GIL to it: for a whole
+    # switch interval if that computes, and once more for each other thread that does. It waits
+    # for `_started`; here that does not wait. Until the thread runs it is in limbo, as
+    # `threading` calls it: it is alive, and who asks for what is known when it runs waits.
+
+    def start_soon(self) -> None:
+        """Start the thread; return before it runs, if that is possible in this Python."""
+        if _limbo is not None and type(self._started) is threading.Event:
+            self._started.__class__ = _Begun
+        self.start()
+
+    def _is_being_born(self) -> bool:
+        return (
+            type(self._started) is _Begun
+            and not self._started.is_set()  # asked first: it leaves limbo after that
+            and _limbo is not None
+            and self in _limbo
+        )
+
+    def _await_birth(self) -> None:
+        if self._is_being_born():
+            threading.Event.wait(self._started)
+
+    @property
+    def ident(self) -> int | None:
+        """What `threading.get_ident` returns in the thread, None if it was not started."""
+        self._await_birth()
+        return super().ident
+
+    @property
+    def native_id(self) -> int | None:
+        """What the system calls the thread, None if it was not started."""
+        self._await_birth()
+        return super().native_id
+
+    def is_alive(self) -> bool:
+        """Whether the thread was started and has not ended."""
+        return self._is_being_born() or super().is_alive()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the thread has ended, or `timeout` seconds."""
+        self._await_birth()
+        super().join(timeout)
 
     def _guard(self) -> None:
         """Let what `raise_exc` raises reach the body only. To guard again changes nothing."""

@@ -387,6 +387,96 @@ def test_nothing_is_raised_in_the_child_of_a_fork_where_the_thread_does_not_live
     assert ended(thread)
 
 
+# start_soon
+
+
+@pytest.fixture
+def no_switches():
+    """Let no thread run before this one waits."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(HANG_GUARD)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_a_thread_that_starts_soon_does_not_hold_up_who_starts_it(no_switches):
+    steps = []
+    thread = ThreadWithExc(target=lambda: steps.append("it runs"))
+    thread.start_soon()
+    steps.append("started")
+    assert ended(thread)
+    assert steps == ["started", "it runs"]
+
+
+def test_a_thread_that_is_about_to_run_is_alive_and_can_be_asked_everything(no_switches):
+    end = threading.Event()
+
+    def begun():
+        thread = ThreadWithExc(target=end.wait, daemon=True)
+        assert not thread.is_alive()
+        assert thread.ident is None
+        thread.start_soon()
+        assert not thread._started.is_set()
+        return thread
+
+    threads = [begun() for _ in range(5)]
+    assert all(thread.is_alive() for thread in threads)
+    assert set(threads) <= set(threading.enumerate())
+    assert threads[0].ident == threads[0]._ident is not None
+    assert threads[1].native_id == threads[1]._native_id is not None
+    with pytest.raises(RuntimeError, match="once"):
+        threads[2].start()
+    threads[3].join(0.01)
+    end.set()
+    assert ended(*threads)
+
+
+def test_an_exception_for_a_thread_that_is_about_to_run_is_raised_in_it(no_switches, printed):
+    thread = ThreadWithExc(target=pytest.fail)
+    thread.start_soon()
+    thread.raise_exc(Cancelled)
+    assert ended(thread)
+    assert [args.exc_type for args in printed] == [Cancelled]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_thread_that_was_about_to_run_does_not_live_in_the_child_of_a_fork(no_switches):
+    thread = ThreadWithExc(target=lambda: None)
+    thread.start_soon()
+
+    def child():
+        assert not thread.is_alive()
+        assert thread.ident is None
+
+    assert in_fork(child) == 0
+    assert ended(thread)
+
+
+def test_a_thread_that_cannot_be_started_is_not_about_to_run(monkeypatch):
+    def fail(*args, **kwargs):
+        raise RuntimeError("can't start new thread")
+
+    for name in ("_start_new_thread", "_start_joinable_thread"):
+        monkeypatch.setattr(threading, name, fail, raising=False)
+    thread = ThreadWithExc(target=lambda: None)
+    with pytest.raises(RuntimeError, match="start new thread"):
+        thread.start_soon()
+    assert not thread.is_alive()
+    assert thread.ident is None
+    monkeypatch.undo()
+    thread.start_soon()
+    assert ended(thread)
+
+
+def test_where_limbo_is_unknown_a_thread_starts_as_any_other(monkeypatch):
+    monkeypatch.setattr(threads, "_limbo", None)
+    thread = ThreadWithExc(target=lambda: None)
+    thread.start_soon()
+    assert thread._started.is_set()
+    assert ended(thread)
+
+
 # The patterns of the docstring
 
 
