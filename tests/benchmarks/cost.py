@@ -47,7 +47,7 @@ def _launch(rounds: str) -> None:
             times[label][1].append(first)
             if number % 10 == 0:  # this varies little, and takes long
                 times[label][2].append(_start(it, 0.02)[0])
-    child.say({label: [statistics.median(it) * 1e6 for it in them] for label, them in times.items()})
+    child.say({label: [statistics.median(it) * 1e6 for it in each] for label, each in times.items()})
 
 
 def _start(it: Ipykill | Recipe, work: float) -> tuple[float, float]:
