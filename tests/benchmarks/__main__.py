@@ -33,7 +33,7 @@ def parts(options: argparse.Namespace) -> dict[str, Callable[[], Table]]:
         "killable": lambda: killable(cases, contenders, 2 if small else 10, cache),
         "leftovers": lambda: leftovers(scenarios, contenders, kills, seconds, cache),
         "launch": lambda: cost.launch(10 if small else 1000, cache),
-        "speed": lambda: cost.speed(0.2 if small else 3, cache),
+        "speed": lambda: cost.speed(0.2 if small else 10, cache),
         "latency": lambda: cost.latency(3 if small else 200, cache),
         "many": lambda: cost.many(20 if small else 1000, cache),
     }

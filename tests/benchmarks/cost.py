@@ -47,7 +47,8 @@ def _launch(rounds: str) -> None:
             times[label][1].append(first)
             if number % 10 == 0:  # this varies little, and takes long
                 times[label][2].append(_start(it, 0.02)[0])
-    child.say({label: [statistics.median(it) * 1e6 for it in each] for label, each in times.items()})
+    medians = {name: [statistics.median(it) * 1e6 for it in each] for name, each in times.items()}
+    child.say(medians)
 
 
 def _start(it: Ipykill | Recipe, work: float) -> tuple[float, float]:
