@@ -45,6 +45,14 @@ def children() -> list[str]:
     return found
 
 
+def status(pid: str) -> str:
+    """What a process is and does, in the words of `/proc`."""
+    try:
+        return Path("/proc", pid, "stat").read_text()[:60]
+    except OSError:
+        return f"{pid}, which has gone meanwhile"
+
+
 class Scenario:
     """One scenario, made anew for each kill, in the main thread."""
 
@@ -445,11 +453,15 @@ class Imports(Scenario):
 
 
 class Subprocesses(Scenario):
+    def setup(self) -> None:
+        self.others = children()
+
     def body(self) -> None:
         subprocess.run(["sleep", "0.002"], check=True)
 
     def check(self) -> None:
-        assert not children(), "a child process is left"
+        left = set(children()) - set(self.others)
+        assert not left, f"child processes are left: {list(map(status, left))}"
 
 
 class WaitingSubprocesses(Subprocesses):
