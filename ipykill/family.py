@@ -113,7 +113,7 @@ class Family:
         try:
             self._first.start_soon()
         except Exception:
-            if self._first.ident is None:
+            if not self._first.runs_all_the_same():
                 self._disown(self._first)
             raise
 

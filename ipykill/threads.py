@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal
 
+from .waiting import Deadline, Latch, wait_any
+
 __all__ = ["ServiceThread", "StoppableThread", "ThreadWithExc", "async_raise"]
 
 # Not the attribute of `pythonapi`: that function is one for the whole process, and other
@@ -28,10 +30,11 @@ _c_function.restype = ctypes.c_int
 _get_ident = operator.attrgetter("_ident")
 
 _NULL = ctypes.py_object()
-_LIMBO = 2.0  # seconds to wait for threads that are being born
+# Seconds to wait for threads that are being born. One whose start an exception cut short looks
+# the same for ever.
+_LIMBO = 2.0
 
-# The threads that are being born: started, but their first line, which sets their ident, has
-# not run.
+# Those threads: they are being started, or were and have not run yet.
 _limbo: dict[threading.Thread, threading.Thread] | None = vars(threading).get("_limbo")
 
 
@@ -40,8 +43,7 @@ def _set_async_exc(tid: int, exctype: object) -> int:
 
     There a new thread has the ident of its creator until it runs. It would be hit instead
     of the creator, die before its first line, and leave that in `Thread.start` for ever.
-    From 3.12 on there is nothing to wait for. A start that an exception cut short looks the
-    same for ever; so the wait is bounded.
+    From 3.12 on there is nothing to wait for.
     """
     if sys.version_info < (3, 12) and tid != threading.get_ident():
         end = time.monotonic() + _LIMBO
@@ -166,11 +168,16 @@ class StoppableThread(threading.Thread):
         return self._stop_requested
 
 
-class _Begun(threading.Event):
-    """Set when its thread has begun to run, for which `Thread.start` does not wait."""
+class _Begun(Latch):
+    """Stands for `Thread._started`, which is set when the thread runs: `start` does not wait."""
+
+    __slots__ = ()
 
     def wait(self, timeout: float | None = None) -> bool:
         return True
+
+    def _at_fork_reinit(self) -> None:
+        pass  # who waited does not live here
 
 
 class ThreadWithExc(StoppableThread):
@@ -230,7 +237,7 @@ class ThreadWithExc(StoppableThread):
     #    again; the second by the outer one, and then none is left (3).
     # 5. They were sent while the thread was open, so they count as raised by the body.
 
-    _started: threading.Event  # of threading.Thread
+    _started: threading.Event | _Begun  # of threading.Thread
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -241,53 +248,53 @@ class ThreadWithExc(StoppableThread):
 
     def start(self) -> None:
         """Start the thread."""
-        self._await_birth()
+        if self._birth():
+            msg = "threads can only be started once"
+            raise RuntimeError(msg)
         self._guard()
         super().start()
 
     # Thread.start returns when the new thread runs, and so has lost the GIL to it: for a whole
-    # switch interval if that computes, and once more for each other thread that does. It waits
-    # for `_started`; here that does not wait. Until the thread runs it is in limbo, as
-    # `threading` calls it: it is alive, and who asks for what is known when it runs waits.
+    # switch interval if that computes, and once more for each other thread that does. Not so
+    # start_soon. The thread is alive at once; that it has no ident until it runs is what
+    # `Thread` says of any.
 
     def start_soon(self) -> None:
-        """Start the thread; return before it runs, if that is possible in this Python."""
-        if _limbo is not None and type(self._started) is threading.Event:
-            self._started.__class__ = _Begun
+        """Start the thread without waiting until it runs.
+
+        On CPython 3.11 this is `start`: there the new thread has the ident of its creator until
+        it runs, and would be hit by what that asks of itself.
+        """
+        if sys.version_info >= (3, 12) and _limbo is not None:
+            self._started = _Begun()
         self.start()
 
-    def _is_being_born(self) -> bool:
-        return (
-            type(self._started) is _Begun
-            and not self._started.is_set()  # asked first: it leaves limbo after that
-            and _limbo is not None
-            and self in _limbo
-        )
+    def runs_all_the_same(self) -> bool:
+        """Whether the thread has begun to run, when to start it has raised an exception.
 
-    def _await_birth(self) -> None:
-        if self._is_being_born():
-            threading.Event.wait(self._started)
+        The exception may be that of a signal handler, or of who has wrapped `Thread.start`.
+        """
+        if birth := self._birth():
+            wait_any([birth], _LIMBO)
+        return self.ident is not None
 
-    @property
-    def ident(self) -> int | None:
-        """What `threading.get_ident` returns in the thread, None if it was not started."""
-        self._await_birth()
-        return super().ident
-
-    @property
-    def native_id(self) -> int | None:
-        """What the system calls the thread, None if it was not started."""
-        self._await_birth()
-        return super().native_id
+    def _birth(self) -> _Begun | None:
+        """Return what is set when the thread runs, if it was started and does not run yet."""
+        begun = self._started
+        if isinstance(begun, _Begun) and not begun.is_set() and _limbo and self in _limbo:
+            return begun
+        return None
 
     def is_alive(self) -> bool:
         """Whether the thread was started and has not ended."""
-        return self._is_being_born() or super().is_alive()
+        return self._birth() is not None or super().is_alive()
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until the thread has ended, or `timeout` seconds."""
-        self._await_birth()
-        super().join(timeout)
+        deadline = Deadline(timeout)
+        if (birth := self._birth()) and not wait_any([birth], timeout):
+            return
+        super().join(deadline.left())
 
     def _guard(self) -> None:
         """Let what `raise_exc` raises reach the body only. To guard again changes nothing."""

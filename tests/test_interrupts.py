@@ -1,7 +1,9 @@
 """An interrupt that comes while a job is started."""
 
+import random
 import signal
 import threading
+import time
 
 import pytest
 
@@ -100,13 +102,19 @@ def test_at_any_moment_there_is_a_whole_job_or_none(jobs):
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     started = 0
+
+    def launch(timer):
+        # Not within the `try`: in CPython 3.13 that does not guard a loop's jump back.
+        nonlocal started
+        timer.start()
+        while timer.is_alive():  # the interrupt may be lost in a callback of the interpreter
+            jobs.submit(int)
+            started += 1
+
     for number in range(200):
         timer = threading.Timer(0.000_05 * number, signals)
         try:
-            timer.start()
-            while timer.is_alive():  # the interrupt may be lost in a callback of the interpreter
-                jobs.submit(int)
-                started += 1
+            launch(timer)
         except KeyboardInterrupt:
             pass
         timer.join()
@@ -114,3 +122,64 @@ def test_at_any_moment_there_is_a_whole_job_or_none(jobs):
         assert {job.state for job in jobs} <= {JobState.DONE}, jobs
         jobs.clear()
     assert started
+
+
+@pytest.fixture
+def alarm():
+    """Call a handler after so many seconds, in the main thread."""
+    before = signal.getsignal(signal.SIGALRM)
+
+    def arm(handler, seconds):
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    yield arm
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_job_that_was_just_launched_ends_though_who_waits_for_it_is_interrupted(jobs, alarm):
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    end = time.monotonic() + 2
+    interrupted = 0
+    while time.monotonic() < end:
+        job = None
+        try:
+            try:
+                job = jobs.submit(int)
+                alarm(interrupt, random.choice([1e-6, 1e-5, 2e-5, 4e-5, 1e-4]))
+                job.wait()
+            finally:
+                alarm(signal.SIG_IGN, 0)
+        except KeyboardInterrupt:
+            interrupted += 1
+        assert job is None or job.over.wait(HANG_GUARD), job
+        jobs.clear()
+    assert interrupted > 100
+
+
+@pytest.mark.slow
+def test_a_signal_handler_may_wait_for_a_job_that_is_being_launched(jobs, alarm):
+    handled = 0
+
+    def handler(number, frame):
+        nonlocal handled
+        for job in list(jobs)[-3:]:
+            job.wait(0.0001)
+            job.kill(0.0001)
+        handled += 1
+        alarm(handler, 0.0005)
+
+    end = time.monotonic() + 2
+    alarm(handler, 0.0005)
+    while time.monotonic() < end:
+        jobs.submit(int)
+        if len(jobs) > 100:
+            jobs.clear()
+    alarm(signal.SIG_IGN, 0)
+    assert handled > 20
+    assert jobs.wait(jobs, HANG_GUARD) == []

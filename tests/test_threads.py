@@ -399,6 +399,10 @@ def no_switches():
     sys.setswitchinterval(before)
 
 
+soon = pytest.mark.skipif(sys.version_info < (3, 12), reason="start_soon is start")
+
+
+@soon
 def test_a_thread_that_starts_soon_does_not_hold_up_who_starts_it(no_switches):
     steps = []
     thread = ThreadWithExc(target=lambda: steps.append("it runs"))
@@ -408,31 +412,26 @@ def test_a_thread_that_starts_soon_does_not_hold_up_who_starts_it(no_switches):
     assert steps == ["started", "it runs"]
 
 
-def test_a_thread_that_is_about_to_run_is_alive_and_can_be_asked_everything(no_switches):
+@soon
+def test_a_thread_that_is_about_to_run_is_alive(no_switches):
     end = threading.Event()
-
-    def begun():
-        thread = ThreadWithExc(target=end.wait, daemon=True)
-        assert not thread.is_alive()
-        assert thread.ident is None
-        thread.start_soon()
-        assert not thread._started.is_set()
-        return thread
-
-    threads = [begun() for _ in range(5)]
-    assert all(thread.is_alive() for thread in threads)
-    assert set(threads) <= set(threading.enumerate())
-    assert threads[0].ident == threads[0]._ident is not None
-    assert threads[1].native_id == threads[1]._native_id is not None
+    thread = ThreadWithExc(target=end.wait, daemon=True)
+    assert not thread.is_alive()
+    thread.start_soon()
+    assert thread.is_alive()
+    assert thread in threading.enumerate()
+    assert thread.ident is None  # what shows that it has not run
     with pytest.raises(RuntimeError, match="once"):
-        threads[2].start()
-    threads[3].join(0.01)
+        thread.start()
+    thread.join(0)
+    assert thread.ident is None
     end.set()
-    assert ended(*threads)
+    assert ended(thread)
 
 
+@soon
 def test_an_exception_for_a_thread_that_is_about_to_run_is_raised_in_it(no_switches, printed):
-    thread = ThreadWithExc(target=pytest.fail)
+    thread = ThreadWithExc(target=time.sleep, args=(HANG_GUARD,))
     thread.start_soon()
     thread.raise_exc(Cancelled)
     assert ended(thread)
@@ -442,18 +441,17 @@ def test_an_exception_for_a_thread_that_is_about_to_run_is_raised_in_it(no_switc
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_thread_that_was_about_to_run_does_not_live_in_the_child_of_a_fork(no_switches):
-    thread = ThreadWithExc(target=lambda: None)
+    thread = ThreadWithExc(target=threading.Event().wait, daemon=True)
     thread.start_soon()
 
     def child():
         assert not thread.is_alive()
-        assert thread.ident is None
 
     assert in_fork(child) == 0
-    assert ended(thread)
+    thread.raise_exc(SystemExit)
 
 
-def test_a_thread_that_cannot_be_started_is_not_about_to_run(monkeypatch):
+def test_a_thread_that_cannot_be_started_does_not_run(monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError("can't start new thread")
 
@@ -462,18 +460,58 @@ def test_a_thread_that_cannot_be_started_is_not_about_to_run(monkeypatch):
     thread = ThreadWithExc(target=lambda: None)
     with pytest.raises(RuntimeError, match="start new thread"):
         thread.start_soon()
+    assert not thread.runs_all_the_same()
     assert not thread.is_alive()
-    assert thread.ident is None
     monkeypatch.undo()
     thread.start_soon()
     assert ended(thread)
 
 
+@soon
+def test_whether_a_thread_runs_though_its_start_was_cut_short_is_found_out(monkeypatch):
+    thread = ThreadWithExc(target=lambda: None)
+
+    class Lock:
+        """Raises after a thread got into limbo, before it is given to the system."""
+
+        def __init__(self):
+            self.real = threading._active_limbo_lock
+
+        def __enter__(self):
+            self.real.acquire()
+
+        def __exit__(self, *error):
+            self.real.release()
+            monkeypatch.undo()
+            raise Cancelled
+
+    monkeypatch.setattr(threading, "_active_limbo_lock", Lock())
+    with pytest.raises(Cancelled):
+        thread.start_soon()
+    monkeypatch.setattr(threads, "_LIMBO", 0.01)
+    assert not thread.runs_all_the_same()
+    del threading._limbo[thread]
+    other = ThreadWithExc(target=lambda: None)
+
+    def start():
+        real(other)
+        raise Cancelled
+
+    real = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: start())
+    with pytest.raises(Cancelled):
+        other.start_soon()
+    monkeypatch.undo()
+    assert other.runs_all_the_same()
+    assert ended(other)
+
+
+@soon
 def test_where_limbo_is_unknown_a_thread_starts_as_any_other(monkeypatch):
     monkeypatch.setattr(threads, "_limbo", None)
     thread = ThreadWithExc(target=lambda: None)
     thread.start_soon()
-    assert thread._started.is_set()
+    assert thread.ident is not None
     assert ended(thread)
 
 
