@@ -265,7 +265,8 @@ class ThreadWithExc(StoppableThread):
         On CPython 3.11 this is `start`: there the new thread has the ident of its creator until
         it runs, and would be hit by what that asks of itself.
         """
-        if sys.version_info >= (3, 12) and _limbo is not None:
+        started = self.ident is not None or self._birth()
+        if not started and sys.version_info >= (3, 12) and _limbo is not None:
             self._started = _Begun()
         self.start()
 

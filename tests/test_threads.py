@@ -421,12 +421,15 @@ def test_a_thread_that_is_about_to_run_is_alive(no_switches):
     assert thread.is_alive()
     assert thread in threading.enumerate()
     assert thread.ident is None  # what shows that it has not run
-    with pytest.raises(RuntimeError, match="once"):
-        thread.start()
+    for start in (thread.start, thread.start_soon):
+        with pytest.raises(RuntimeError, match="once"):
+            start()
     thread.join(0)
     assert thread.ident is None
     end.set()
     assert ended(thread)
+    with pytest.raises(RuntimeError, match="once"):
+        thread.start_soon()
 
 
 @soon
