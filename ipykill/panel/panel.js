@@ -1017,6 +1017,7 @@ class Panel {
     this.search.hidden = rows.size < 6 && !this.search.value;
     if (focused?.hidden) this.root.focus();
     if (!live) this.disarm();
+    else if (this.armed) setText(this.killAll, `Kill ${live}?`); // it ends those that came since
     const moment = new Date(this.jobs.asOf * 1000).toLocaleString();
     const { problem, silent } = this.jobs;
     const words = {

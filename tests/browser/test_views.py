@@ -168,6 +168,19 @@ def test_what_is_pressed_is_clicked_wherever_it_moves_meanwhile(stage) -> None:
     assert views.requests == ["stop"]  # taken back, as with any button
 
 
+def test_the_question_says_how_many_jobs_it_is_about(stage) -> None:
+    views = stage(row(1), row(2))
+    kill_all = views.panel().get_by_role("button", name="Kill all jobs")
+    kill_all.click()
+    expect(kill_all).to_have_text("Kill 2?")
+    views.change(row(3))
+    expect(kill_all).to_have_text("Kill 3?")
+    views.forget_requests()
+    kill_all.click()
+    expect(kill_all).to_have_text("Kill all")
+    assert views.requests == ["kill_all"]
+
+
 def test_an_overdue_stop_needs_one_click_to_kill(stage) -> None:
     views = stage(row(1, "stopping", requested="stop", asked=time.time()))
     card = views.card(row(1))
