@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Callable, Sequence
 
 from tests.benchmarks.killable import Cell
-from tests.benchmarks.leftovers import LIVES, Share
+from tests.benchmarks.leftovers import Share
 from tests.benchmarks.table import Table, machine
 from tests.overlays import ROOT
 
@@ -72,10 +72,10 @@ def killed(cells: Sequence[Cell]) -> str:
 
 def left(cells: Sequence[Share]) -> str:
     """Sum up scenarios of one kind: the largest share; what does not die breaks nothing."""
-    dead = [cell for cell in cells if cell.broken[LIVES] <= cell.kills / 2]
+    dead = [cell for cell in cells if cell.dies]
     if not dead:
         return "does not die"
-    return str(max(dead, key=lambda cell: cell.broken.total() / max(cell.kills, 1)))
+    return str(max(dead, key=lambda cell: (not cell.is_few, cell.share)))
 
 
 def _short(table: Table, groups: dict[str, str], sum_up: Callable[[Sequence], str]) -> str:
