@@ -82,8 +82,8 @@ def leftovers(
     return Table(
         "What a Kill leaves behind",
         f"Share of up to {kills} kills of each that left something broken; what is looked at "
-        "stands in `tests/laws/scenarios.py`. 1 of 5: in the time there were no more. lives: the code "
-        "did not die of most of them.",
+        "stands in `tests/laws/scenarios.py`. 1 of 5: in the time there were no more. lives: the "
+        "code did not die of most of them.",
         list(contenders),
         rows,
     )

@@ -75,7 +75,7 @@ def left(cells: Sequence[Share]) -> str:
     dead = [cell for cell in cells if cell.dies]
     if not dead:
         return "does not die"
-    return str(max(dead, key=lambda cell: (not cell.is_few, cell.share)))
+    return str(max(dead, key=lambda cell: cell.share))
 
 
 def _short(table: Table, groups: dict[str, str], sum_up: Callable[[Sequence], str]) -> str:
