@@ -148,7 +148,8 @@ def interrupt_query(target: Target, frame: FrameType, *, search: bool) -> None:
             found = f"thread id {target.ident} " in str(error)
         if found and target.wanted:
             target.group.struck = True
-            sqlite3.Connection.interrupt(thing)
+            with contextlib.suppress(sqlite3.ProgrammingError):  # it has been closed
+                sqlite3.Connection.interrupt(thing)
 
 
 def _mentioned(frame: FrameType) -> list[object]:

@@ -197,7 +197,7 @@ class Soak:
             options.append(f"-t {self.random.randint(10, 500)}ms")
         if self.random.random() < 0.1:
             options.append("--replace")
-        if self.random.random() < 0.1 and (after := self.some()):
+        elif self.random.random() < 0.1 and (after := self.some()):  # both may be a circle
             options.append(f"--after {after[0]}")
         if self.random.random() < 0.1:
             options.append("-o value")

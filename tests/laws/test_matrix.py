@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import functools
+import hashlib
 import http.client
 import multiprocessing
 import os
@@ -548,3 +549,18 @@ def test_a_pool_of_processes_that_has_just_started() -> None:
         wait_for(lambda: set(multiprocessing.active_children()) - before, "a worker", HANG)  # noqa: B023
         assert_dies(job)
         assert set(multiprocessing.active_children()) <= before
+
+
+@pytest.mark.slow
+def test_a_connection_that_was_closed_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    def body(started) -> None:
+        connection = sqlite3.connect(":memory:")
+        connection.close()
+        started()
+        # Half a second in which nothing can be raised, and the call mentions the connection.
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 2_000_000, None if connection else 1)
+        while True:
+            pass
+
+    kill(body)
+    assert caplog.records == []
