@@ -39,8 +39,8 @@ def test_a_kill_during_c_code_lands_before_the_last_line(kernel: Kernel, last: s
 
 def test_the_job_is_the_cells_value(kernel: Kernel) -> None:
     kernel.run("%%bg -n double\n1")
-    assert kernel.run("_ is ipykill.jobs[1], list(Out.values())").result == (
-        "(True, [<Job 1 'double': done>])"
+    assert kernel.run("_ is ipykill.jobs[1], _.wait(), list(Out.values())").result == (
+        "(True, True, [<Job 1 'double': done>])"
     )
 
 
