@@ -28,7 +28,7 @@ def launch(rounds: int, cache: Path) -> Table:
         "Launch",
         "Microseconds from the call until it returns and until the first line runs, for code that "
         "then waits; and until it returns for code that computes at once, beside which the caller "
-        f"goes on. Medians of {rounds}, each beside a plain thread's.",
+        f"goes on. Medians of {rounds}, the last of a tenth of that, each beside a plain thread's.",
         ["returns", "ratio", "first line", "ratio", "returns, beside a loop", "ratio"],
         rows,
     )
