@@ -1003,10 +1003,15 @@ class Panel {
     if (changed) this.schedule();
   }
 
+  // How many jobs of the list are over.
+  get overCount() {
+    return Object.entries(this.counts).reduce(
+      (sum, [state, n]) => sum + (STATES[state]?.[1] ? n : 0), 0);
+  }
+
   drawHead(items) {
     const { rows, link } = this.jobs;
-    const over = [...Object.entries(this.counts)].reduce(
-      (sum, [state, n]) => sum + (STATES[state]?.[1] ? n : 0), 0);
+    const over = this.overCount;
     const live = rows.size - over;
     const connected = link === "live" || link === "lost";
     const focused = this.root.contains(document.activeElement) && document.activeElement;
@@ -1076,7 +1081,7 @@ class Panel {
       this.jobs.ask("kill_all");
       return;
     }
-    const live = [...this.jobs.rows.values()].filter((job) => !isOver(job)).length;
+    const live = this.jobs.rows.size - this.overCount;
     this.armed = setTimeout(() => this.disarm(), ARMED);
     this.killAll.classList.add("ipykill-armed");
     setText(this.killAll, `Kill ${live}?`);
