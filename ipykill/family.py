@@ -237,11 +237,17 @@ class Family:
             if deadline.left() == 0:
                 return False
             with await_death():
-                # Not Thread.join: it refuses a thread that is only about to start, and goes
-                # on waiting for one that is let go.
-                left = self._threads.get(others[0])
-                if left is not None and left.wait(deadline.left()) and others[0] in self._threads:
-                    others[0].join(deadline.left())
+                thread = others[0]
+                # Not Thread.join: it refuses a thread that is only about to start, goes on
+                # waiting for one that is let go, and takes a thread for dead when a Ctrl-C
+                # breaks it (up to 3.12). None of that is true here, where there is one wait
+                # instead of two:
+                if sys.version_info >= (3, 13) and thread is self._first and thread.is_alive():
+                    thread.join(deadline.left())
+                    continue
+                left = self._threads.get(thread)
+                if left is not None and left.wait(deadline.left()) and thread in self._threads:
+                    thread.join(deadline.left())
         return True
 
     # Processes. No one is forgotten:

@@ -183,3 +183,28 @@ def test_a_signal_handler_may_wait_for_a_job_that_is_being_launched(jobs, alarm)
     alarm(signal.SIG_IGN, 0)
     assert handled > 20
     assert jobs.wait(jobs, HANG_GUARD) == []
+
+
+def test_a_job_that_outlives_the_wait_for_its_death_is_not_taken_for_dead(jobs, alarm):
+    """Up to CPython 3.12, Thread.join that a Ctrl-C breaks takes the thread for dead."""
+    began, free = threading.Event(), threading.Event()
+
+    def work():
+        with ipykill.shield():
+            began.set()
+            free.wait()
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    job = jobs.submit(work)
+    assert began.wait(HANG_GUARD)
+    alarm(interrupt, 0.05)
+    with pytest.raises(KeyboardInterrupt):
+        job.kill(None)
+    assert job.thread.is_alive()
+    assert job.state is JobState.KILLING
+    assert not job.kill(0.01)
+    free.set()
+    assert job.kill(HANG_GUARD)
+    assert job.state is JobState.KILLED

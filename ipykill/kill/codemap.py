@@ -28,6 +28,8 @@ exit of a ``with``.
 *Finalizing* are instructions that call Python code through a finalizer or the garbage
 collector only: whatever they call is nothing that may be broken.
 
+*Leaving* are instructions after which another frame may go on: calls, and what ends the frame.
+
 A version of CPython whose bytecode is different would be read wrongly. So the map of a sample
 is looked at first, see `why_not`.
 """
@@ -38,9 +40,11 @@ import dis
 import functools
 from collections.abc import Callable, Iterator
 from types import CodeType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-__all__ = ["CodeMap", "codemap", "why_not"]
+__all__ = ["CodeMap", "by_identity", "codemap", "why_not"]
+
+_T = TypeVar("_T")
 
 
 class CodeMap(NamedTuple):
@@ -50,22 +54,31 @@ class CodeMap(NamedTuple):
     turns: frozenset[int]
     cleanup: frozenset[int]
     finalizing: frozenset[int]
+    leaving: frozenset[int]
 
 
 _CACHED = 2000  # code objects
-_maps: dict[int, tuple[CodeType, CodeMap]] = {}
 
 
-def codemap(code: CodeType) -> CodeMap:
-    """Return the map of `code`; any thread may call this."""
-    # By identity: to hash a code object takes as long as it is, and this is on the path of
-    # every monitored instruction. The code object is kept, so that its id stays its own.
-    known = _maps.get(id(code))
-    if known is None:
-        if len(_maps) >= _CACHED:
-            _maps.clear()
-        known = _maps[id(code)] = code, _build(code)
-    return known[1]
+def by_identity(fn: Callable[[CodeType], _T]) -> Callable[[CodeType], _T]:
+    """Cache a function of a code object that any thread may call.
+
+    `functools.lru_cache` would hash the code object, which takes as long as it is, and this is
+    on the path of every monitored instruction.
+    """
+    # The code object is kept, so that its id stays its own.
+    cache: dict[int, tuple[CodeType, _T]] = {}
+
+    @functools.wraps(fn)
+    def cached(code: CodeType) -> _T:
+        known = cache.get(id(code))
+        if known is None:
+            if len(cache) >= _CACHED:
+                cache.clear()
+            known = cache[id(code)] = code, fn(code)
+        return known[1]
+
+    return cached
 
 
 def _opcodes(*prefixes: str) -> frozenset[int]:
@@ -106,6 +119,7 @@ _FINALIZING = _opcodes(
     *("POP_TOP", "POP_EXCEPT", "POP_JUMP", "JUMP_", "RETURN_", "RESUME", "END_FOR", "NOP"),
     *("SWAP", "COPY", "LOAD_FAST", "LOAD_CONST"),
 )
+_LEAVING = _opcodes("CALL", "RETURN_", "YIELD_", "RAISE_VARARGS", "RERAISE")
 
 
 def _delegates(instruction: _Instruction) -> bool:
@@ -160,7 +174,9 @@ def _ranges(code: CodeType) -> Iterator[tuple[int, int, int]]:
         yield start, end, handler
 
 
-def _build(code: CodeType) -> CodeMap:
+@by_identity
+def codemap(code: CodeType) -> CodeMap:
+    """Return the map of `code`; any thread may call this."""
     found = dict(_instructions(code))
 
     def op_at(offset: int) -> int:
@@ -212,6 +228,7 @@ def _build(code: CodeType) -> CodeMap:
         turns=frozenset(turns),
         cleanup=_with_caches(found, cleanup),
         finalizing=_with_caches(found, finalizing),
+        leaving=frozenset(offset for offset in found if found[offset].op in _LEAVING),
     )
 
 
@@ -280,7 +297,7 @@ def why_not() -> str:
         scope: dict[str, Callable[..., None]] = {}
         exec(_SAMPLE, scope)
         code = scope["sample"].__code__
-        found = _build(code)
+        found = codemap(code)
     except Exception as error:
         return f"the bytecode of this Python cannot be read: {error!r}"
     lines = {

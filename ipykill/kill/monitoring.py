@@ -11,8 +11,10 @@ Why a Kill gets in, and only where it may:
    come with the very next instruction, in a loop that is running as well. Likewise in the
    innermost one that is in reach. That is a guess, for a foreign thread's stack changes
    under one's eyes; nothing rests on it.
-2. It also sets `Target.survey`. At the first event the target itself walks its stack and
-   switches the events on in all code in reach, and in the functions defined in that code.
+2. It also sets `Target.survey`. Where the target may not die, and before its frame is left or
+   calls another, it walks its stack itself and switches the events on in all code in reach,
+   and in the functions defined in that code. (Where it dies at once, there is no need, and
+   events in the outer frames would only slow the exception on its way.)
 3. What is called after that and was on no stack is found at a later tick of the reaper, by
    step 1.
 4. Other threads that run the same code get the events too. The callback goes by the
@@ -121,10 +123,11 @@ class Monitoring:
 
     def _on_instruction(self, code: CodeType, offset: int) -> object:
         target = current_target()
-        if target is not None and target.survey:
-            self.arm_here(target, sys._getframe(1))
-        if offset not in codemap(code).safe:
-            return _monitoring.DISABLE
-        if target is not None and may_land(target, sys._getframe(1), offset):
-            raise target.strike()
-        return None
+        known = codemap(code)
+        safe = offset in known.safe
+        if target is not None:
+            if safe and may_land(target, sys._getframe(1), offset):
+                raise target.strike()
+            if target.survey and (safe or offset in known.leaving):
+                self.arm_here(target, sys._getframe(1))
+        return None if safe else _monitoring.DISABLE

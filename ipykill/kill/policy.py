@@ -28,8 +28,8 @@ from multiprocessing.process import BaseProcess
 from types import CodeType, FrameType
 
 from .. import stack
-from .codemap import codemap
-from .target import Target, current_target
+from .codemap import by_identity, codemap
+from .target import Target, contain, current_target
 
 __all__ = [
     "in_cleanup",
@@ -48,21 +48,17 @@ _GUARDED = _ENTERS | {"__exit__", "__aexit__", "__del__"}
 
 # What they wait for is the first thing that they do, or a generator's own code, which is as
 # ready for an exception as any.
-_PASSING_ON = frozenset(
-    {
-        threading.Condition.__enter__.__code__,
-        contextlib._GeneratorContextManager.__enter__.__code__,
-    }
+_PASSING_ON = (
+    threading.Condition.__enter__.__code__,
+    contextlib._GeneratorContextManager.__enter__.__code__,
 )
 
 # They wait for a moment only, and leave a half-made thing behind when that is broken.
-_SHORT = frozenset(
-    {
-        threading.Thread.start.__code__,
-        subprocess.Popen._execute_child.__code__,  # type: ignore[attr-defined]
-        BaseProcess.start.__code__,
-        concurrent.futures.ThreadPoolExecutor.submit.__code__,
-    }
+_SHORT = (
+    threading.Thread.start.__code__,
+    subprocess.Popen._execute_child.__code__,  # type: ignore[attr-defined]
+    BaseProcess.start.__code__,
+    concurrent.futures.ThreadPoolExecutor.submit.__code__,
 )
 
 _SPAWN = os.path.join("ptyprocess", "ptyprocess.py")  # with which IPython runs a !command
@@ -168,28 +164,39 @@ def shelter(
         Whether any ``__enter__`` may be broken: it may, if it has been waiting for long.
     """
     names = _GUARDED - _ENTERS if enters else _GUARDED
-    collecting = {getattr(callback, "__code__", None) for callback in gc.callbacks}
-    while frame is not None:
-        code = frame.f_code
+    collecting = {id(getattr(callback, "__code__", None)) for callback in gc.callbacks}
+    # Nothing that is raised in the body of `contain` comes further.
+    while frame is not None and (code := frame.f_code) is not contain.__code__:
         known = codemap(code)
-        if code.co_name in names and not (waiting and code in _PASSING_ON):
+        if why := _shelters(code):
+            return frame, why
+        if code.co_name in names and not (waiting and _is_one_of(code, _PASSING_ON)):
             return frame, f"in {code.co_name}"
-        if code in _SHORT or (code.co_name == "spawn" and code.co_filename.endswith(_SPAWN)):
-            return frame, f"in {code.co_name}()"
-        if code.co_filename == _HANDLER:
-            # What the handler calls may be code without a file, of a dataclass say, which
-            # looks like the user's own.
-            return frame, "in ipykill"
-        if code.co_filename.startswith("<frozen importlib"):
-            return frame, "importing"
         if frame.f_lasti in known.cleanup:
             return frame, "in cleanup"
-        if (calling and frame.f_lasti in known.finalizing) or code in collecting:
+        if (calling and frame.f_lasti in known.finalizing) or id(code) in collecting:
             # Or a trace function, in which a debugger holds the thread.
             return frame, "in a finalizer or a debugger"
         calling = True
         frame = frame.f_back
     return None
+
+
+@by_identity
+def _shelters(code: CodeType) -> str:
+    """Return why no frame of `code` may ever be broken, empty if one may."""
+    if _is_one_of(code, _SHORT) or (code.co_name == "spawn" and code.co_filename.endswith(_SPAWN)):
+        return f"in {code.co_name}()"
+    if code.co_filename == _HANDLER:
+        # What the handler calls may be code without a file, of a dataclass say, which
+        # looks like the user's own.
+        return "in ipykill"
+    return "importing" if code.co_filename.startswith("<frozen importlib") else ""
+
+
+def _is_one_of(code: CodeType, codes: tuple[CodeType, ...]) -> bool:
+    # Not `in`, which compares two code objects of one name instruction by instruction.
+    return any(code is each for each in codes)
 
 
 def sheltered() -> bool:

@@ -9,6 +9,7 @@ import asyncio
 import concurrent.futures
 import ctypes
 import gc
+import itertools
 import os
 import queue
 import random
@@ -232,6 +233,35 @@ def test_l10_a_swallowed_kill_is_raised_again() -> None:
 
     kill(body)
     assert seen in ([1], [1, 2])
+
+
+def test_l10_a_kill_that_an_outer_frame_swallowed_is_raised_again() -> None:
+    """Plain: holds, after 0.1 s."""
+    seen = []
+
+    def inner() -> None:
+        while True:
+            pass
+
+    def outer() -> None:
+        try:
+            inner()
+        except BaseException:
+            seen.append(1)
+        inner()
+
+    def body(started) -> None:
+        started()
+        try:
+            outer()
+        except BaseException:
+            seen.append(2)
+        total = 0
+        for number in itertools.count():
+            total += number
+
+    kill(body)
+    assert seen in ([1, 2], [1])
 
 
 class _Dies:
