@@ -45,7 +45,13 @@ def children() -> list[str]:
     return found
 
 
-def status(pid: str) -> str:
+def assert_no_child_since(before: list[str]) -> None:
+    """Assert that there are no children but those there were `before`, of other tests perhaps."""
+    left = set(children()) - set(before)
+    assert not left, f"child processes are left: {list(map(_status, left))}"
+
+
+def _status(pid: str) -> str:
     """What a process is and does, in the words of `/proc`."""
     try:
         return Path("/proc", pid, "stat").read_text()[:60]
@@ -460,8 +466,7 @@ class Subprocesses(Scenario):
         subprocess.run(["sleep", "0.002"], check=True)
 
     def check(self) -> None:
-        left = set(children()) - set(self.others)
-        assert not left, f"child processes are left: {list(map(status, left))}"
+        assert_no_child_since(self.others)
 
 
 class WaitingSubprocesses(Subprocesses):

@@ -30,7 +30,7 @@ from ipykill import JobKilled, JobState, JobStopped, shield
 from ipykill.kill import pursuit
 from tests.laws.fuzz import fuzz
 from tests.laws.harness import HANG, PLAIN, Started, asleep, assert_dies, kill, start
-from tests.laws.scenarios import SCENARIOS, children, others
+from tests.laws.scenarios import SCENARIOS, assert_no_child_since, children, others
 from tests.waiting import wait_for
 
 KILLS = 40
@@ -501,8 +501,9 @@ def test_l20_a_subprocess_is_ended_too() -> None:
             started()
 
     for body in (run, wait, communicate, leave):
+        before = children()
         kill(body, blocked=True)
-        assert not children()
+        assert_no_child_since(before)
 
 
 def test_l20_a_process_of_others_is_left_alone() -> None:

@@ -27,7 +27,7 @@ import pytest
 import ipykill
 from ipykill.kill import pursuit
 from tests.laws.harness import HANG, assert_dies, kill
-from tests.laws.scenarios import children
+from tests.laws.scenarios import assert_no_child_since, children
 from tests.waiting import wait_for
 
 early_sleep = time.sleep
@@ -490,9 +490,10 @@ def test_it_dies(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         started()
         fn()
 
+    before = children()
     kill(body, blocked=blocked)
     if name.startswith("subprocess"):
-        assert not children()
+        assert_no_child_since(before)
 
 
 @pytest.mark.parametrize("name", ["with_condition", "with_contextmanager", "semaphore"])
