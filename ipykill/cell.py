@@ -219,6 +219,20 @@ def install(shell: Any) -> None:
         _spare_history(type(hook))
     if "run_cell" not in vars(shell):
         shell.run_cell = _in_jobs_too(shell, shell.run_cell)
+    if "ask_exit" not in vars(shell):
+        shell.ask_exit = _of_jobs_too(shell.ask_exit)
+
+
+def _of_jobs_too(ask_exit: Callable[[], object]) -> Callable[[], object]:
+    """Let ``quit()`` in a job end the job, as ``sys.exit()`` does, and not the shell."""
+
+    @functools.wraps(ask_exit)
+    def ask() -> object:
+        if current_job() is not None:
+            raise SystemExit
+        return ask_exit()
+
+    return ask
 
 
 def _in_jobs_too(shell: Any, run_cell: Callable[..., Any]) -> Callable[..., Any]:

@@ -101,7 +101,8 @@ class Stack:
     @property
     def place(self) -> str:
         """Where it is in the user's code, in words; else where it is."""
-        frames = [frame for frame in self.frames if frame.user] or self.frames
+        users = [frame for frame in self.frames if frame.user] or self.frames
+        frames = [frame for frame in users if not _is_made_up(frame.filename)] or users
         return str(frames[-1]) if frames else ""
 
 
@@ -116,6 +117,12 @@ def is_user(filename: str) -> bool:
         or "site-packages" in filename
         or "dist-packages" in filename
     )
+
+
+def _is_made_up(filename: str) -> bool:
+    """Whether no line can be looked up there: the ``__init__`` of a dataclass, what is exec'd."""
+    # Such code may be the user's, but who calls it says more, if that is the user's.
+    return filename.startswith("<") and cell_label(filename) is None
 
 
 _machinery: set[CodeType] = set()
@@ -211,8 +218,15 @@ def here(frame: FrameType | None, labels: Mapping[str, str] = NO_LABELS) -> Fram
     labels
         What files are called, by their names, where it is not what the shell says now.
     """
-    while frame is not None and not is_user(frame.f_code.co_filename):
+    made_up: FrameType | None = None
+    while frame is not None:
+        filename = frame.f_code.co_filename
+        if is_user(filename):
+            if filename in labels or not _is_made_up(filename):
+                break
+            made_up = made_up or frame
         frame = frame.f_back
+    frame = frame or made_up
     if frame is None:
         return None
     return _describe(frame.f_code, frame.f_lasti, frame.f_lineno, frame.f_globals, labels)
@@ -220,11 +234,16 @@ def here(frame: FrameType | None, labels: Mapping[str, str] = NO_LABELS) -> Fram
 
 def end(tb: TracebackType | None) -> tuple[CodeType, int] | None:
     """Return the innermost of the user's code in a traceback, and the offset there, for `at`."""
-    found = None
+    found = made_up = None
     while tb is not None:
-        if is_user(tb.tb_frame.f_code.co_filename):
-            found = tb
+        filename = tb.tb_frame.f_code.co_filename
+        if is_user(filename):
+            if _is_made_up(filename):
+                made_up = tb
+            else:
+                found = tb
         tb = tb.tb_next
+    found = found or made_up
     return None if found is None else (found.tb_frame.f_code, found.tb_lasti)
 
 

@@ -197,6 +197,26 @@ def test_everything_else_is_the_users(filename):
     assert is_user(filename)
 
 
+def test_code_that_was_made_up_is_where_its_caller_is():
+    made_up = {"stop": lambda: sys._getframe(1)}
+    exec("def work(): return stop()\ndef fails(): 1 / 0", made_up)
+    found = stack.here(made_up["work"]())
+    assert (found.filename, found.function) == (
+        __file__,
+        "test_code_that_was_made_up_is_where_its_caller_is",
+    )
+    with pytest.raises(ZeroDivisionError) as caught:
+        made_up["fails"]()
+    code, offset = end(caught.value.__traceback__)
+    assert at(code, offset).filename == __file__
+    frames = (frame("work", __file__), frame("__init__", "<string>", 2))
+    assert stack.Stack("", 0, False, frames).place == "test_stack.py, line 3"
+    # Unless there is nothing else, as in `python -c`.
+    assert stack.Stack("", 0, False, frames[1:]).place == "<string>, line 2"
+    code, offset = end(caught.value.__traceback__.tb_next)
+    assert str(at(code, offset)) == "<string>, line 2"
+
+
 def test_a_stack_is_trimmed_to_the_users_frames_and_the_innermost():
     bootstrap = frame("_bootstrap", threading.__file__)
     contain = frame("contain", os.path.join(os.path.dirname(ipykill.__file__), "kill", "x.py"))

@@ -205,6 +205,18 @@ def test_wait_can_be_configured_for_a_whole_run(kernel: Kernel) -> None:
     assert kernel.run("%%bg -q\nraise SystemExit(3)").status == "error"
 
 
+def test_quit_in_a_job_ends_the_job_and_not_the_kernel(any_kernel: Kernel) -> None:
+    any_kernel.run("value = 42")
+    cell = any_kernel.run("%%bg -n leaves\nprint('before')\nquit()\nprint('after')")
+    assert wait_job(any_kernel, "leaves") == "done"
+    assert printed(cell) == "before\n"
+    # A kernel that was asked to end does so after the next cell.
+    assert any_kernel.run("get_ipython().exit_now, value").result == "(False, 42)"
+    assert any_kernel.run("value").result == "42"
+    asked = any_kernel.run("quit(keep_kernel=True)\nget_ipython().payload_manager.read_payload()")
+    assert "ask_exit" in asked.result, "in the foreground it is what it was"
+
+
 def test_submit_from_a_cell_prints_there(any_kernel: Kernel) -> None:
     any_kernel.run("def work(n):\n    print('working', n)\n    return n + 1")
     cell = any_kernel.run("job = ipykill.submit(work, 4)")
