@@ -1,7 +1,8 @@
 """Measure ipykill beside its peers, and print the tables: ``python -m tests.benchmarks``.
 
-The peers are installed from PyPI, once, into a folder of their own. Other load on the machine
-shows in the figures. ``--small`` shows in a minute that everything runs.
+The peers are installed from PyPI, once, into a folder of their own; the panel and the floods of
+output want Chromium. Other load on the machine shows in the figures. ``--small`` shows in two
+minutes that everything runs.
 """
 
 import argparse
@@ -14,11 +15,14 @@ from tests.benchmarks import cost
 from tests.benchmarks.contenders import CONTENDERS, default_cache
 from tests.benchmarks.killable import case_names, killable
 from tests.benchmarks.leftovers import leftovers
+from tests.benchmarks.output import output
+from tests.benchmarks.panel import PARTS as PANEL
+from tests.benchmarks.panel import panel
 from tests.benchmarks.publish import publish
 from tests.benchmarks.table import Table, machine
 from tests.laws.scenarios import SCENARIOS
 
-PARTS = ("killable", "leftovers", "launch", "speed", "latency", "many")
+PARTS = ("killable", "leftovers", "launch", "speed", "latency", "many", "panel", "output")
 
 
 def parts(options: argparse.Namespace) -> dict[str, Callable[[], Table]]:
@@ -29,20 +33,23 @@ def parts(options: argparse.Namespace) -> dict[str, Callable[[], Table]]:
     cases = options.only or (["loop", "sleep"] if small else case_names())
     scenarios = options.only or (["AcquireTry"] if small else [*SCENARIOS])
     kills, seconds = (5, 2) if small else (options.kills, options.seconds)
+    part = 0.1 if small else 1
     return {
         "killable": lambda: killable(cases, contenders, 2 if small else 10, cache),
         "leftovers": lambda: leftovers(scenarios, contenders, kills, seconds, cache),
         "launch": lambda: cost.launch(10 if small else 1000, cache),
         "speed": lambda: cost.speed(0.2 if small else 10, cache),
-        "latency": lambda: cost.latency(3 if small else 200, cache),
+        "latency": lambda: cost.latency(3 if small else 200, contenders, cache),
         "many": lambda: cost.many(20 if small else 1000, cache),
+        "panel": lambda: panel(options.only or (["no_view"] if small else PANEL), cache),
+        "output": lambda: output(options.only or (["prints"] if small else [""]), part),
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("part", nargs="*", choices=[*PARTS, []], help="all by default")
-    parser.add_argument("--only", nargs="*", metavar="NAME", help="these cases or scenarios")
+    parser.add_argument("--only", nargs="*", metavar="NAME", help="these cases, scenarios, ...")
     parser.add_argument("--kills", type=int, default=200, help="of each scenario at most")
     parser.add_argument("--seconds", type=float, default=6, help="for each scenario at most")
     parser.add_argument("--small", action="store_true", help="few and short: does it run?")
@@ -60,8 +67,6 @@ def main() -> None:
         print(table, flush=True)
         if options.publish:
             publish(part, table)
-    if not options.part and not options.small:
-        print("In the browser: python -m tests.benchmarks.panel; what prints cost: ...output")
 
 
 if __name__ == "__main__":

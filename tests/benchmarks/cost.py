@@ -7,7 +7,7 @@ import contextlib
 import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tests.benchmarks import child, kill_latency
@@ -90,35 +90,53 @@ def _speed(seconds: str) -> None:
     child.say(kill_latency.cpu_ratio(float(seconds)))
 
 
-def latency(kills: int, cache: Path) -> Table:
-    _, *found = child.run(__name__, ["latency", kills], cache, 900)
-    rows = {
-        f"{name}, {busy} busy threads": [_three(dead), _three(plain) if plain else "never"]
-        for name, busy, dead, plain in found
-    }
+def latency(kills: int, contenders: Iterable[str], cache: Path) -> Table:
+    columns = {}
+    for contender in contenders:
+        _, *found = child.run(__name__, ["latency", contender, kills], cache, 900)
+        columns[contender] = {f"{name}, {busy} busy threads": dead for name, busy, dead in found}
+    labels = next(iter(columns.values()))
     return Table(
         "Kill latency",
-        f"Milliseconds until the thread is dead: p50 / p95 / p99 of {kills}.",
-        ["ipykill", "plain recipe"],
-        rows,
+        f"Milliseconds until the thread is dead: p50 / p95 / p99 of {kills}; no: it lives after "
+        f"{kill_latency.GIVE_UP:g} s.",
+        list(columns),
+        {label: [_three(column.get(label)) for column in columns.values()] for label in labels},
     )
 
 
-def _three(values: list[float]) -> str:
+def _three(values: list[float] | None) -> str:
+    if not values:
+        return "no"
     values = sorted(values)
     return " / ".join(f"{values[int(len(values) * part)] * 1000:.1f}" for part in (0.5, 0.95, 0.99))
 
 
-def _latency(kills: str) -> None:
+def _latency(contender: str, kills: str) -> None:
+    it = CONTENDERS[contender]()
     for name, body in kill_latency.BODIES.items():
         for busy in (0, 1, 4):
             with kill_latency.busy(busy):
-                dead = [kill_latency.ours(body)[1] for _ in range(int(kills))]
-                plain = None
-                if name not in kill_latency.WAITS:
-                    tries = [kill_latency.plain(body) for _ in range(max(int(kills) // 4, 1))]
-                    plain = [each[1] for each in tries if each is not None]
-            child.say([name, busy, dead, plain])
+                times = [_kill(it, body)]  # most that live are no different the second time
+                if times[0] is not None:
+                    times = [_kill(it, body) for _ in range(int(kills))]
+            child.say([name, busy, None if None in times else times])
+
+
+def _kill(it: Ipykill | Recipe, body: Callable[[], object]) -> float | None:
+    """Return the seconds until it was dead, None if it is not."""
+    started = threading.Lock()
+    started.acquire()
+
+    def begun() -> None:
+        started.release()
+        body()
+
+    it.start(begun)
+    started.acquire()
+    time.sleep(0.005)
+    asked = time.perf_counter()
+    return time.perf_counter() - asked if it.kill(kill_latency.GIVE_UP) else None
 
 
 def many(count: int, cache: Path) -> Table:
@@ -180,7 +198,7 @@ def _many(text: str) -> None:
     child.say([min(plain), *(min(column) for column in zip(*ours, strict=True))])
 
 
-_PARTS: dict[str, Callable[[str], None]] = {
+_PARTS: dict[str, Callable[..., None]] = {
     "launch": _launch,
     "speed": _speed,
     "latency": _latency,
@@ -188,9 +206,9 @@ _PARTS: dict[str, Callable[[str], None]] = {
 }
 
 
-def main(part: str, argument: str) -> None:
+def main(part: str, *arguments: str) -> None:
     with contextlib.suppress(KeyboardInterrupt):
-        _PARTS[part](argument)
+        _PARTS[part](*arguments)
 
 
 if __name__ == "__main__":

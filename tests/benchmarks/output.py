@@ -1,10 +1,8 @@
 """What a flood of output costs, in a real JupyterLab: in a job, beside the same in the foreground.
 
-Run it with ``python -m tests.benchmarks.output``; ``--small`` takes a tenth of each flood. Other
-load on the machine shows in the times.
+``python -m tests.benchmarks output --only displays`` measures those whose names say that.
 """
 
-import argparse
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -14,6 +12,7 @@ from playwright.sync_api import Page, WebSocket
 
 import ipykill
 from tests.benchmarks.panel import FRAMES
+from tests.benchmarks.table import Table
 from tests.browser.harness import Lab, labs
 from tests.waiting import wait_for
 
@@ -173,29 +172,19 @@ def shown(lab: Lab, index: int) -> str:
     )
 
 
-def table(name: str, job: Cost, foreground: Cost) -> str:
-    def row(what: str, one: float, other: float, unit: str) -> str:
-        ratio = f"{one / other:.2g}" if other else "-"
-        return f"  {what:<28}{one:>12,.4g}{other:>14,.4g} {unit:<4}{ratio:>10}"
+def _row(job: Cost, foreground: Cost) -> list[str]:
+    def pair(value: Callable[[Cost], float]) -> str:
+        return f"{value(job):,.3g} / {value(foreground):,.3g}"
 
-    def said(cost: Cost) -> str:
-        told = ["rate limit hit" if cost.limited else "no limit hit"]
-        return ", ".join([*told, "the end shown" if cost.whole else "the end LOST"])
+    def arrived(cost: Cost) -> str:
+        return "cut off" if cost.limited else "yes" if cost.whole else "**no**"
 
-    return "\n".join(
-        [
-            f"{name}\n  {'':<28}{'job':>12}{'foreground':>14}     {'ratio':>10}",
-            row("time of the code", job.seconds, foreground.seconds, "s"),
-            row("kernel CPU", job.cpu, foreground.cpu, "s"),
-            row("kernel memory", job.memory, foreground.memory, "MB"),
-            row("messages", job.messages, foreground.messages, ""),
-            row("bytes", job.bytes / 1000, foreground.bytes / 1000, "kB"),
-            row("lines shown", job.text.count("\n"), foreground.text.count("\n"), ""),
-            row("longest frame", job.frame, foreground.frame, "ms"),
-            row("longest work of the page", job.work, foreground.work, "ms"),
-            f"  job: {said(job)}; foreground: {said(foreground)}",
-        ]
-    )
+    return [
+        *(pair(lambda it: it.seconds), pair(lambda it: it.cpu), pair(lambda it: it.messages)),
+        *(pair(lambda it: it.bytes / 1000), pair(lambda it: it.text.count("\n"))),
+        *(pair(lambda it: it.frame), pair(lambda it: it.work)),
+        f"{arrived(job)} / {arrived(foreground)}",
+    ]
 
 
 def step_of_track() -> str:
@@ -213,28 +202,26 @@ def step_of_track() -> str:
     def work() -> float:
         return nanoseconds(ipykill.track) - nanoseconds(iter)
 
-    return f"a step of track(): {ipykill.submit(work).result():.0f} ns"
+    return f"A step of `track()` costs {ipykill.submit(work).result():.0f} ns."
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--small", action="store_true", help="a tenth of each flood")
-    parser.add_argument("only", nargs="*", help="parts of the names of the floods that are wanted")
-    args = parser.parse_args()
-    begin = time.monotonic()
-    print(step_of_track(), flush=True)
+def output(parts_of_names: Iterable[str], part: float) -> Table:
+    """Measure those floods, a `part` of each."""
+    rows = {}
     with labs() as new_lab:
         for name, flood in FLOODS.items():
-            if args.only and not any(part in name for part in args.only):
-                continue
-            costs = []
-            for job in (True, False):
-                with new_lab() as lab:
-                    costs.append(cost(lab, flood, 0.1 if args.small else 1, job=job))
-                    lab.screenshot(f"{len(name)}-{job}")
-            print(table(name, *costs), flush=True)
-    print(f"({time.monotonic() - begin:.0f} s; pictures in {lab.artifacts})")
-
-
-if __name__ == "__main__":
-    main()
+            if any(it in name for it in parts_of_names):
+                costs = []
+                for job in (True, False):
+                    with new_lab() as lab:
+                        costs.append(cost(lab, flood, part, job=job))
+                rows[name] = _row(*costs)
+    return Table(
+        "Floods of output",
+        "In a job / in the foreground: the seconds of the code, the kernel's CPU seconds, what it "
+        "sends to the page, the lines that are shown there, the longest frame of the page and the "
+        "processor time of its longest piece of work in ms, and whether the end arrives; cut off: "
+        f"by the server. {step_of_track()}",
+        ["s", "CPU s", "messages", "kB", "lines", "frame", "work", "end"],
+        rows,
+    )

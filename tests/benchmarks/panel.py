@@ -1,17 +1,16 @@
 """What the panel costs, in a real JupyterLab: messages, bytes, milliseconds, frames, CPU.
 
-Run it with ``python -m tests.benchmarks.panel``, or name the parts that shall run, such as
-``clicks``. Other load on the machine shows in it.
+``python -m tests.benchmarks panel --only clicks`` measures a part of it.
 """
 
-import argparse
 import functools
 import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from playwright.sync_api import WebSocket
 
+from tests.benchmarks.table import Table
 from tests.browser.harness import Lab, labs
 from tests.overlays import INSTALLED, OVERLAYS, Overlay
 from tests.waiting import wait_for
@@ -69,10 +68,13 @@ class Traffic:
 
 
 class Bench:
+    """A page, and the figures that were found in it."""
+
     def __init__(self, lab: Lab, offer: Callable[[Overlay], None]) -> None:
         self.lab = lab
         self.offer = offer
         self.traffic = Traffic(lab)
+        self.rows: dict[str, list[str]] = {}
 
     def open(self, *cells: str, app: str = "lab/tree", kernel: Overlay = INSTALLED) -> None:
         self.offer(kernel)
@@ -108,7 +110,7 @@ class Bench:
         return page.evaluate("() => window.appeared")
 
     def say(self, what: str, figures: str) -> None:
-        print(f"{what:<58} {figures}", flush=True)
+        self.rows[what] = [figures]
 
 
 LAUNCH_500 = "for i in range(500): ipykill.submit(end.wait, name=f'job-{i}')"
@@ -240,14 +242,13 @@ BUSY = {
 
 
 def clicks(bench: Bench) -> None:
-    """From the second click on Kill until the card says that the job was killed."""
     for app in ("lab/tree", "notebooks"):
         for kernel in OVERLAYS:
             for what, code in BUSY.items():
                 times = _click_to_killed(bench, code, app, kernel)
                 bench.say(
-                    f"{kernel.name}, {app.split('/')[0]}, kernel busy with {what}",
-                    f"click to killed: median {statistics.median(times):.0f} ms, "
+                    f"a click on Kill, {kernel.name}, {app.split('/')[0]}, beside {what}",
+                    f"median {statistics.median(times):.0f} ms, "
                     f"longest {max(times):.0f} ms of {len(times)}",
                 )
 
@@ -294,18 +295,18 @@ ALL = (appear, many_running, storm, open_log, many_finished, clicks, no_view)
 PARTS = {part.__name__: part for part in ALL}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="by default all")
-    names = parser.parse_args().parts or PARTS
+def panel(names: Iterable[str], cache: Path) -> Table:
+    rows = {}
     with labs() as new_lab:
         for name in names:
             with new_lab() as lab:
-                offer = functools.partial(lab.server.offer, cache=lab.artifacts / "overlays")
-                PARTS[name](Bench(lab, offer))
-
-
-if __name__ == "__main__":
-    begin = time.monotonic()
-    main()
-    print(f"({time.monotonic() - begin:.0f} s)")
+                bench = Bench(lab, functools.partial(lab.server.offer, cache=cache))
+                PARTS[name](bench)
+                rows |= bench.rows
+    return Table(
+        "The panel",
+        "In JupyterLab and Notebook in Chromium, on the machine of the kernel. A click is measured "
+        "from the second one on Kill until the card says that the job was killed.",
+        ["figures"],
+        rows,
+    )
