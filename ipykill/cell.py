@@ -219,7 +219,7 @@ def install(shell: Any) -> None:
         _spare_history(type(hook))
     if "run_cell" not in vars(shell):
         shell.run_cell = _in_jobs_too(shell, shell.run_cell)
-    if "ask_exit" not in vars(shell):
+    if hasattr(shell, "ask_exit") and "ask_exit" not in vars(shell):  # it is a front end
         shell.ask_exit = _of_jobs_too(shell.ask_exit)
 
 
