@@ -6,9 +6,10 @@ no source and no syntax tree, so it serves code that was exec'd or came compiled
 *Cleanup* is what undoes something: the body of an ``except`` or a ``finally``, and the
 exit of a ``with``.
 
-1. A handler begins with PUSH_EXC_INFO. Its instructions are followed, jumps included, until
-   it ends: POP_EXCEPT, RERAISE, a raise or a return. (A handler that goes on with
-   WITH_EXCEPT_START only calls ``__exit__``, whose frame is protected by its name.)
+1. A handler begins with PUSH_EXC_INFO. Its instructions are followed, jumps and the handlers
+   inside it included, until it ends: its POP_EXCEPT, RERAISE, a raise or a return. (A handler
+   that goes on with WITH_EXCEPT_START only calls ``__exit__``, whose frame is protected by its
+   name.) A handler is inside another one if it leaves more on the stack.
 2. The compiler copies the body of a ``finally`` for the paths without an exception. A copy
    has the source positions of the original, so every instruction with the position of one
    found in step 1 is cleanup too.
@@ -21,9 +22,14 @@ exit of a ``with``.
    cleanup, and not where the exit of a ``with`` begins (three times None, and a call). Not a
    NOP: the ``try:`` of ``lock.acquire()``, ``try:`` is one, and so is the body of a
    ``with`` that does nothing, which the exception table leaves out.
-2. A jump back to the beginning of a loop, so that a loop on one line has a safe place too.
+2. A jump back to the beginning of a loop, so that a loop on one line has a safe place too. But
+   of a conditional one, CPython 3.12 and newer makes two instructions, a test that jumps over a
+   jump back, and leaves both out of the exception table: what is raised there goes past the
+   ``finally``. There the safe place is the beginning of the loop, as it is on 3.11, where a
+   conditional jump back is one instruction.
 
-*Turns* are jumps back that, when they have just been made, lead to a safe place.
+*Turns* are jumps back that, when they have just been made, lead to a safe place. What is raised
+then counts as raised just before the beginning of the loop, so the two must have one handler.
 
 *Finalizing* are instructions that call Python code through a finalizer or the garbage
 collector only: whatever they call is nothing that may be broken.
@@ -95,13 +101,18 @@ _WITH_EXCEPT_START = _opcode("WITH_EXCEPT_START")
 _RESUME = _opcode("RESUME")
 _SEND_AGAIN = _opcode("JUMP_BACKWARD_NO_INTERRUPT")
 _CACHE = _opcode("CACHE")
+_BETWEEN = {_EXTENDED_ARG, _opcode("NOT_TAKEN")}
 _CALLS = _opcodes("CALL", "PRECALL")
 _JUMPS = frozenset(dis.hasjrel)
 _BACKWARD = frozenset(op for name, op in dis.opmap.items() if "BACKWARD" in name)
 _ALWAYS_JUMPS = _opcodes("JUMP_FORWARD", "JUMP_BACKWARD")
 _LOOPS = _opcodes("JUMP_BACKWARD") - _opcodes("JUMP_BACKWARD_NO_INTERRUPT")
 _LOOPS_IF = _opcodes("POP_JUMP_BACKWARD")  # 3.11 only
-_HANDLER_ENDS = _opcodes("POP_EXCEPT", "RERAISE", "RAISE_VARARGS", "RETURN_")
+_POP_EXCEPT = _opcode("POP_EXCEPT")
+_DEEPEST = 50  # handlers in handlers, of which the compiler allows 20
+# The code goes on after such a handler; others raise again.
+_GO_ON = {_PUSH_EXC_INFO, _opcode("END_ASYNC_FOR"), _opcode("CLEANUP_THROW")}
+_HANDLER_ENDS = _opcodes("RERAISE", "RAISE_VARARGS", "RETURN_")
 # A statement may begin after one of these ...
 _STATEMENT_ENDS = _opcodes(
     *("STORE_", "DELETE_", "POP_TOP", "POP_ITER", "POP_EXCEPT", "POP_JUMP", "JUMP", "NOP"),
@@ -154,8 +165,15 @@ def _instructions(code: CodeType) -> Iterator[tuple[int, _Instruction]]:
         offset = end
 
 
-def _ranges(code: CodeType) -> Iterator[tuple[int, int, int]]:
-    """Read the exception table: the start, the end and the handler of each range."""
+class _Handler(NamedTuple):
+    """Where an exception goes, and how many values stay on the stack then."""
+
+    offset: int
+    depth: int
+
+
+def _handlers(code: CodeType) -> dict[int, _Handler]:
+    """Read the exception table: the handler of each unit that has one."""
     # The format is in CPython's Objects/exception_handling_notes.txt.
     units = iter(code.co_exceptiontable)
 
@@ -166,32 +184,29 @@ def _ranges(code: CodeType) -> Iterator[tuple[int, int, int]]:
             value = value << 6 | first & 63
         return value * 2
 
+    found = {}
     for unit in units:
         start = number(unit)
         end = start + number(next(units))
-        handler = number(next(units))
-        number(next(units))  # the depth of the stack
-        yield start, end, handler
+        offset, depth = number(next(units)), number(next(units))
+        # All numbers but the last count units; its last bit says something else.
+        found.update(dict.fromkeys(range(start, end, 2), _Handler(offset, depth // 4)))
+    return found
 
 
 @by_identity
 def codemap(code: CodeType) -> CodeMap:
     """Return the map of `code`; any thread may call this."""
     found = dict(_instructions(code))
-
-    def op_at(offset: int) -> int:
-        return found[offset].op if offset in found else -1
-
-    handlers = {
-        handler
-        for _, _, handler in _ranges(code)
-        if op_at(handler) == _PUSH_EXC_INFO and op_at(found[handler].end) != _WITH_EXCEPT_START
-    }
+    handlers = _handlers(code)
     cleanup = _bodies(found, handlers)
-    positions = list(code.co_positions())
-    places = {positions[offset // 2] for offset in cleanup}
-    places = {place for place in places if place[0] is not None}
-    cleanup |= {offset for offset in found if positions[offset // 2] in places}
+    # A code object may have fewer positions than instructions, or none.
+    positions = dict(zip(range(0, len(code.co_code), 2), code.co_positions(), strict=False))
+    places = {positions.get(offset) for offset in cleanup}
+    places = {place for place in places if place is not None and place[0] is not None}
+    if cleanup and not places:  # which copies of it there are is not known
+        cleanup = set(found)
+    cleanup |= {offset for offset in found if positions.get(offset) in places}
 
     def may_begin(offset: int) -> bool:
         return (
@@ -205,17 +220,24 @@ def codemap(code: CodeType) -> CodeMap:
     before = {instruction.end: instruction.op for instruction in found.values()}
     for start in _line_starts(code):
         begin = start
-        while op_at(begin) == _EXTENDED_ARG:
+        while begin in found and found[begin].op == _EXTENDED_ARG:
             begin = found[begin].end
         if before.get(start) in _STATEMENT_ENDS and may_begin(begin):
             safe.add(begin)
     turns = set()
+    tests = _tests(found)
     for offset, instruction in found.items():
-        if instruction.op in _LOOPS and offset not in cleanup:
+        target = instruction.target
+        if instruction.op not in _LOOPS | _LOOPS_IF or offset in cleanup:
+            continue
+        if instruction.op in _LOOPS and offset not in tests:
             safe.add(offset)
-            turns.add(offset)
-        elif instruction.op in _LOOPS_IF and may_begin(instruction.target):
-            safe.add(instruction.target)
+        elif may_begin(target):
+            safe.add(target)
+        else:
+            continue
+        inside = tests.get(offset, offset)
+        if handlers.get(target - 2) == handlers.get(inside):
             turns.add(offset)
 
     finalizing = {
@@ -232,23 +254,51 @@ def codemap(code: CodeType) -> CodeMap:
     )
 
 
-def _bodies(found: dict[int, _Instruction], handlers: set[int]) -> set[int]:
-    """Return the offsets of all that these handlers do before they end."""
-    body: set[int] = set()
-    todo = list(handlers)
-    while todo:
-        offset = todo.pop()
-        while offset in found and offset not in body:
-            op, _, end, target = found[offset]
-            if op in _HANDLER_ENDS:
-                break
-            body.add(offset)
-            if target >= 0:
-                todo.append(target)
-                if op in _ALWAYS_JUMPS:
+def _tests(found: dict[int, _Instruction]) -> dict[int, int]:
+    """Return the jumps back that a test jumps over, each with the instruction before that."""
+    tests = {}
+    before = -1
+    for offset, (op, _, end, target) in found.items():
+        jump = end
+        while jump in found and found[jump].op in _BETWEEN:
+            jump = found[jump].end
+        loops = jump in found and found[jump].op in _LOOPS
+        if loops and found[jump].end == target:
+            tests[jump] = before
+        if op != _EXTENDED_ARG:
+            before = offset
+    return tests
+
+
+def _bodies(found: dict[int, _Instruction], handlers: dict[int, _Handler]) -> set[int]:
+    """Return the offsets of all that handlers do before they end."""
+    bodies: set[int] = set()
+    for handler in set(handlers.values()):
+        first = found[handler.offset]
+        if first.op != _PUSH_EXC_INFO or found[first.end].op == _WITH_EXCEPT_START:
+            continue
+        # Each with the number of handlers, this one included, that have not ended there.
+        seen: set[tuple[int, int]] = set()
+        todo = [(handler.offset, 0)]
+        while todo:
+            offset, level = todo.pop()
+            while offset in found and (offset, level) not in seen and level < _DEEPEST:
+                op, _, end, target = found[offset]
+                seen.add((offset, level))
+                if op in _HANDLER_ENDS or (op == _POP_EXCEPT and level == 1):
                     break
-            offset = end
-    return body
+                inner = handlers.get(offset)
+                is_inside = inner is not None and inner.depth > handler.depth
+                if inner is not None and is_inside and found[inner.offset].op in _GO_ON:
+                    todo.append((inner.offset, level))
+                level += (op == _PUSH_EXC_INFO) - (op == _POP_EXCEPT)
+                if target >= 0:
+                    todo.append((target, level))
+                    if op in _ALWAYS_JUMPS:
+                        break
+                offset = end
+        bodies |= {offset for offset, _ in seen}
+    return bodies
 
 
 def _leaves_with(found: dict[int, _Instruction], offset: int) -> bool:

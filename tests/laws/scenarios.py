@@ -178,6 +178,20 @@ class WithLockAroundALoop(WithLock):
                 self.n += 1
 
 
+class WithLockAroundConditions(WithLock):
+    """What ends with a jump back if something is so: CPython 3.12 forgets its handler."""
+
+    def body(self) -> None:
+        with self.lock:
+            for _ in range(20):
+                [number for number in range(20) if number < 0]
+                while self.n < 0:
+                    pass
+                for number in range(20):
+                    if number < 0:
+                        self.n += 1
+
+
 class ContextManagerFunction(WithLock):
     @contextlib.contextmanager
     def held(self):
@@ -247,6 +261,25 @@ class Finally(Scenario):
         assert self.inner == self.outer
         assert self.outer % 3 == 0
         assert self.began * 3 - self.inner in (0, 3)
+
+
+class FinallyThatGoesOn(WithLock):
+    """A finally block is not over when it has caught an error of its own."""
+
+    def body(self) -> None:
+        self.lock.acquire()
+        try:
+            self.n += 1
+        finally:
+            for number in range(3):
+                try:
+                    if number:
+                        raise OSError
+                except OSError:
+                    pass
+            for _ in range(20):
+                self.n += 1
+            self.lock.release()
 
 
 class Rollback(Scenario):

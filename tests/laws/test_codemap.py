@@ -1,0 +1,111 @@
+"""What is read off the bytecode agrees with the syntax tree, in all of the standard library."""
+
+import ast
+import dis
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType
+
+import pytest
+
+from ipykill.kill.codemap import _handlers, _instructions, codemap
+
+Place = tuple[int, int, int, int]  # line and column where it begins, and where it ends
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+
+
+def _area(body: list[ast.stmt]) -> Place:
+    first, last = body[0], body[-1]
+    assert last.end_lineno is not None
+    assert last.end_col_offset is not None
+    return first.lineno, first.col_offset, last.end_lineno, last.end_col_offset
+
+
+def _own(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a function, but not those of functions and classes in it."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, SCOPES):
+            yield child
+            yield from _own(child)
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)
+
+
+def _functions(tree: ast.AST) -> dict[tuple[str, int], Function]:
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, Function):
+            begins = min(it.lineno for it in (node, *node.decorator_list))
+            found[node.name, begins] = node
+    return found
+
+
+def _inside(place: Place | None, area: Place) -> bool:
+    return place is not None and area[:2] <= place[:2] and place[2:] <= area[2:]
+
+
+def wrong_places(source: str, filename: str) -> Iterator[str]:
+    """Yield the safe places that are in cleanup, or that nothing would clean up."""
+    functions = _functions(ast.parse(source))
+    for code in _codes(compile(source, filename, "exec")):
+        function = functions.get((code.co_name, code.co_firstlineno))
+        if function is None:
+            continue
+        cleanup, guarded, over = [], [], []
+        for node in _own(function):
+            if isinstance(node, ast.Try | ast.TryStar):
+                guarded.append(_area(node.body))
+                # `try: pass` has no handler: only the end of the try leads to its `finally`.
+                if not all(isinstance(it, ast.Pass) for it in node.body):
+                    cleanup += [_area(handler.body) for handler in node.handlers]
+                    cleanup += [_area(node.finalbody)] if node.finalbody else []
+            elif isinstance(node, ast.With | ast.AsyncWith):
+                guarded.append(_area(node.body))
+            elif isinstance(node, ast.Pass | ast.Continue | ast.Break | ast.Return):
+                over.append(_area([node]))  # comes when what the handler did is over
+        handlers, instructions = _handlers(code), dict(_instructions(code))
+        places = {
+            2 * number: (it[0], it[2], it[1], it[3])
+            for number, it in enumerate(code.co_positions())
+            if None not in it
+        }
+        for offset in codemap(code).safe:
+            place = places.get(offset)
+            where = f"{filename}:{place and place[0]}, in {code.co_name}, at {offset}"
+            if any(_inside(place, area) for area in over):
+                continue
+            if any(_inside(place, area) for area in cleanup):
+                yield f"{where}: safe in cleanup"
+            # A jump out of a body, and the return of a function that ends with it, come when
+            # that is complete.
+            target = instructions[offset].target
+            ends = {
+                dis.opname[op]
+                for it in (offset, instructions[offset].end)
+                for op in code.co_code[it : it + 1]
+            }
+            returns = any(name.startswith("RETURN_") for name in ends)
+            for area in guarded if not returns else []:
+                stays = target < 0 or _inside(places.get(target), area)
+                if _inside(place, area) and stays and offset not in handlers:
+                    yield f"{where}: safe, but not guarded"
+
+
+@pytest.mark.slow
+def test_no_safe_place_is_in_cleanup_or_without_its_handler() -> None:
+    folder = Path(os.__file__).parent
+    files = sorted(it for it in folder.glob("**/*.py") if "site-packages" not in it.parts)
+    files = [it for it in files if not {"test", "tests", "idlelib", "lib2to3"} & {*it.parts}]
+    random.Random(0).shuffle(files)
+    wrong: list[str] = []
+    for file in files[:250]:
+        wrong += wrong_places(file.read_text(encoding="utf-8"), str(file))
+    assert not wrong, "\n".join(wrong)
