@@ -18,6 +18,8 @@ import contextlib
 import contextvars
 import functools
 import inspect
+import itertools
+import operator
 import os
 import shlex
 import subprocess
@@ -143,10 +145,12 @@ class Family:
     def threads(self) -> list[threading.Thread]:
         """Return the threads that live or are starting, in the order of their start."""
         with self._lock:
-            for thread, left in list(self._threads.items()):
-                if left.is_set() and not thread.is_alive():
-                    del self._threads[thread]
+            for thread in filter(self._is_gone, list(self._threads)):
+                del self._threads[thread]
             return list(self._threads)
+
+    def _is_gone(self, thread: threading.Thread) -> bool:
+        return self._threads[thread].is_set() and not thread.is_alive()
 
     def first_runs(self) -> bool:
         """Whether the code that the family began with still runs."""
@@ -328,7 +332,7 @@ class Family:
         if not self._processes:  # as in most jobs, and a list of jobs asks them all
             return
         with self._lock:
-            gone = [child for child in self._processes if not child.exists]
+            gone = list(itertools.filterfalse(operator.attrgetter("exists"), self._processes))
             for child in gone:
                 self._processes.remove(child)
                 child.forget()

@@ -202,10 +202,13 @@ class JobOutput:
         with self._lock:
             self._busy = True
             try:
-                while self._incoming:
-                    self._deal_with(*self._incoming.popleft())
+                self._deal_with_all()
             finally:
                 self._busy = False
+
+    def _deal_with_all(self) -> None:
+        while self._incoming:
+            self._deal_with(*self._incoming.popleft())
 
     def alone(self) -> None:
         """Put off what other threads write, for a moment at most."""
@@ -748,6 +751,20 @@ def _repainted(text: str) -> str:
     return "\n".join(lines)
 
 
+def _take_unfinished(parts: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Take what comes after the last end of a line from `parts`, and return it backwards."""
+    kept = []
+    while parts:
+        name, last = parts.pop()
+        finished, newline, rest = last.rpartition("\n")
+        if rest:
+            kept.append((name, rest))
+        if newline:
+            parts.append((name, finished + newline))
+            break
+    return kept
+
+
 class _Terminal:
     """Writes to the terminal from outside the prompt, above it while it waits.
 
@@ -817,16 +834,8 @@ class _Terminal:
             self._size = 0
             groups = itertools.groupby(waiting, key=operator.itemgetter(0))
             parts = [(name, "".join(text for _, text in group)) for name, group in groups]
-            kept: list[tuple[str, str]] = []
-            while whole_lines and parts:
-                name, last = parts.pop()
-                finished, newline, rest = last.rpartition("\n")
-                if rest:
-                    kept.append((name, rest))
-                if newline:
-                    parts.append((name, finished + newline))
-                    break
-            self._waiting.extendleft(kept)
+            if whole_lines:
+                self._waiting.extendleft(_take_unfinished(parts))
             for name, text in parts:
                 stream = getattr(sys, f"__{name}__")
                 stream.write(text)

@@ -82,5 +82,7 @@ class Deadline:
         self._end = None if timeout is None else time.monotonic() + timeout
 
     def left(self) -> float | None:
-        """Return the seconds that are left, 0 when it has passed."""
-        return None if self._end is None else max(self._end - time.monotonic(), 0.0)
+        """Return the seconds that are left, 0 when it has passed; as many as a lock can wait."""
+        if self._end is None:
+            return None
+        return min(max(self._end - time.monotonic(), 0.0), threading.TIMEOUT_MAX)

@@ -48,6 +48,12 @@ _NAME = "ipykill"
 _TOOL_IDS = (4, 3, 5, 2, 1, 0)
 
 
+def _innermost_in_reach(frame: FrameType | None, target: Target) -> FrameType | None:
+    while frame is not None and not in_reach(frame.f_code, libraries=target.libraries):
+        frame = frame.f_back
+    return frame
+
+
 class Monitoring:
     """See the module's docstring and `running.Engine`.
 
@@ -96,10 +102,8 @@ class Monitoring:
                 # Code out of reach as well: from there the target surveys its stack. Except
                 # in a trace function, where there are no events.
                 self._add(frame.f_code)
-                while frame is not None and not in_reach(frame.f_code, libraries=target.libraries):
-                    frame = frame.f_back
-                if frame is not None:
-                    self._add(frame.f_code)
+                if (reached := _innermost_in_reach(frame, target)) is not None:
+                    self._add(reached.f_code)
 
     def arm_here(self, target: Target, frame: FrameType) -> None:
         """Switch the events on in the stack of the calling thread."""
@@ -122,12 +126,15 @@ class Monitoring:
                 self._add_all(constant)
 
     def _on_instruction(self, code: CodeType, offset: int) -> object:
-        target = current_target()
-        known = codemap(code)
-        safe = offset in known.safe
-        if target is not None:
-            if safe and may_land(target, sys._getframe(1), offset):
-                raise target.strike()
-            if target.survey and (safe or offset in known.leaving):
-                self.arm_here(target, sys._getframe(1))
-        return None if safe else _monitoring.DISABLE
+        try:
+            target = current_target()
+            known = codemap(code)
+            safe = offset in known.safe
+            if target is not None:
+                if safe and may_land(target, sys._getframe(1), offset):
+                    raise target.strike()
+                if target.survey and (safe or offset in known.leaving):
+                    self.arm_here(target, sys._getframe(1))
+            return None if safe else _monitoring.DISABLE
+        except RecursionError:  # ours, not the code's: it is too deep for the question
+            return None

@@ -23,6 +23,7 @@ killer gave the interpreter's lock away, it would have to wait for a hundred tur
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import math
 import os
@@ -56,6 +57,7 @@ _UNDISTURBED = 0.0003  # that it has for itself before, if the others let it,
 _STIR = 0.0001  # and then, how often the killer makes them take turns
 _HURRY = 0.00005  # the switch interval in the beginning of a pursuit,
 _HURRY_FOR = 2.0  # and for how long
+_ROOM = 100  # frames that a thread to be killed has beyond the recursion limit
 _VOLLEY = 0.05  # the switch interval in a volley
 
 
@@ -80,6 +82,7 @@ _waiting = 0  # threads in `await_death`
 _bell: queue.SimpleQueue[float] = queue.SimpleQueue()  # when to look, monotonic
 _reaper: ServiceThread | None = None
 _usual_interval: float | None = None
+_usual_limit: int | None = None  # of recursion
 _in_volley = False
 _usual_hook = sys.unraisablehook
 
@@ -104,19 +107,15 @@ def pursue(group: Group, patience: float = 0.0) -> None:
         milliseconds are waited here: the reaper, rung at once, would take the interpreter's
         lock from the thread that is dying.
     """
-    global _engine, _usual_hook
     look_at = now = time.monotonic()
     try:
         with _lock:
-            if _engine is None:
-                get_ready()
-                _engine = running.choose()
-                _usual_hook, sys.unraisablehook = sys.unraisablehook, _drop_unraisable
+            engine = _get_engine()
             _hunted.setdefault(group, now)
             _hurry()
             targets = group.targets()
             for target in targets:
-                _engine.arm(target)
+                engine.arm(target)
                 _note_place(target)
         if all(map(_turns, targets)):
             look_at += _DYING
@@ -129,13 +128,32 @@ def pursue(group: Group, patience: float = 0.0) -> None:
             _try_to_wake(targets[0])
             if targets[0].struck:
                 look_at = time.monotonic() + _DYING
-        pause = _UNDISTURBED
-        while patience and time.monotonic() < look_at:
-            if group.join_threads(min(patience, pause)):
-                break
-            pause = _STIR
+        if patience:
+            _let_die(group, patience, look_at)
     finally:
         _bell.put(look_at)
+
+
+def _get_engine() -> running.Engine:
+    """Return the engine that is held, or take one; with the lock held."""
+    global _engine, _usual_hook
+    if _engine is None:
+        get_ready()
+        engine = running.choose()
+        if _engine is None:
+            _engine = engine
+        else:  # a signal handler of the main thread killed meanwhile
+            engine.end()
+        _make_room()
+    if sys.unraisablehook is not _drop_unraisable:
+        _usual_hook, sys.unraisablehook = sys.unraisablehook, _drop_unraisable
+    return _engine
+
+
+def _let_die(group: Group, patience: float, until: float) -> None:
+    pause = _UNDISTURBED
+    while time.monotonic() < until and not group.join_threads(min(patience, pause)):
+        pause = _STIR
 
 
 @contextlib.contextmanager
@@ -196,7 +214,7 @@ def _reap() -> None:
 def _look() -> bool:
     """Try every target once; return whether a group is left to pursue."""
     with _lock:
-        for group in [group for group in _hunted if not group.threads()]:
+        for group in itertools.filterfalse(lambda it: it.threads(), list(_hunted)):
             del _hunted[group]
         if not _hunted or _engine is None:
             _put_back()
@@ -223,6 +241,7 @@ def _put_back() -> None:
         engine.end()
         if sys.unraisablehook is _drop_unraisable:
             sys.unraisablehook = _usual_hook
+        _take_room_back()
     _chases.clear()
     if not _waiting:
         _relax()
@@ -290,6 +309,21 @@ def _drop_unraisable(args: sys.UnraisableHookArgs, /) -> None:
     # prints it then. A Kill that ended like this is raised again.
     if args.exc_type is not JobKilled:
         _usual_hook(args)
+
+
+def _make_room() -> None:
+    # A thread that is near the limit has to ask itself whether it may die there.
+    global _usual_limit
+    if _usual_limit is None:
+        _usual_limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(_usual_limit + _ROOM)
+
+
+def _take_room_back() -> None:
+    global _usual_limit
+    limit, _usual_limit = _usual_limit, None
+    if limit is not None and sys.getrecursionlimit() == limit + _ROOM:
+        sys.setrecursionlimit(limit)
 
 
 def _hurry() -> None:

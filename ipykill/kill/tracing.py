@@ -36,7 +36,7 @@ class Tracing:
 
     def end(self) -> None:
         """Let a dying `JobKilled` begin nothing any more."""
-        if "__del__" in vars(JobKilled):
+        if vars(JobKilled).get("__del__") == self._again:
             del JobKilled.__del__  # type: ignore[attr-defined]
 
     def arm(self, target: Target) -> None:
@@ -73,8 +73,11 @@ def _trace(frame: FrameType, event: str, arg: object) -> Any:
         sys.settrace(None)
         return None
     if event == "opcode":
-        if may_land(target, frame, frame.f_lasti):
-            raise target.strike()
+        try:
+            if may_land(target, frame, frame.f_lasti):
+                raise target.strike()
+        except RecursionError:  # ours, not the code's: it is too deep for the question
+            pass
     elif event == "call":
         if not in_reach(frame.f_code, libraries=target.libraries):
             return None

@@ -183,10 +183,8 @@ def wake(target: Target, patience: float) -> None:
         return
     request = _request = _Request(target, patience)
     try:
-        for attempt in range(_TIMES):
-            signal.pthread_kill(targets.main_ident, _signal)
-            if request.done.acquire(timeout=min(_AGAIN * 2**attempt, _AGAIN_MAX)):
-                return
+        if _main_lends(request):
+            return
         if request.claim.acquire(blocking=False):
             _lend(target, min(patience, _ALONE))
         else:
@@ -194,6 +192,14 @@ def wake(target: Target, patience: float) -> None:
             request.done.acquire(timeout=_LOST)
     finally:
         _request = None
+
+
+def _main_lends(request: _Request) -> bool:
+    for attempt in range(_TIMES):
+        signal.pthread_kill(targets.main_ident, _signal)
+        if request.done.acquire(timeout=min(_AGAIN * 2**attempt, _AGAIN_MAX)):
+            return True
+    return False
 
 
 class _Heard(list[None]):
@@ -214,9 +220,18 @@ def _lend_in_main(target: Target, patience: float) -> None:
     try:
         _lend(target, patience)
     finally:
-        signal.signal(signal.SIGINT, usual)
+        _put_back(usual)
         if heard:
             usual(signal.SIGINT, sys._getframe(1))
+
+
+def _put_back(usual: Callable[[int, FrameType | None], Any]) -> None:
+    # signal.signal() begins with the handlers of other signals that have come; one may raise.
+    try:
+        signal.signal(signal.SIGINT, usual)
+    finally:
+        if isinstance(signal.getsignal(signal.SIGINT), _Heard):
+            _put_back(usual)
 
 
 def _lend(target: Target, patience: float) -> None:
@@ -229,17 +244,21 @@ def _lend(target: Target, patience: float) -> None:
                     return
                 target.lender = answered
                 targets.main_word.value = target.ident
-            end = time.monotonic() + patience
-            pause = _RESEND
-            while targets.main_word.value == target.ident and target.signal(_signal):
-                # A signal that came just before the target entered a system call was in vain.
-                if answered.acquire(timeout=min(pause, patience)) or time.monotonic() >= end:
-                    return
-                pause *= 2
-            answered.acquire(timeout=max(end - time.monotonic(), 0))
+            _signal_target(target, answered, patience)
         finally:
             targets.main_word.value = targets.main_ident
             target.lender = None
+
+
+def _signal_target(target: Target, answered: threading.Lock, patience: float) -> None:
+    end = time.monotonic() + patience
+    pause = _RESEND
+    while targets.main_word.value == target.ident and target.signal(_signal):
+        # A signal that came just before the target entered a system call was in vain.
+        if answered.acquire(timeout=min(pause, patience)) or time.monotonic() >= end:
+            return
+        pause *= 2
+    answered.acquire(timeout=max(end - time.monotonic(), 0))
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
@@ -268,6 +287,8 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
             leaves = _leaves(target, frame, inside)
             if not leaves:
                 on_answer(target, frame)
+        except RecursionError:  # ours, not the code's: it is too deep for the question
+            pass
         finally:
             target.depth -= 1
     if leaves:

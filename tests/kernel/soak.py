@@ -66,6 +66,7 @@ def fact():
         "widgets": len(ipywidgets.widgets.widget._instances),
         "jobs": sum(type(thing) is ipykill.Job for thing in gc.get_objects()),
         "interval": sys.getswitchinterval(),
+        "recursion limit": sys.getrecursionlimit(),
         "tools": [monitoring.get_tool(n) for n in range(6)] if monitoring else [],
         "hook": sys.unraisablehook is sys.__unraisablehook__,
         "objects": len(gc.get_objects()),

@@ -10,7 +10,8 @@ from types import CodeType
 
 import pytest
 
-from ipykill.kill.codemap import _handlers, _instructions, codemap
+import ipykill
+from ipykill.kill.codemap import _handlers, _instructions, _tests, codemap
 
 Place = tuple[int, int, int, int]  # line and column where it begins, and where it ends
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -48,6 +49,14 @@ def _functions(tree: ast.AST) -> dict[tuple[str, int], Function]:
     return found
 
 
+def _places(code: CodeType) -> dict[int, Place]:
+    return {
+        2 * number: (it[0], it[2], it[1], it[3])  # type: ignore[misc]
+        for number, it in enumerate(code.co_positions())
+        if None not in it
+    }
+
+
 def _inside(place: Place | None, area: Place) -> bool:
     return place is not None and area[:2] <= place[:2] and place[2:] <= area[2:]
 
@@ -72,11 +81,7 @@ def wrong_places(source: str, filename: str) -> Iterator[str]:
             elif isinstance(node, ast.Pass | ast.Continue | ast.Break | ast.Return):
                 over.append(_area([node]))  # comes when what the handler did is over
         handlers, instructions = _handlers(code), dict(_instructions(code))
-        places = {
-            2 * number: (it[0], it[2], it[1], it[3])
-            for number, it in enumerate(code.co_positions())
-            if None not in it
-        }
+        places = _places(code)
         for offset in codemap(code).safe:
             place = places.get(offset)
             where = f"{filename}:{place and place[0]}, in {code.co_name}, at {offset}"
@@ -97,6 +102,32 @@ def wrong_places(source: str, filename: str) -> Iterator[str]:
                 stays = target < 0 or _inside(places.get(target), area)
                 if _inside(place, area) and stays and offset not in handlers:
                     yield f"{where}: safe, but not guarded"
+
+
+def unguarded_jumps(source: str, filename: str) -> Iterator[str]:
+    """Yield the jumps back, of a condition in a loop in a try or with, that have no handler."""
+    functions = _functions(ast.parse(source))
+    for code in _codes(compile(source, filename, "exec")):
+        function = functions.get((code.co_name, code.co_firstlineno))
+        areas = []
+        for node in _own(function) if function is not None else ():
+            if isinstance(node, ast.With | ast.AsyncWith) or getattr(node, "finalbody", []):
+                areas.append(_area(node.body))  # type: ignore[attr-defined]
+        instructions, places = dict(_instructions(code)), _places(code)
+        for jump in _tests(instructions):
+            ends = jump, instructions[jump].target
+            inside = any(all(_inside(places.get(end), area) for end in ends) for area in areas)
+            if inside and jump not in _handlers(code):
+                yield f"{filename}, in {code.co_qualname}: {places[jump][0]}"
+
+
+def test_a_ctrl_c_finds_the_handlers_of_our_own_loops() -> None:
+    """A loop that may end with such a jump is in a function of its own."""
+    folder = Path(ipykill.__file__).parent
+    found: list[str] = []
+    for file in folder.rglob("*.py"):
+        found += unguarded_jumps(file.read_text(), str(file))
+    assert not found, "\n".join(found)
 
 
 @pytest.mark.slow
