@@ -9,13 +9,15 @@ from __future__ import annotations
 import argparse
 import io
 import keyword
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import CodeType
 from typing import Any, TypeVar
 
-from IPython.core.error import TryNext, UsageError
+from IPython.core.completer import SimpleCompletion, context_matcher
+from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 from traitlets import Bool, Enum, Float, Int, default, observe
@@ -458,32 +460,44 @@ class BackgroundMagics(Magics):
 
     # Completion
 
-    def commands(self) -> list[str]:
-        """Return the magics as they are typed, ``%%bg`` and the others."""
-        cell = [f"%%{name}" for name in self.magics["cell"]]
-        return cell + [f"%{name}" for name in self.magics["line"]]
+    @context_matcher(identifier="ipykill")
+    def complete(self, context: Any) -> dict[str, Any]:
+        """Return what the last word of a line with one of these magics may become.
 
-    def complete(self, command: str, line: str, word: str) -> list[str]:
-        """Return what `word`, the last of `line`, may become: options and SPECs."""
-        method = getattr(self, command.lstrip("%"))
-        if word.startswith("-"):
-            return [
-                option
-                for action in method.parser._actions
-                for option in action.option_strings
-                if option.startswith(word)
-            ]
-        words = line.split()
-        if word:
-            words.pop()
-        if command.endswith("bg"):
-            # Code follows the options of %bg; of the options only --after takes SPECs.
-            options = [index for index, it in enumerate(words) if it.startswith("-")]
-            if not options or words[options[-1]] != "--after":
-                raise TryNext
-        elif command.endswith(("bgjobs", "bgpanel")):
-            return []
-        over = command.endswith(("bglog", "bgclear"))
+        A matcher of IPython's completer. What others find there, Python's names above all, is
+        left out when this finds something.
+        """
+        *words, last = re.split(r"\s+", context.text_until_cursor.lstrip())
+        command, *before = words or [""]
+        automagic = self.shell.magics_manager.auto_magic and command not in self.shell.user_ns
+        if automagic and not command.startswith("%"):
+            command = f"%{command}"
+        known = command in ("%%bg", *(f"%{name}" for name in self.magics["line"]))
+        found = self._candidates(command, before, last) if known else []
+        return {
+            "completions": [SimpleCompletion(it) for it in found if it.startswith(context.token)],
+            "suppress": True,
+            "ordered": True,
+        }
+
+    def _candidates(self, command: str, before: Sequence[str], last: str) -> list[str]:
+        """Return options or SPECs, whichever may stand where the word `last` is."""
+        actions = getattr(self, command.lstrip("%")).parser._actions
+        options = {option: action for action in actions for option in action.option_strings}
+        taker = None  # the option of which this is a value
+        for word in before:
+            if word in options:
+                taker = word if options[word].nargs != 0 else None
+            elif command == "%bg" and taker is None:
+                return []  # in the statement
+            elif taker is not None and (command == "%bg" or options[taker].nargs is None):
+                taker = None
+        if taker not in (None, "--after"):
+            return []  # a file, a number, a name
+        takes_specs = taker is not None or any(action.dest == "specs" for action in actions)
+        if last.startswith("-") or not takes_specs:
+            return [] if command == "%bg" and not last else list(options)
+        over = command in ("%bglog", "%bgclear")
         found = [job for job in self._manager if over or not job.done()]
         # A name that has to be quoted is no help to type; its number is.
         names = [job.name for job in found if job.name == shlex.quote(job.name)]

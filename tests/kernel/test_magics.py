@@ -366,14 +366,55 @@ def test_help_tells_the_options(kernel: Kernel) -> None:
         assert "options:" in text or "positional arguments:" in text
 
 
-def test_tab_completes_options_and_jobs(kernel: Kernel) -> None:
-    kernel.run(f"%%bg -q -n train\n{LOOP}")
-    kernel.run(f"%%bg -q -n 'two words'\n{LOOP}")
-    assert {"--wait", "--all"} <= set(kernel.complete("%bgkill --"))
-    assert kernel.complete("%bgkill tr") == ["train"]
-    assert {"train", "1", "2", "all"} <= set(kernel.complete("%bgstop "))
-    assert "two words" not in kernel.complete("%bgstop ")
-    assert {"--name", "--after"} <= set(kernel.complete("%%bg --"))
-    assert "train" in kernel.complete("%%bg --after tr")
-    kernel.run("train_data = 1")
-    assert "train_data" in kernel.complete("%bg print(train_d")
+OPTIONS = ["-n", "--name", "-t", "--timeout", "--after", "--replace", "-o", "--out", "--wait"]
+OPTIONS += ["--log", "-q", "--quiet"]
+TAB = [
+    ("%bgkill --", ["--all", "--wait", "--no-children"]),
+    ("%bgkill --no", ["--no-children"]),
+    ("%bgkill ", ["train", "1", "2", "all"]),
+    ("%bgkill tr", ["train"]),
+    ("%bgkill -w 5 tr", ["train"]),
+    ("bgkill tr", ["train"]),
+    ("1\n%bgstop ", ["train", "1", "2", "all"]),
+    ("%bglog ", ["train", "short", "1", "2", "3", "all"]),
+    ("%bgjobs ", ["-a", "--all", "-l", "--long"]),
+    ("%%bg ", OPTIONS),
+    ("%%bg -", OPTIONS),
+    ("%%bg --after ", ["train", "1", "2", "all"]),
+    ("%%bg --after 1 tr", ["train"]),
+    ("%%bg -q --l", ["--log"]),
+    ("%bg -", OPTIONS),
+    ("%bg --after tr", ["train"]),
+    ("%bg -q --l", ["--log"]),
+    ("%bgk", ["%bgkill"]),
+]
+# Where no option and no SPEC may stand, it is as on any line.
+TAB_OF_IPYTHON = [
+    ("%%bg --log tra", "train.csv"),
+    ("%bg print(train_", "train_data"),
+    ("%bg --after 1 print(train_", "train_data"),
+    ("%bg print(1, -", "None"),
+]
+
+
+def test_tab_completes_options_and_jobs_and_nothing_else(any_kernel: Kernel) -> None:
+    load(any_kernel)
+    assert any_kernel.run("get_ipython().Completer.use_jedi").result == "True"
+    any_kernel.run("train_data = 1; open('train.csv', 'w').close()")
+    any_kernel.run(f"%%bg -q -n train\n{LOOP}")
+    any_kernel.run(f"%%bg -q -n 'two words'\n{LOOP}")
+    any_kernel.run("%%bg -q -n short\n1")
+    wait_job(any_kernel, 3)
+    for line, expected in TAB:
+        assert sorted(any_kernel.complete(line)) == sorted(expected), line
+    for line, expected in TAB_OF_IPYTHON:
+        assert expected in any_kernel.complete(line), line
+
+
+def test_tab_forgets_the_magics_when_they_are_unloaded(kernel: Kernel) -> None:
+    before = kernel.run("get_ipython().Completer.custom_matchers[:-1]").result
+    kernel.run("%reload_ext ipykill")
+    assert kernel.complete("%bgjobs --l") == ["--long"]
+    kernel.run("%unload_ext ipykill")
+    assert kernel.run("get_ipython().Completer.custom_matchers").result == before
+    assert kernel.complete("%bgjobs --l") != ["--long"]
