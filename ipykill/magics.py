@@ -11,9 +11,9 @@ import io
 import keyword
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import CodeType
+from types import CodeType, MappingProxyType
 from typing import Any, TypeVar
 
 from IPython.core.completer import SimpleCompletion, context_matcher
@@ -325,11 +325,16 @@ class BackgroundMagics(Magics):
     def bgstop(self, line: str) -> None:
         """Ask jobs to stop. Their code has to look: ipykill.checkpoint(), stop_requested()."""
         args = self._parse(self.bgstop, line)
-        jobs = self._chosen(args)
+        jobs = self._to_end(args)
+        over = {
+            job: f"; %bgkill {job.id} ends what it has left running" if _has_left(job) else ""
+            for job in jobs
+            if job.done()
+        }
         for job in jobs:
             job.stop()
         self._manager.wait(jobs, _STOP_WAIT)
-        self._tell(jobs)
+        self._tell(jobs, over)
 
     @magic_arguments()
     @_specs
@@ -351,13 +356,18 @@ class BackgroundMagics(Magics):
         SIGKILL. Of a job that is over, this ends what it has left running.
         """
         args = self._parse(self.bgkill, line)
-        jobs = self._chosen(args)
-        self._manager.kill(jobs, children=not args.no_children)
+        jobs, children = self._to_end(args), not args.no_children
+        over = {
+            job: "; what it had left running is being ended" if _has_left(job, children) else ""
+            for job in jobs
+            if job.done()
+        }
+        self._manager.kill(jobs, children=children)
         try:
             self._manager.wait(jobs, args.wait)
         except KeyboardInterrupt as interrupt:
             raise self._interrupted(interrupt, jobs) from None
-        self._tell(jobs)
+        self._tell(jobs, over)
 
     @magic_arguments()
     @_specs
@@ -533,14 +543,28 @@ class BackgroundMagics(Magics):
             specs = ["all"]
         return list(dict.fromkeys(job for spec in specs or [""] for job in self._find(spec)))
 
-    def _tell(self, jobs: Iterable[Job]) -> None:
+    def _to_end(self, args: argparse.Namespace) -> list[Job]:
+        """Return the jobs that the SPECs mean; without any, the newest that can be ended."""
+        if args.specs or args.all:
+            return self._chosen(args)
+        left = [] if self._manager.running() else [job for job in self._manager if _has_left(job)]
+        return (left or self._find("all"))[-1:]
+
+    def _tell(self, jobs: Iterable[Job], over: Mapping[Job, str] = MappingProxyType({})) -> None:
+        """Say how jobs are; of those that were `over` before also that, and what follows it."""
         for job in jobs:
-            print(render.sentence(job.info()))
+            print(render.sentence(job.info(), already=job in over) + over.get(job, ""))
 
     def _interrupted(self, error: KeyboardInterrupt, jobs: Iterable[Job]) -> KeyboardInterrupt:
         lines = [render.sentence(job.info()) for job in jobs if not job.done()]
         lines.append("KeyboardInterrupt: the waiting was interrupted, the jobs were not")
         return _shown_as(error, lines)
+
+
+def _has_left(job: Job, processes: bool = True) -> bool:
+    """Whether a job that is over has left threads, or processes, that run."""
+    threads = [thread for thread in job.threads if thread is not job.thread]  # that just ends
+    return bool(threads) or (processes and any(it.running for it in job.processes))
 
 
 def _name(job: Job) -> str:

@@ -98,6 +98,38 @@ def test_kill_says_where_and_runs_finally(kernel: Kernel) -> None:
     assert cell.text("stderr") == ""
 
 
+def test_a_job_that_was_over_is_not_told_as_if_it_had_been_ended_now(kernel: Kernel) -> None:
+    for command in "%bgkill", "%bgstop", "%bgkill --all", "%bgstop --all":
+        assert usage_error(kernel, command) == "UsageError: no job is running"
+    kernel.run(f"%%bg -q -n train\n{LOOP}")
+    first = said(kernel.run("%bgkill -w 30 train"))
+    assert first.startswith("[1] train: killed after")
+    for command in "%bgkill train", "%bgstop 1", "%bgkill %+":
+        again = said(kernel.run(command))
+        assert again == first.replace("train:", "train was already over:"), command
+    for command in "%bgkill", "%bgstop":
+        assert usage_error(kernel, command) == "UsageError: no job is running"
+    kernel.run(f"%%bg -q -n other\n{LOOP}")
+    both = said(kernel.run("%bgkill -w 30 train other")).splitlines()
+    assert both[0] == again
+    assert both[1].startswith("[2] other: killed after")
+
+
+def test_what_a_job_that_was_over_has_left_is_ended(kernel: Kernel) -> None:
+    leave = "import subprocess\nprocess = subprocess.Popen(['sleep', '1000']); None"
+    kernel.run(f"%%bg -q -n leaves\n{leave}")
+    assert wait_job(kernel, "leaves") == "done"
+    done = r"\[1\] leaves was already over: done in [\d.]+ m?s"
+    hint = "; %bgkill 1 ends what it has left running"
+    assert re.fullmatch(done + hint, said(kernel.run("%bgstop leaves")))
+    assert re.fullmatch(done, said(kernel.run("%bgkill --no-children leaves")))
+    ended = "; what it had left running is being ended"
+    assert re.fullmatch(done + ended, said(kernel.run("%bgkill")))
+    kernel.run("process.wait()")
+    assert re.fullmatch(done, said(kernel.run("%bgkill leaves")))
+    assert usage_error(kernel, "%bgkill") == "UsageError: no job is running"
+
+
 def test_kill_all(kernel: Kernel) -> None:
     for number in range(3):
         kernel.run(f"%%bg -q -n job{number}\n{LOOP}")
