@@ -7,11 +7,12 @@ IPython shows as one line, and nothing has happened then.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import keyword
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import CodeType, MappingProxyType
 from typing import Any, TypeVar
@@ -331,9 +332,10 @@ class BackgroundMagics(Magics):
             for job in jobs
             if job.done()
         }
-        for job in jobs:
-            job.stop()
-        self._manager.wait(jobs, _STOP_WAIT)
+        with _telling(jobs):
+            for job in jobs:
+                job.stop()
+            self._manager.wait(jobs, _STOP_WAIT)
         self._tell(jobs, over)
 
     @magic_arguments()
@@ -362,9 +364,10 @@ class BackgroundMagics(Magics):
             for job in jobs
             if job.done()
         }
-        self._manager.kill(jobs, children=children)
         try:
-            self._manager.wait(jobs, args.wait)
+            with _telling(jobs):
+                self._manager.kill(jobs, children=children)
+                self._manager.wait(jobs, args.wait)
         except KeyboardInterrupt as interrupt:
             raise self._interrupted(interrupt, jobs) from None
         self._tell(jobs, over)
@@ -382,7 +385,8 @@ class BackgroundMagics(Magics):
             print("no job is running")
             return
         try:
-            self._manager.wait(jobs, args.timeout, any=args.any)
+            with _telling(jobs):
+                self._manager.wait(jobs, args.timeout, any=args.any)
         except KeyboardInterrupt as interrupt:
             raise self._interrupted(interrupt, jobs) from None
         self._tell(jobs)
@@ -390,7 +394,8 @@ class BackgroundMagics(Magics):
     def end_all(self, reason: str) -> None:
         """End all jobs, and tell how."""
         jobs = self._manager.running()
-        self._manager.end_all(reason=reason)
+        with _telling(jobs):
+            self._manager.end_all(reason=reason)
         self._tell(jobs)
 
     # Looking
@@ -556,7 +561,7 @@ class BackgroundMagics(Magics):
             print(render.sentence(job.info(), already=job in over) + over.get(job, ""))
 
     def _interrupted(self, error: KeyboardInterrupt, jobs: Iterable[Job]) -> KeyboardInterrupt:
-        lines = [render.sentence(job.info()) for job in jobs if not job.done()]
+        lines = [render.sentence(job.info()) for job in jobs]
         lines.append("KeyboardInterrupt: the waiting was interrupted, the jobs were not")
         return _shown_as(error, lines)
 
@@ -565,6 +570,19 @@ def _has_left(job: Job, processes: bool = True) -> bool:
     """Whether a job that is over has left threads, or processes, that run."""
     threads = [thread for thread in job.threads if thread is not job.thread]  # that just ends
     return bool(threads) or (processes and any(it.running for it in job.processes))
+
+
+@contextlib.contextmanager
+def _telling(jobs: Iterable[Job]) -> Iterator[None]:
+    """Promise to tell afterwards how `jobs` ended, if they end within this block."""
+    jobs = [job for job in jobs if not job.done()]
+    for job in jobs:
+        job.is_told = True
+    try:
+        yield
+    finally:
+        for job in jobs:  # before they are looked at: one that ends now may be told twice
+            job.is_told = False
 
 
 def _name(job: Job) -> str:

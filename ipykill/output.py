@@ -851,7 +851,8 @@ class _TerminalOutput(JobOutput):
         self._terminal.flush()
 
     def last_words(self) -> None:
-        self.line(render.sentence(self.job.info()))
+        if not self.job.is_told:
+            self.line(render.sentence(self.job.info()))
 
 
 class _Tap:
