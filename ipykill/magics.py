@@ -196,7 +196,7 @@ class BackgroundMagics(Magics):
         others = [job for job in self._manager.running() if job not in told]
         self._tell_races(call.codes, origin or source, others)
         wait = args.wait or self.wait
-        card = whole and not args.quiet
+        card = (whole or self._is_whole_cell(line)) and not args.quiet
         job = self._manager.launch(
             call,
             name=args.name or cells.title(source) or "cell",
@@ -242,6 +242,11 @@ class BackgroundMagics(Magics):
         except ValueError as error:
             raise UsageError(f"%bg: {error}") from None
         return self._arguments(self.bg, options, "%bg"), line[start:].strip()
+
+    def _is_whole_cell(self, line: str) -> bool:
+        """Whether the cell that runs is nothing but this line of %bg, whose job it shows."""
+        text: str = self.shell.history_manager.input_hist_parsed[-1]
+        return text.strip() == f"get_ipython().run_line_magic('bg', {line!r})"
 
     def _origin(self) -> str:
         """Return what the front end says of the identity of the cell that is running."""
