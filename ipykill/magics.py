@@ -266,16 +266,20 @@ class BackgroundMagics(Magics):
         list of Job
             Those that run on, as was told.
         """
-        earlier = []
+        earlier: dict[Job, str] = {}
         for job in self._manager.running():
             # Where the front end does not tell which cell it is, the same text is the same.
-            same = job.origin == origin if origin else source and job.source == source
-            if same or (args.name and job.name == args.name):
-                earlier.append(job)
+            if job.origin == origin if origin else source and job.source == source:
+                earlier[job] = "which this cell started before"
+            elif args.name and job.name == args.name:
+                earlier[job] = "which has the same name"
         if not args.replace:
-            for job in earlier:
-                print(f"{_name(job)} still runs; --replace ends it first")
-            return earlier
+            for job, why in earlier.items():
+                print(
+                    f"{_name(job)}, {why}, runs on beside the new one; %bgkill {job.id} ends it, "
+                    f"{'%%bg' if source else '%bg'} --replace does so next time"
+                )
+            return list(earlier)
         for job in earlier:
             for first in after:
                 if way := first.way_to(job):
@@ -379,7 +383,7 @@ class BackgroundMagics(Magics):
 
     @magic_arguments()
     @_specs
-    @argument("-t", "--timeout", type=_duration, metavar="DURATION", help="wait no longer")
+    @argument("-t", "--timeout", type=_seconds, metavar="DURATION", help="wait no longer")
     @argument("--any", action="store_true", help="wait until one of them is over")
     @line_magic
     def bgwait(self, line: str) -> None:
@@ -537,7 +541,10 @@ class BackgroundMagics(Magics):
         try:
             args: argparse.Namespace = magic.parser.parse_args(words)
         except UsageError as error:
-            raise UsageError(f"{name}: {error}; see {name}?") from None
+            # Words that are no option: a name, most likely.
+            named = name == "%%bg" and re.search(r"unrecognized arguments: [^-]", str(error))
+            how = "; a name is given with -n" if named else ""
+            raise UsageError(f"{name}: {error}{how}; see {name}?") from None
         return args
 
     def _find(self, spec: str) -> list[Job]:

@@ -43,6 +43,10 @@ BAD_INPUT = [
     ("%%bg -t 5x\n1", "'5x' is not a duration; write 90, 30s, 10m or 1h30m"),
     ("%%bg -t -1\n1", "%%bg:"),
     ("%%bg --frob\n1", "%%bg: unrecognized arguments: --frob; see %%bg?"),
+    (
+        "%%bg my job\n1",
+        "%%bg: unrecognized arguments: my job; a name is given with -n; see %%bg?",
+    ),
     ("%%bg -n\n1", "%%bg: argument -n/--name: expected one argument"),
     ("%%bg -n ''\n1", "a name may not be empty"),
     ("%%bg -n 'a\n1", "No closing quotation"),
@@ -166,7 +170,8 @@ def test_wait_ends_with_the_jobs_or_with_the_time(kernel: Kernel) -> None:
     kernel.run("go = threading.Event()")
     kernel.run("%%bg -q -n first\ngo.wait()")
     kernel.run(f"%%bg -q -n second\n{LOOP}")
-    assert "[1] first: running" in said(kernel.run("%bgwait -t 100ms first"))
+    for time in "100ms", "0":
+        assert "[1] first: running" in said(kernel.run(f"%bgwait -t {time} first"))
     kernel.run("go.set()")
     assert "[1] first: done" in said(kernel.run("%bgwait --any first second"))
     kernel.run("%bgkill -w 30 second")
@@ -209,6 +214,21 @@ def test_jobs_are_listed(kernel: Kernel) -> None:
     assert "last words" in said(kernel.run("%bgjobs -l"))
     assert said(kernel.run("%bgclear")) == "12 finished jobs forgotten"
     assert kernel.run("len(ipykill.jobs)").result == "1"
+
+
+def test_how_a_job_ended_is_not_its_last_output(kernel: Kernel) -> None:
+    silent = kernel.run(f"%%bg -q -n silent --log silent.log\n{LOOP}")
+    speaks = kernel.run(f"%%bg -q -n speaks\nprint('a word', end='')\n{LOOP}")
+    speaks.wait_output("a word")
+    kernel.run("%bgkill --all -w 30")
+    silent.wait_output("[1] silent: killed after")
+    speaks.wait_output("a word\n[2] speaks: killed after")
+    table = said(kernel.run("%bgjobs -l"))
+    assert re.search(r"^    cell \[\d+\] · \d threads?$", table, re.MULTILINE), table
+    assert re.search(r"^    cell \[\d+\] · \d threads? · a word$", table, re.MULTILINE), table
+    assert said(kernel.run("%bglog silent")) == "job 1 (silent) has printed nothing"
+    assert said(kernel.run("%bglog speaks")) == "a word"
+    assert kernel.run("open('silent.log').read()").result == "''"
 
 
 def test_where_shows_the_users_frames(kernel: Kernel) -> None:
@@ -309,7 +329,10 @@ def test_the_same_text_again_is_told_and_keeps_the_number_of_its_cell(kernel: Ke
     code = f"%%bg -q\n{LOOP}"
     first = kernel.run(code)
     second = kernel.run(code)
-    assert "job 1 (while True:) still runs; --replace ends it first" in said(second)
+    assert said(second) == (
+        "job 1 (while True:), which this cell started before, runs on beside the new one; "
+        "%bgkill 1 ends it, %%bg --replace does so next time"
+    )
     for number, cell in (1, first), (2, second):
         assert f"cell [{cell.number}], line" in said(kernel.run(f"%bgwhere {number}"))
     third = kernel.run("%%bg -q --replace\n" + LOOP)
@@ -381,13 +404,18 @@ def test_no_more_jobs_run_than_configured(kernel: Kernel) -> None:
 
 def test_a_job_with_the_same_name_is_told_or_replaced(kernel: Kernel) -> None:
     kernel.run(f"%%bg -q -n train\n{LOOP}")
-    cell = kernel.run(f"%%bg -q -n train\n{LOOP}")
-    assert said(cell) == "job 1 (train) still runs; --replace ends it first"
+    same = (
+        "job 1 (train), which has the same name, runs on beside the new one; %bgkill 1 ends it, "
+        "{} --replace does so next time"
+    )
+    assert said(kernel.run("%bg -q -n train while True: x = 1")) == same.format("%bg")
+    kernel.run("%bgkill -w 30 2")
+    assert said(kernel.run("%%bg -q -n train\nwhile True: x = 1")) == same.format("%%bg")
     kernel.run("%bgkill -w 30 1")
     assert said(kernel.run("%%bg -q -n train --replace\n1")) == ""
-    wait_job(kernel, 3)
+    wait_job(kernel, 4)
     states = kernel.run("[(job.state.value, job.reason) for job in ipykill.jobs]").result
-    assert states == "[('killed', ''), ('killed', 'replaced'), ('done', '')]"
+    assert states == ("[('killed', ''), ('killed', ''), ('killed', 'replaced'), ('done', '')]")
 
 
 def test_help_tells_the_options(kernel: Kernel) -> None:
