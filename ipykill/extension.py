@@ -7,7 +7,6 @@ from types import FrameType
 from typing import Any
 
 from IPython.core.displaypub import CapturingDisplayPublisher
-from IPython.core.error import TryNext
 from IPython.core.extensions import ExtensionManager
 
 from . import capture, cell, output, panel, widgets
@@ -33,11 +32,7 @@ def load(shell: Any) -> None:
     panel.install(shell, jobs)
     magics = BackgroundMagics(shell, jobs)
     shell.register_magics(magics)
-    hooked = shell.strdispatchers.get("complete_command")
-    for command in magics.commands():
-        # A hook cannot be taken back, so it stays, and finds the magics that are loaded.
-        if hooked is None or _complete not in (hook for hook in hooked.s_matches(command)):
-            shell.set_hook("complete_command", _complete, str_key=command)
+    shell.Completer.custom_matchers.append(magics.complete)
 
 
 def unload(shell: Any) -> None:
@@ -55,6 +50,7 @@ def unload(shell: Any) -> None:
             shell.magics_manager.magics[kind].pop(name, None)
     shell.magics_manager.registry.pop(type(magics).__name__, None)
     shell.configurables.remove(magics)
+    shell.Completer.custom_matchers.remove(magics.complete)
 
 
 def _is_reload() -> bool:
@@ -76,13 +72,6 @@ def _refuse_capture(shell: Any) -> None:
         # Not a UsageError: that is printed, to the captured stream.
         error._render_traceback_ = lambda: [f"RuntimeError: {msg}"]  # type: ignore[attr-defined]
         raise error
-
-
-def _complete(shell: Any, event: Any) -> list[str]:
-    magics = _magics(shell)
-    if magics is None:
-        raise TryNext
-    return magics.complete(event.command, event.text_until_cursor, event.symbol)
 
 
 def _magics(shell: Any) -> BackgroundMagics | None:

@@ -251,6 +251,8 @@ class Job:
         there and raises it.
     has_card : bool
         Whether a card in its cell shows how it ends, which is not told in words then.
+    is_told : bool
+        Whether a magic waits for its end and tells it, as the job would on the same terminal.
     log : JobLog
         What it printed.
     thread : ThreadWithExc
@@ -289,6 +291,7 @@ class Job:
         self.origin = origin
         self.report = report
         self.has_card = False
+        self.is_told = False
         self.timeout = timeout
         self.codes = tuple(codes)
         self.labels: Mapping[str, str] = stack.NO_LABELS

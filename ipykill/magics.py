@@ -7,15 +7,18 @@ IPython shows as one line, and nothing has happened then.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import keyword
+import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import CodeType
+from types import CodeType, MappingProxyType
 from typing import Any, TypeVar
 
-from IPython.core.error import TryNext, UsageError
+from IPython.core.completer import SimpleCompletion, context_matcher
+from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 from traitlets import Bool, Enum, Float, Int, default, observe
@@ -193,7 +196,7 @@ class BackgroundMagics(Magics):
         others = [job for job in self._manager.running() if job not in told]
         self._tell_races(call.codes, origin or source, others)
         wait = args.wait or self.wait
-        card = whole and not args.quiet
+        card = (whole or self._is_whole_cell(line)) and not args.quiet
         job = self._manager.launch(
             call,
             name=args.name or cells.title(source) or "cell",
@@ -240,6 +243,11 @@ class BackgroundMagics(Magics):
             raise UsageError(f"%bg: {error}") from None
         return self._arguments(self.bg, options, "%bg"), line[start:].strip()
 
+    def _is_whole_cell(self, line: str) -> bool:
+        """Whether the cell that runs is nothing but this line of %bg, whose job it shows."""
+        text: str = self.shell.history_manager.input_hist_parsed[-1]
+        return text.strip() == f"get_ipython().run_line_magic('bg', {line!r})"
+
     def _origin(self) -> str:
         """Return what the front end says of the identity of the cell that is running."""
         try:
@@ -258,16 +266,20 @@ class BackgroundMagics(Magics):
         list of Job
             Those that run on, as was told.
         """
-        earlier = []
+        earlier: dict[Job, str] = {}
         for job in self._manager.running():
             # Where the front end does not tell which cell it is, the same text is the same.
-            same = job.origin == origin if origin else source and job.source == source
-            if same or (args.name and job.name == args.name):
-                earlier.append(job)
+            if job.origin == origin if origin else source and job.source == source:
+                earlier[job] = "which this cell started before"
+            elif args.name and job.name == args.name:
+                earlier[job] = "which has the same name"
         if not args.replace:
-            for job in earlier:
-                print(f"{_name(job)} still runs; --replace ends it first")
-            return earlier
+            for job, why in earlier.items():
+                print(
+                    f"{_name(job)}, {why}, runs on beside the new one; %bgkill {job.id} ends it, "
+                    f"{'%%bg' if source else '%bg'} --replace does so next time"
+                )
+            return list(earlier)
         for job in earlier:
             for first in after:
                 if way := first.way_to(job):
@@ -323,11 +335,17 @@ class BackgroundMagics(Magics):
     def bgstop(self, line: str) -> None:
         """Ask jobs to stop. Their code has to look: ipykill.checkpoint(), stop_requested()."""
         args = self._parse(self.bgstop, line)
-        jobs = self._chosen(args)
-        for job in jobs:
-            job.stop()
-        self._manager.wait(jobs, _STOP_WAIT)
-        self._tell(jobs)
+        jobs = self._to_end(args)
+        over = {
+            job: f"; %bgkill {job.id} ends what it has left running" if _has_left(job) else ""
+            for job in jobs
+            if job.done()
+        }
+        with _telling(jobs):
+            for job in jobs:
+                job.stop()
+            self._manager.wait(jobs, _STOP_WAIT)
+        self._tell(jobs, over)
 
     @magic_arguments()
     @_specs
@@ -349,17 +367,23 @@ class BackgroundMagics(Magics):
         SIGKILL. Of a job that is over, this ends what it has left running.
         """
         args = self._parse(self.bgkill, line)
-        jobs = self._chosen(args)
-        self._manager.kill(jobs, children=not args.no_children)
+        jobs, children = self._to_end(args), not args.no_children
+        over = {
+            job: "; what it had left running is being ended" if _has_left(job, children) else ""
+            for job in jobs
+            if job.done()
+        }
         try:
-            self._manager.wait(jobs, args.wait)
+            with _telling(jobs):
+                self._manager.kill(jobs, children=children)
+                self._manager.wait(jobs, args.wait)
         except KeyboardInterrupt as interrupt:
             raise self._interrupted(interrupt, jobs) from None
-        self._tell(jobs)
+        self._tell(jobs, over)
 
     @magic_arguments()
     @_specs
-    @argument("-t", "--timeout", type=_duration, metavar="DURATION", help="wait no longer")
+    @argument("-t", "--timeout", type=_seconds, metavar="DURATION", help="wait no longer")
     @argument("--any", action="store_true", help="wait until one of them is over")
     @line_magic
     def bgwait(self, line: str) -> None:
@@ -370,7 +394,8 @@ class BackgroundMagics(Magics):
             print("no job is running")
             return
         try:
-            self._manager.wait(jobs, args.timeout, any=args.any)
+            with _telling(jobs):
+                self._manager.wait(jobs, args.timeout, any=args.any)
         except KeyboardInterrupt as interrupt:
             raise self._interrupted(interrupt, jobs) from None
         self._tell(jobs)
@@ -378,7 +403,8 @@ class BackgroundMagics(Magics):
     def end_all(self, reason: str) -> None:
         """End all jobs, and tell how."""
         jobs = self._manager.running()
-        self._manager.end_all(reason=reason)
+        with _telling(jobs):
+            self._manager.end_all(reason=reason)
         self._tell(jobs)
 
     # Looking
@@ -458,32 +484,44 @@ class BackgroundMagics(Magics):
 
     # Completion
 
-    def commands(self) -> list[str]:
-        """Return the magics as they are typed, ``%%bg`` and the others."""
-        cell = [f"%%{name}" for name in self.magics["cell"]]
-        return cell + [f"%{name}" for name in self.magics["line"]]
+    @context_matcher(identifier="ipykill")
+    def complete(self, context: Any) -> dict[str, Any]:
+        """Return what the last word of a line with one of these magics may become.
 
-    def complete(self, command: str, line: str, word: str) -> list[str]:
-        """Return what `word`, the last of `line`, may become: options and SPECs."""
-        method = getattr(self, command.lstrip("%"))
-        if word.startswith("-"):
-            return [
-                option
-                for action in method.parser._actions
-                for option in action.option_strings
-                if option.startswith(word)
-            ]
-        words = line.split()
-        if word:
-            words.pop()
-        if command.endswith("bg"):
-            # Code follows the options of %bg; of the options only --after takes SPECs.
-            options = [index for index, it in enumerate(words) if it.startswith("-")]
-            if not options or words[options[-1]] != "--after":
-                raise TryNext
-        elif command.endswith(("bgjobs", "bgpanel")):
-            return []
-        over = command.endswith(("bglog", "bgclear"))
+        A matcher of IPython's completer. What others find there, Python's names above all, is
+        left out when this finds something.
+        """
+        *words, last = re.split(r"\s+", context.text_until_cursor.lstrip())
+        command, *before = words or [""]
+        automagic = self.shell.magics_manager.auto_magic and command not in self.shell.user_ns
+        if automagic and not command.startswith("%"):
+            command = f"%{command}"
+        known = command in ("%%bg", *(f"%{name}" for name in self.magics["line"]))
+        found = self._candidates(command, before, last) if known else []
+        return {
+            "completions": [SimpleCompletion(it) for it in found if it.startswith(context.token)],
+            "suppress": True,
+            "ordered": True,
+        }
+
+    def _candidates(self, command: str, before: Sequence[str], last: str) -> list[str]:
+        """Return options or SPECs, whichever may stand where the word `last` is."""
+        actions = getattr(self, command.lstrip("%")).parser._actions
+        options = {option: action for action in actions for option in action.option_strings}
+        taker = None  # the option of which this is a value
+        for word in before:
+            if word in options:
+                taker = word if options[word].nargs != 0 else None
+            elif command == "%bg" and taker is None:
+                return []  # in the statement
+            elif taker is not None and (command == "%bg" or options[taker].nargs is None):
+                taker = None
+        if taker not in (None, "--after"):
+            return []  # a file, a number, a name
+        takes_specs = taker is not None or any(action.dest == "specs" for action in actions)
+        if last.startswith("-") or not takes_specs:
+            return [] if command == "%bg" and not last else list(options)
+        over = command in ("%bglog", "%bgclear")
         found = [job for job in self._manager if over or not job.done()]
         # A name that has to be quoted is no help to type; its number is.
         names = [job.name for job in found if job.name == shlex.quote(job.name)]
@@ -503,7 +541,10 @@ class BackgroundMagics(Magics):
         try:
             args: argparse.Namespace = magic.parser.parse_args(words)
         except UsageError as error:
-            raise UsageError(f"{name}: {error}; see {name}?") from None
+            # Words that are no option: a name, most likely.
+            named = name == "%%bg" and re.search(r"unrecognized arguments: [^-]", str(error))
+            how = "; a name is given with -n" if named else ""
+            raise UsageError(f"{name}: {error}{how}; see {name}?") from None
         return args
 
     def _find(self, spec: str) -> list[Job]:
@@ -519,14 +560,41 @@ class BackgroundMagics(Magics):
             specs = ["all"]
         return list(dict.fromkeys(job for spec in specs or [""] for job in self._find(spec)))
 
-    def _tell(self, jobs: Iterable[Job]) -> None:
+    def _to_end(self, args: argparse.Namespace) -> list[Job]:
+        """Return the jobs that the SPECs mean; without any, the newest that can be ended."""
+        if args.specs or args.all:
+            return self._chosen(args)
+        left = [] if self._manager.running() else [job for job in self._manager if _has_left(job)]
+        return (left or self._find("all"))[-1:]
+
+    def _tell(self, jobs: Iterable[Job], over: Mapping[Job, str] = MappingProxyType({})) -> None:
+        """Say how jobs are; of those that were `over` before also that, and what follows it."""
         for job in jobs:
-            print(render.sentence(job.info()))
+            print(render.sentence(job.info(), already=job in over) + over.get(job, ""))
 
     def _interrupted(self, error: KeyboardInterrupt, jobs: Iterable[Job]) -> KeyboardInterrupt:
-        lines = [render.sentence(job.info()) for job in jobs if not job.done()]
+        lines = [render.sentence(job.info()) for job in jobs]
         lines.append("KeyboardInterrupt: the waiting was interrupted, the jobs were not")
         return _shown_as(error, lines)
+
+
+def _has_left(job: Job, processes: bool = True) -> bool:
+    """Whether a job that is over has left threads, or processes, that run."""
+    threads = [thread for thread in job.threads if thread is not job.thread]  # that just ends
+    return bool(threads) or (processes and any(it.running for it in job.processes))
+
+
+@contextlib.contextmanager
+def _telling(jobs: Iterable[Job]) -> Iterator[None]:
+    """Promise to tell afterwards how `jobs` ended, if they end within this block."""
+    jobs = [job for job in jobs if not job.done()]
+    for job in jobs:
+        job.is_told = True
+    try:
+        yield
+    finally:
+        for job in jobs:  # before they are looked at: one that ends now may be told twice
+            job.is_told = False
 
 
 def _name(job: Job) -> str:

@@ -130,6 +130,10 @@ def format_error(shell: Any, error: BaseException) -> list[str]:
         return "".join(traceback.format_exception(type(error), error, tb)).splitlines()
 
 
+class _Told(str):
+    """What ipykill tells of a job: no part of what the job printed, and not in its log."""
+
+
 class JobOutput:
     """The output of one job: its log, and the way to its cell. A `Host`.
 
@@ -231,7 +235,8 @@ class JobOutput:
             self._work()
 
     def _deal_with(self, name: str, what: Any) -> None:
-        self._keep(what)
+        if not isinstance(what, _Told):
+            self._keep(what)
         self._at_line_start = what.endswith("\n")
         self.deliver(name, what)
 
@@ -293,9 +298,9 @@ class JobOutput:
         """Show the traceback that the job ended with."""
         self.write("stderr", "\n".join(lines) + "\n")
 
-    def line(self, text: str) -> None:
+    def line(self, text: str, kind: type[str] = str) -> None:
         """Write a line of ipykill's own."""
-        self.write("stdout", ("" if self._at_line_start else "\n") + text + "\n")
+        self.write("stdout", kind(("" if self._at_line_start else "\n") + text + "\n"))
 
     def finish(self, job: Job, error: BaseException | None) -> None:
         """Deliver what is left: figures, the error, the last words."""
@@ -692,7 +697,7 @@ class _KernelOutput(JobOutput):
     def last_words(self) -> None:
         told = self.job.has_card or self.job.state in (JobState.DONE, JobState.FAILED)
         if not told:
-            self.line(render.sentence(self.job.info()))
+            self.line(render.sentence(self.job.info()), _Told)
 
     def _publish(self, kind: str, content: dict[str, Any], topic: str) -> None:
         self.publisher.session.send(
@@ -860,7 +865,8 @@ class _TerminalOutput(JobOutput):
         self._terminal.flush()
 
     def last_words(self) -> None:
-        self.line(render.sentence(self.job.info()))
+        if not self.job.is_told:
+            self.line(render.sentence(self.job.info()), _Told)
 
 
 class _Tap:

@@ -112,9 +112,16 @@ def _status(info: JobInfo) -> str:
             return f"{state} after {took}{at}{why}"
 
 
-def sentence(info: JobInfo) -> str:
-    """Return one line about a job: ``[3] train: killed after 41.2 s at cell [7], line 12``."""
-    return f"[{info.id}] {one_line(info.name, 60)}: {_status(info)}"
+def sentence(info: JobInfo, *, already: bool = False) -> str:
+    """Return one line about a job: ``[3] train: killed after 41.2 s at cell [7], line 12``.
+
+    Parameters
+    ----------
+    already
+        Whether it was over when somebody asked for its end.
+    """
+    over = " was already over" if already else ""
+    return f"[{info.id}] {one_line(info.name, 60)}{over}: {_status(info)}"
 
 
 _HEAD = ("id", "name", "state", "elapsed", "cpu", "where")

@@ -298,17 +298,34 @@ def _operation(code: CodeType, lasti: int) -> tuple[int, str]:
     return begin, dis.opname[opcodes[begin]]
 
 
+def _position(code: CodeType, offset: int) -> tuple[int | None, int | None, int | None, int | None]:
+    """Return the first and last line and column of what an instruction was compiled from."""
+    unknown = (None, None, None, None)
+    return next(itertools.islice(code.co_positions(), offset // 2, None), unknown)
+
+
+def _is_implicit(code: CodeType, call: int) -> bool:
+    """Whether nobody wrote the call: that of ``__exit__`` at the end of a ``with`` block.
+
+    Its arguments stand where it stands itself.
+    """
+    if dis.opname[code.co_code[call]] not in ("CALL", "PRECALL"):
+        return False
+    before, operation = _operation(code, call - 2)
+    if operation == "PRECALL":  # 3.11
+        before, operation = _operation(code, before - 2)
+    return operation == "LOAD_CONST" and _position(code, before) == _position(code, call)
+
+
 def _callee(code: CodeType, lasti: int, lines: list[str]) -> str:
     """Return what the instruction at `lasti` calls, as written; empty if it calls nothing."""
     if lasti < 0 or not lines:
         return ""
     begin, operation = _operation(code, lasti)
     awaits = operation in _AWAITS
-    if "CALL" not in operation and not awaits:
+    if ("CALL" not in operation and not awaits) or _is_implicit(code, begin):
         return ""
-    first, last, left, right = next(
-        itertools.islice(code.co_positions(), begin // 2, None), (None, None, None, None)
-    )
+    first, last, left, right = _position(code, begin)
     if first is None or last is None or left is None or right is None:
         return ""
     if last - first > _MAX_LINES:

@@ -129,6 +129,12 @@ def test_a_sentence_says_what_is_true(job, text):
     assert sentence(job) == f"[3] train: {text}"
 
 
+def test_a_sentence_says_that_a_job_was_over_already():
+    assert sentence(info(JobState.DONE), already=True) == (
+        "[3] train was already over: done in 41.2 s"
+    )
+
+
 # Hostile text
 
 HOSTILE = (

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import linecache
 import os
@@ -76,6 +77,7 @@ class Thing:
         ("x = float(1) / float(0)", ""),
         ("boom(*[1], **{'a': 1})", "boom"),
         ("boom(a=1)", "boom"),
+        ("boom(1, None)", "boom"),
     ],
 )
 def test_the_function_that_is_called_is_named_as_written(source, name):
@@ -87,6 +89,26 @@ def test_the_function_that_is_called_is_named_as_written(source, name):
         assert found.call in ("boom", "")
     else:
         assert found.call == name
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "line"),
+    [
+        ("with shield():\n    int(1)", "", 1),
+        ("with nullcontext(1), shield(): int(1)", "", 1),
+        ("with nullcontext():\n    with shield():\n        int(1)", "", 2),
+        ("with shield():\n    boom(None)", "boom", 2),
+        ("with boom(None):\n    int(1)", "boom", 1),
+    ],
+)
+def test_where_a_with_block_ends_no_call_is_written(source, name, line):
+    class Shield(contextlib.AbstractContextManager):
+        def __exit__(self, kind, error, tb):
+            if error is None:
+                raise ZeroDivisionError
+
+    found = failing_call(source, {"shield": Shield, "nullcontext": contextlib.nullcontext})
+    assert (found.call, found.lineno) == (name, line)
 
 
 def test_a_loop_over_a_call_does_not_claim_to_be_in_it():

@@ -114,6 +114,25 @@ def test_kill_and_list(terminal: Terminal) -> None:
     assert re.search(r"1 +loop +killed", terminal.screen)
 
 
+def test_the_end_of_a_job_is_told_once(terminal: Terminal) -> None:
+    terminal.type("def loop():\n    while True: x = 1\n")
+    terminal.type("job = ipykill.submit(loop)")
+    terminal.type("%bgkill -w 30 loop")
+    terminal.type("job = ipykill.submit(ipykill.sleep, 1000)")
+    terminal.type("%bgstop sleep")
+    terminal.type("inside = threading.Event()")
+    terminal.type("def late():\n    with ipykill.shield(): inside.set(); go.wait()\n")
+    terminal.type("job = ipykill.submit(late)")
+    terminal.type("seen = inside.wait()")
+    terminal.type("%bgkill -w 0 late")
+    terminal.type("go.set()")
+    terminal.expect(r"\[3\] late: killed")
+    terminal.type("%bg -q print('the', 'end')")
+    terminal.expect("the end")
+    for words in "[1] loop: killed", "[2] sleep: stopped", "[3] late: killed":
+        assert terminal.screen.count(words) == 1, words
+
+
 def test_what_the_foreground_prints_is_not_touched(terminal: Terminal) -> None:
     terminal.type("%bg -q go.wait()")
     terminal.type("print('foreground'); sys.stdout.flush(); print('error', file=sys.stderr)")

@@ -39,6 +39,9 @@ def install(shell: Any, manager: JobManager) -> None:
             raise NotImplementedError  # IPython then shows its text
         if _presented != (job, shell.execution_count):
             _panel(manager).show_job(job)
+            own = getattr(job.host, "cell_message", None)
+            if own is not None and own == shell.display_pub.parent_header.get("msg_id"):
+                job.has_card = True
 
     def handle(stream: Any, ident: Any, parent: dict[str, Any]) -> None:
         content = _answer(manager, parent["content"])

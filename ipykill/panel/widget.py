@@ -126,8 +126,8 @@ class Panel:
 
     def show_job(self, job: Job) -> None:
         """Show one job below the cell that runs."""
+        card = CardModel(self.model_id, job)  # before the two outputs: they have to be neighbours
         update = self._show_static(static.job(job.info()))
-        card = CardModel(self.model_id, job)
         card.show()
         self._cards.append(card)
         self._close_cards()

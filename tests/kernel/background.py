@@ -24,6 +24,20 @@ def is_card(display: dict) -> bool:
     return display_id.startswith("ipykill-") or view in display["data"]
 
 
+def below(cell: Cell) -> list[str]:
+    """What stands below a cell, in order: ``card``, or the text."""
+    parts = []
+    for message in cell.messages:
+        content, kind = message["content"], message["msg_type"]
+        if kind == "stream":
+            parts.append(content["text"])
+        elif kind == "error":
+            parts.append(content["ename"])
+        elif kind in ("display_data", "execute_result"):
+            parts.append("card" if is_card(content) else content["data"]["text/plain"])
+    return parts
+
+
 def printed(cell: Cell) -> str:
     """All that a job put below its cell as text, in order: streams, displays, errors."""
     parts = []

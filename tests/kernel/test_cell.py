@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.kernel.background import load, printed, wait_job
+from tests.kernel.background import below, load, printed, wait_job
 from tests.kernel.harness import Kernel
 
 
@@ -185,6 +185,36 @@ def test_a_statement_is_left_as_it_is(kernel: Kernel) -> None:
     cell = kernel.run("%bg -q -- -5")
     wait_job(kernel)
     assert printed(cell) == "-5\n"
+
+
+def test_the_card_of_a_statement_stands_above_its_output(any_kernel: Kernel) -> None:
+    for code in "%bg print('hello')", "  %bg  -n greet print('hello')\n", "bg print('hello')":
+        cell = any_kernel.run(code)
+        assert wait_job(any_kernel) == "done"
+        cell.wait_output("hello")
+        assert below(cell) == ["card", "card", "hello\n"], code
+        assert any_kernel.run("Out[max(Out)] is job").result == "True"
+    cell = any_kernel.run("%bg 1 / 0")
+    assert wait_job(any_kernel) == "failed"
+    cell.wait_output(lambda cell: cell.errors)
+    assert below(cell) == ["card", "card", "ZeroDivisionError"]
+    for code in "mine = %bg print('hello')", "%bg -q print('hello')":
+        cell = any_kernel.run(code)
+        assert wait_job(any_kernel) == "done"
+        cell.wait_output("hello")
+        assert below(cell) == ["hello\n"], code
+    assert any_kernel.run("mine").displays[0]["data"]["text/plain"].startswith("[5] print('hello')")
+
+
+def test_an_end_that_the_card_of_the_cell_shows_is_not_told_in_words(kernel: Kernel) -> None:
+    kernel.run("def loop():\n    while True: pass")
+    for number, code in enumerate(
+        ["%bg loop()", "1\n%bg loop()", "ipykill.submit(loop)", "job = %bg loop()"], 1
+    ):
+        cell = kernel.run(code)
+        kernel.run(f"ipykill.jobs[{number}].kill(30)")
+        told = [text for text in below(cell) if text != "card"]
+        assert len(told) == (1 if "=" in code else 0), code
 
 
 def test_wait_keeps_output_and_error_in_the_cell(any_kernel: Kernel) -> None:

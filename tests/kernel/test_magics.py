@@ -43,6 +43,10 @@ BAD_INPUT = [
     ("%%bg -t 5x\n1", "'5x' is not a duration; write 90, 30s, 10m or 1h30m"),
     ("%%bg -t -1\n1", "%%bg:"),
     ("%%bg --frob\n1", "%%bg: unrecognized arguments: --frob; see %%bg?"),
+    (
+        "%%bg my job\n1",
+        "%%bg: unrecognized arguments: my job; a name is given with -n; see %%bg?",
+    ),
     ("%%bg -n\n1", "%%bg: argument -n/--name: expected one argument"),
     ("%%bg -n ''\n1", "a name may not be empty"),
     ("%%bg -n 'a\n1", "No closing quotation"),
@@ -98,6 +102,38 @@ def test_kill_says_where_and_runs_finally(kernel: Kernel) -> None:
     assert cell.text("stderr") == ""
 
 
+def test_a_job_that_was_over_is_not_told_as_if_it_had_been_ended_now(kernel: Kernel) -> None:
+    for command in "%bgkill", "%bgstop", "%bgkill --all", "%bgstop --all":
+        assert usage_error(kernel, command) == "UsageError: no job is running"
+    kernel.run(f"%%bg -q -n train\n{LOOP}")
+    first = said(kernel.run("%bgkill -w 30 train"))
+    assert first.startswith("[1] train: killed after")
+    for command in "%bgkill train", "%bgstop 1", "%bgkill %+":
+        again = said(kernel.run(command))
+        assert again == first.replace("train:", "train was already over:"), command
+    for command in "%bgkill", "%bgstop":
+        assert usage_error(kernel, command) == "UsageError: no job is running"
+    kernel.run(f"%%bg -q -n other\n{LOOP}")
+    both = said(kernel.run("%bgkill -w 30 train other")).splitlines()
+    assert both[0] == again
+    assert both[1].startswith("[2] other: killed after")
+
+
+def test_what_a_job_that_was_over_has_left_is_ended(kernel: Kernel) -> None:
+    leave = "import subprocess\nprocess = subprocess.Popen(['sleep', '1000']); None"
+    kernel.run(f"%%bg -q -n leaves\n{leave}")
+    assert wait_job(kernel, "leaves") == "done"
+    done = r"\[1\] leaves was already over: done in [\d.]+ m?s"
+    hint = "; %bgkill 1 ends what it has left running"
+    assert re.fullmatch(done + hint, said(kernel.run("%bgstop leaves")))
+    assert re.fullmatch(done, said(kernel.run("%bgkill --no-children leaves")))
+    ended = "; what it had left running is being ended"
+    assert re.fullmatch(done + ended, said(kernel.run("%bgkill")))
+    kernel.run("process.wait()")
+    assert re.fullmatch(done, said(kernel.run("%bgkill leaves")))
+    assert usage_error(kernel, "%bgkill") == "UsageError: no job is running"
+
+
 def test_kill_all(kernel: Kernel) -> None:
     for number in range(3):
         kernel.run(f"%%bg -q -n job{number}\n{LOOP}")
@@ -134,7 +170,8 @@ def test_wait_ends_with_the_jobs_or_with_the_time(kernel: Kernel) -> None:
     kernel.run("go = threading.Event()")
     kernel.run("%%bg -q -n first\ngo.wait()")
     kernel.run(f"%%bg -q -n second\n{LOOP}")
-    assert "[1] first: running" in said(kernel.run("%bgwait -t 100ms first"))
+    for time in "100ms", "0":
+        assert "[1] first: running" in said(kernel.run(f"%bgwait -t {time} first"))
     kernel.run("go.set()")
     assert "[1] first: done" in said(kernel.run("%bgwait --any first second"))
     kernel.run("%bgkill -w 30 second")
@@ -177,6 +214,21 @@ def test_jobs_are_listed(kernel: Kernel) -> None:
     assert "last words" in said(kernel.run("%bgjobs -l"))
     assert said(kernel.run("%bgclear")) == "12 finished jobs forgotten"
     assert kernel.run("len(ipykill.jobs)").result == "1"
+
+
+def test_how_a_job_ended_is_not_its_last_output(kernel: Kernel) -> None:
+    silent = kernel.run(f"%%bg -q -n silent --log silent.log\n{LOOP}")
+    speaks = kernel.run(f"%%bg -q -n speaks\nprint('a word', end='')\n{LOOP}")
+    speaks.wait_output("a word")
+    kernel.run("%bgkill --all -w 30")
+    silent.wait_output("[1] silent: killed after")
+    speaks.wait_output("a word\n[2] speaks: killed after")
+    table = said(kernel.run("%bgjobs -l"))
+    assert re.search(r"^    cell \[\d+\] · \d threads?$", table, re.MULTILINE), table
+    assert re.search(r"^    cell \[\d+\] · \d threads? · a word$", table, re.MULTILINE), table
+    assert said(kernel.run("%bglog silent")) == "job 1 (silent) has printed nothing"
+    assert said(kernel.run("%bglog speaks")) == "a word"
+    assert kernel.run("open('silent.log').read()").result == "''"
 
 
 def test_where_shows_the_users_frames(kernel: Kernel) -> None:
@@ -277,7 +329,10 @@ def test_the_same_text_again_is_told_and_keeps_the_number_of_its_cell(kernel: Ke
     code = f"%%bg -q\n{LOOP}"
     first = kernel.run(code)
     second = kernel.run(code)
-    assert "job 1 (while True:) still runs; --replace ends it first" in said(second)
+    assert said(second) == (
+        "job 1 (while True:), which this cell started before, runs on beside the new one; "
+        "%bgkill 1 ends it, %%bg --replace does so next time"
+    )
     for number, cell in (1, first), (2, second):
         assert f"cell [{cell.number}], line" in said(kernel.run(f"%bgwhere {number}"))
     third = kernel.run("%%bg -q --replace\n" + LOOP)
@@ -349,13 +404,18 @@ def test_no_more_jobs_run_than_configured(kernel: Kernel) -> None:
 
 def test_a_job_with_the_same_name_is_told_or_replaced(kernel: Kernel) -> None:
     kernel.run(f"%%bg -q -n train\n{LOOP}")
-    cell = kernel.run(f"%%bg -q -n train\n{LOOP}")
-    assert said(cell) == "job 1 (train) still runs; --replace ends it first"
+    same = (
+        "job 1 (train), which has the same name, runs on beside the new one; %bgkill 1 ends it, "
+        "{} --replace does so next time"
+    )
+    assert said(kernel.run("%bg -q -n train while True: x = 1")) == same.format("%bg")
+    kernel.run("%bgkill -w 30 2")
+    assert said(kernel.run("%%bg -q -n train\nwhile True: x = 1")) == same.format("%%bg")
     kernel.run("%bgkill -w 30 1")
     assert said(kernel.run("%%bg -q -n train --replace\n1")) == ""
-    wait_job(kernel, 3)
+    wait_job(kernel, 4)
     states = kernel.run("[(job.state.value, job.reason) for job in ipykill.jobs]").result
-    assert states == "[('killed', ''), ('killed', 'replaced'), ('done', '')]"
+    assert states == ("[('killed', ''), ('killed', ''), ('killed', 'replaced'), ('done', '')]")
 
 
 def test_help_tells_the_options(kernel: Kernel) -> None:
@@ -366,14 +426,55 @@ def test_help_tells_the_options(kernel: Kernel) -> None:
         assert "options:" in text or "positional arguments:" in text
 
 
-def test_tab_completes_options_and_jobs(kernel: Kernel) -> None:
-    kernel.run(f"%%bg -q -n train\n{LOOP}")
-    kernel.run(f"%%bg -q -n 'two words'\n{LOOP}")
-    assert {"--wait", "--all"} <= set(kernel.complete("%bgkill --"))
-    assert kernel.complete("%bgkill tr") == ["train"]
-    assert {"train", "1", "2", "all"} <= set(kernel.complete("%bgstop "))
-    assert "two words" not in kernel.complete("%bgstop ")
-    assert {"--name", "--after"} <= set(kernel.complete("%%bg --"))
-    assert "train" in kernel.complete("%%bg --after tr")
-    kernel.run("train_data = 1")
-    assert "train_data" in kernel.complete("%bg print(train_d")
+OPTIONS = ["-n", "--name", "-t", "--timeout", "--after", "--replace", "-o", "--out", "--wait"]
+OPTIONS += ["--log", "-q", "--quiet"]
+TAB = [
+    ("%bgkill --", ["--all", "--wait", "--no-children"]),
+    ("%bgkill --no", ["--no-children"]),
+    ("%bgkill ", ["train", "1", "2", "all"]),
+    ("%bgkill tr", ["train"]),
+    ("%bgkill -w 5 tr", ["train"]),
+    ("bgkill tr", ["train"]),
+    ("1\n%bgstop ", ["train", "1", "2", "all"]),
+    ("%bglog ", ["train", "short", "1", "2", "3", "all"]),
+    ("%bgjobs ", ["-a", "--all", "-l", "--long"]),
+    ("%%bg ", OPTIONS),
+    ("%%bg -", OPTIONS),
+    ("%%bg --after ", ["train", "1", "2", "all"]),
+    ("%%bg --after 1 tr", ["train"]),
+    ("%%bg -q --l", ["--log"]),
+    ("%bg -", OPTIONS),
+    ("%bg --after tr", ["train"]),
+    ("%bg -q --l", ["--log"]),
+    ("%bgk", ["%bgkill"]),
+]
+# Where no option and no SPEC may stand, it is as on any line.
+TAB_OF_IPYTHON = [
+    ("%%bg --log tra", "train.csv"),
+    ("%bg print(train_", "train_data"),
+    ("%bg --after 1 print(train_", "train_data"),
+    ("%bg print(1, -", "None"),
+]
+
+
+def test_tab_completes_options_and_jobs_and_nothing_else(any_kernel: Kernel) -> None:
+    load(any_kernel)
+    assert any_kernel.run("get_ipython().Completer.use_jedi").result == "True"
+    any_kernel.run("train_data = 1; open('train.csv', 'w').close()")
+    any_kernel.run(f"%%bg -q -n train\n{LOOP}")
+    any_kernel.run(f"%%bg -q -n 'two words'\n{LOOP}")
+    any_kernel.run("%%bg -q -n short\n1")
+    wait_job(any_kernel, 3)
+    for line, expected in TAB:
+        assert sorted(any_kernel.complete(line)) == sorted(expected), line
+    for line, expected in TAB_OF_IPYTHON:
+        assert expected in any_kernel.complete(line), line
+
+
+def test_tab_forgets_the_magics_when_they_are_unloaded(kernel: Kernel) -> None:
+    before = kernel.run("get_ipython().Completer.custom_matchers[:-1]").result
+    kernel.run("%reload_ext ipykill")
+    assert kernel.complete("%bgjobs --l") == ["--long"]
+    kernel.run("%unload_ext ipykill")
+    assert kernel.run("get_ipython().Completer.custom_matchers").result == before
+    assert kernel.complete("%bgjobs --l") != ["--long"]

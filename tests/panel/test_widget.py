@@ -56,9 +56,9 @@ def test_a_card_is_a_small_model_and_a_text(
     job = start("train")
     sent.clear()
     view.show_job(job)
-    assert kinds(sent) == ["display_data", "comm_open", "display_data"]
-    assert "[1] train: launched" in sent[0][1]["text/plain"]
-    state = sent[1][1]["state"]
+    assert kinds(sent) == ["comm_open", "display_data", "display_data"], "text and view together"
+    assert "[1] train: launched" in sent[1][1]["text/plain"]
+    state = sent[0][1]["state"]
     assert state["model"] == view.model_id
     assert (state["row"]["id"], state["row"]["state"]) == (1, "running")
     assert len(str(state)) < 2000
