@@ -61,10 +61,13 @@ class Monitoring:
     ---------
     `_codes` is changed by the reaper and by the targets; a code object that two of them add
     at once is added once, and to switch an event on twice changes nothing.
+
+    There is one, and to begin it again changes nothing: an exception of a signal handler may cut
+    `begin` anywhere, and the handler itself may kill.
     """
 
-    def __init__(self, tool_id: int) -> None:
-        self._tool_id = tool_id
+    def __init__(self) -> None:
+        self._tool_id = 0
         self._codes: dict[int, CodeType] = {}
 
     @staticmethod
@@ -72,17 +75,18 @@ class Monitoring:
         """Whether a tool id is free, or ours."""
         return any(_monitoring.get_tool(number) in (None, _NAME) for number in _TOOL_IDS)
 
-    @classmethod
-    def begin(cls) -> Monitoring | None:
-        """Take a tool id; None if there is none left."""
-        for tool_id in _TOOL_IDS:
-            try:
-                _monitoring.use_tool_id(tool_id, _NAME)
-            except ValueError:
-                continue
-            engine = cls(tool_id)
-            _monitoring.register_callback(tool_id, _INSTRUCTION, engine._on_instruction)
-            return engine
+    @staticmethod
+    def begin() -> Monitoring | None:
+        """Take a tool id, or the one that is ours; None if there is none left."""
+        for wanted in (_NAME, None):
+            for tool_id in _TOOL_IDS:
+                if _monitoring.get_tool(tool_id) == wanted:
+                    if wanted is None:
+                        _monitoring.use_tool_id(tool_id, _NAME)
+                    _the_one._tool_id = tool_id
+                    callback = _the_one._on_instruction
+                    _monitoring.register_callback(tool_id, _INSTRUCTION, callback)
+                    return _the_one
         return None
 
     def end(self) -> None:
@@ -138,3 +142,6 @@ class Monitoring:
             return None if safe else _monitoring.DISABLE
         except RecursionError:  # ours, not the code's: it is too deep for the question
             return None
+
+
+_the_one = Monitoring()

@@ -78,7 +78,7 @@ _lock = threading.RLock()
 _hunted: dict[Group, float] = {}  # since when
 _chases: dict[Target, _Chase] = {}
 _engine: running.Engine | None = None
-_waiting = 0  # threads in `await_death`
+_waiting: set[object] = set()  # those who are in `await_death`
 _bell: queue.SimpleQueue[float] = queue.SimpleQueue()  # when to look, monotonic
 _reaper: ServiceThread | None = None
 _usual_interval: float | None = None
@@ -142,7 +142,7 @@ def _get_engine() -> running.Engine:
         engine = running.choose()
         if _engine is None:
             _engine = engine
-        else:  # a signal handler of the main thread killed meanwhile
+        elif _engine is not engine:  # a signal handler of the main thread killed meanwhile
             engine.end()
         _make_room()
     if sys.unraisablehook is not _drop_unraisable:
@@ -178,14 +178,13 @@ def volley() -> Iterator[None]:
 @contextlib.contextmanager
 def await_death() -> Iterator[None]:
     """Keep the hurry of a pursuit in the block, which waits for the end of a group."""
-    global _waiting
-    with _lock:
-        _waiting += 1
+    me = object()
     try:
+        _waiting.add(me)
         yield
     finally:
         with _lock:
-            _waiting -= 1
+            _waiting.discard(me)
             if not _waiting and not _hunted:
                 _relax()
 
@@ -348,11 +347,11 @@ def _set_interval(seconds: float) -> None:
 
 def _after_fork_in_child() -> None:
     # No thread is left but the caller; locks may be held by those that are gone.
-    global _lock, _bell, _reaper, _waiting
+    global _lock, _bell, _reaper
     _lock = threading.RLock()
     _bell = queue.SimpleQueue()
     _reaper = None
-    _waiting = 0
+    _waiting.clear()
     _hunted.clear()
     _put_back()
 

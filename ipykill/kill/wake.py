@@ -203,35 +203,40 @@ def _main_lends(request: _Request) -> bool:
 
 
 class _Heard(list[None]):
-    """A handler of SIGINT that only notes that it came."""
+    """A handler of SIGINT that only notes that it came, while the word is lent.
+
+    An exception of another signal's handler may leave it behind; then it makes way.
+    """
+
+    def __init__(self, usual: Callable[[int, FrameType | None], Any]) -> None:
+        super().__init__()
+        self.usual = usual
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        self.append(None)
+        me = threading.get_ident()
+        if me == targets.main_ident == targets.main_word.value:
+            signal.signal(signal.SIGINT, self.usual)
+            self.usual(number, frame)
+        else:
+            self.append(None)
 
 
 def _lend_in_main(target: Target, patience: float) -> None:
     """Lend the word from the main thread, which alone handles Ctrl-C meanwhile."""
     usual = signal.getsignal(signal.SIGINT)
-    if not callable(usual) or isinstance(usual, _Heard):
+    if not callable(usual):
         _lend(target, patience)
         return
-    heard = _Heard()
-    signal.signal(signal.SIGINT, heard)
+    heard = usual if isinstance(usual, _Heard) else _Heard(usual)
     try:
+        signal.signal(signal.SIGINT, heard)
         _lend(target, patience)
     finally:
-        _put_back(usual)
+        # This begins with the handlers of other signals that have come; one may raise.
+        signal.signal(signal.SIGINT, heard.usual)
         if heard:
-            usual(signal.SIGINT, sys._getframe(1))
-
-
-def _put_back(usual: Callable[[int, FrameType | None], Any]) -> None:
-    # signal.signal() begins with the handlers of other signals that have come; one may raise.
-    try:
-        signal.signal(signal.SIGINT, usual)
-    finally:
-        if isinstance(signal.getsignal(signal.SIGINT), _Heard):
-            _put_back(usual)
+            heard.clear()
+            heard.usual(signal.SIGINT, sys._getframe(1))
 
 
 def _lend(target: Target, patience: float) -> None:
