@@ -34,6 +34,8 @@ then counts as raised just before the beginning of the loop, so the two must hav
 *Finalizing* are instructions that call Python code through a finalizer or the garbage
 collector only: whatever they call is nothing that may be broken.
 
+*Enters* and *exits* are the calls that a ``with`` makes, for what is called may have any name.
+
 *Leaving* are instructions after which another frame may go on: calls, and what ends the frame.
 
 A version of CPython whose bytecode is different would be read wrongly. So the map of a sample
@@ -60,6 +62,8 @@ class CodeMap(NamedTuple):
     turns: frozenset[int]
     cleanup: frozenset[int]
     finalizing: frozenset[int]
+    enters: frozenset[int]
+    exits: frozenset[int]
     leaving: frozenset[int]
 
 
@@ -97,6 +101,7 @@ def _opcode(name: str) -> int:
 
 _EXTENDED_ARG = _opcode("EXTENDED_ARG")
 _PUSH_EXC_INFO = _opcode("PUSH_EXC_INFO")
+_BEFORE_WITH = _opcode("BEFORE_WITH")
 _WITH_EXCEPT_START = _opcode("WITH_EXCEPT_START")
 _RESUME = _opcode("RESUME")
 _SEND_AGAIN = _opcode("JUMP_BACKWARD_NO_INTERRUPT")
@@ -250,6 +255,8 @@ def codemap(code: CodeType) -> CodeMap:
         turns=frozenset(turns),
         cleanup=_with_caches(found, cleanup),
         finalizing=_with_caches(found, finalizing),
+        enters=frozenset(offset for offset in found if found[offset].op == _BEFORE_WITH),
+        exits=_with_caches(found, _exits(found)),
         leaving=frozenset(offset for offset in found if found[offset].op in _LEAVING),
     )
 
@@ -301,15 +308,25 @@ def _bodies(found: dict[int, _Instruction], handlers: dict[int, _Handler]) -> se
     return bodies
 
 
-def _leaves_with(found: dict[int, _Instruction], offset: int) -> bool:
-    """Whether ``__exit__(None, None, None)`` begins here, its function being there already."""
+def _leaves_with(found: dict[int, _Instruction], offset: int) -> int:
+    """Return the call of the ``__exit__(None, None, None)`` that begins here; 0: none does."""
     first = found[offset]
     for _ in range(3):
         instruction = found.get(offset)
         if instruction is None or instruction[:2] != first[:2]:
-            return False
+            return 0
         offset = instruction.end
-    return offset in found and found[offset].op in _CALLS
+    return offset if offset in found and found[offset].op in _CALLS else 0
+
+
+def _exits(found: dict[int, _Instruction]) -> set[int]:
+    exits = {offset for offset in found if found[offset].op == _WITH_EXCEPT_START}
+    for begin in found:
+        call = _leaves_with(found, begin)
+        while call and call in found and found[call].op in _CALLS:  # PRECALL and CALL on 3.11
+            exits.add(call)
+            call = found[call].end
+    return exits
 
 
 def _line_starts(code: CodeType) -> Iterator[int]:

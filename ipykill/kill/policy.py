@@ -165,6 +165,7 @@ def shelter(
     """
     names = _GUARDED - _ENTERS if enters else _GUARDED
     collecting = {id(getattr(callback, "__code__", None)) for callback in gc.callbacks}
+    called: FrameType | None = None
     # Nothing that is raised in the body of `contain` comes further.
     while frame is not None and (code := frame.f_code) is not contain.__code__:
         known = codemap(code)
@@ -172,13 +173,17 @@ def shelter(
             return frame, why
         if code.co_name in names and not (waiting and _is_one_of(code, _PASSING_ON)):
             return frame, f"in {code.co_name}"
+        # By whatever name: `__exit__ = close`, or a function in another one's place.
+        by_with = frame.f_lasti in known.exits or (frame.f_lasti in known.enters and not enters)
+        if by_with and called is not None and _is_user(called.f_code.co_filename):
+            return called, f"in {called.f_code.co_name}, which a with block calls"
         if frame.f_lasti in known.cleanup:
             return frame, "in cleanup"
         if (calling and frame.f_lasti in known.finalizing) or id(code) in collecting:
             # Or a trace function, in which a debugger holds the thread.
             return frame, "in a finalizer or a debugger"
         calling = True
-        frame = frame.f_back
+        called, frame = frame, frame.f_back
     return None
 
 

@@ -46,13 +46,17 @@ LEFTOVERS = {
     "a lock of `acquire(); try: ... finally: release()` held": (
         "AcquireTry ContendedAcquireTry BlockedAcquireTry"
     ),
-    "a lock of `with lock:` held": "WithLock WithContendedLock WithRLock WithLockAroundALoop",
+    "a lock of `with lock:` held": (
+        "WithLock WithContendedLock WithRLock WithLockAroundALoop WithLockAroundConditions"
+    ),
     "a lock inside `Condition`, `Event`, `Semaphore` held": "Conditions Events Semaphores Futures",
     "a `queue.Queue` that nobody can use any more": "Queues SimpleQueues",
     "the lock of `logging` held": "Logging",
     "a lock of the import system held": "Imports",
-    "a `finally:` or a rollback cut short": "Finally Rollback SharedNumber",
-    "`__enter__` without `__exit__`": "ContextManagerClass ContextManagerFunction ExitStack",
+    "a `finally:` or a rollback cut short": "Finally FinallyThatGoesOn Rollback SharedNumber",
+    "`__enter__` without `__exit__`": (
+        "ContextManagerClass ContextManagerFunction ContextManagerOfOtherNames ExitStack"
+    ),
     "`sys.stdout` still redirected, warnings off": "RedirectStdout CatchWarnings",
     "a temporary folder, an open file": "TemporaryDirectories Files",
     "a child process, alive or a zombie": "Subprocesses WaitingSubprocesses",

@@ -228,6 +228,36 @@ class ContextManagerClass(WithLock):
         assert self.entered == self.exited
 
 
+class ContextManagerOfOtherNames(WithLock):
+    """What a ``with`` calls need not be called ``__enter__``."""
+
+    def take(self):
+        self.lock.acquire()
+        self.n += 1
+
+    def drop(self, *error):
+        self.n += 1
+        self.lock.release()
+
+    class Held:
+        def __init__(self, scenario):
+            self.take, self.drop = scenario.take, scenario.drop
+
+        def enter(self):
+            self.take()
+            return self
+
+        def leave(self, *error):
+            len(error)
+            self.drop()
+
+        __enter__, __exit__ = enter, leave
+
+    def body(self) -> None:
+        with self.Held(self):
+            self.n += 1
+
+
 class ExitStack(ContextManagerClass):
     def body(self) -> None:
         with contextlib.ExitStack() as stack:
