@@ -8,8 +8,8 @@ exit of a ``with``.
 
 1. A handler begins with PUSH_EXC_INFO. Its instructions are followed, jumps and the handlers
    inside it included, until it ends: its POP_EXCEPT, RERAISE, a raise or a return. (A handler
-   that goes on with WITH_EXCEPT_START only calls ``__exit__``, whose frame is protected by its
-   name.) A handler is inside another one if it leaves more on the stack.
+   that goes on with WITH_EXCEPT_START only calls ``__exit__``, which is protected as such.) A
+   handler is inside another one if it leaves more on the stack.
 2. The compiler copies the body of a ``finally`` for the paths without an exception. A copy
    has the source positions of the original, so every instruction with the position of one
    found in step 1 is cleanup too.
@@ -46,7 +46,7 @@ from __future__ import annotations
 
 import dis
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import CodeType
 from typing import NamedTuple, TypeVar
 
@@ -205,6 +205,7 @@ def codemap(code: CodeType) -> CodeMap:
     found = dict(_instructions(code))
     handlers = _handlers(code)
     cleanup = _bodies(found, handlers)
+    leaving_with = _exits(found)
     # A code object may have fewer positions than instructions, or none.
     positions = dict(zip(range(0, len(code.co_code), 2), code.co_positions(), strict=False))
     places = {positions.get(offset) for offset in cleanup}
@@ -218,7 +219,7 @@ def codemap(code: CodeType) -> CodeMap:
             offset in found
             and offset not in cleanup
             and found[offset].op not in _NO_STATEMENT
-            and not _leaves_with(found, offset)
+            and offset not in leaving_with
         )
 
     safe = set()
@@ -245,6 +246,7 @@ def codemap(code: CodeType) -> CodeMap:
         if handlers.get(target - 2) == handlers.get(inside):
             turns.add(offset)
 
+    unwinding = {offset for offset in found if found[offset].op == _WITH_EXCEPT_START}
     finalizing = {
         offset
         for offset, instruction in found.items()
@@ -256,7 +258,7 @@ def codemap(code: CodeType) -> CodeMap:
         cleanup=_with_caches(found, cleanup),
         finalizing=_with_caches(found, finalizing),
         enters=frozenset(offset for offset in found if found[offset].op == _BEFORE_WITH),
-        exits=_with_caches(found, _exits(found)),
+        exits=_with_caches(found, {*_whole_calls(found, leaving_with.values()), *unwinding}),
         leaving=frozenset(offset for offset in found if found[offset].op in _LEAVING),
     )
 
@@ -308,25 +310,26 @@ def _bodies(found: dict[int, _Instruction], handlers: dict[int, _Handler]) -> se
     return bodies
 
 
-def _leaves_with(found: dict[int, _Instruction], offset: int) -> int:
-    """Return the call of the ``__exit__(None, None, None)`` that begins here; 0: none does."""
-    first = found[offset]
-    for _ in range(3):
-        instruction = found.get(offset)
-        if instruction is None or instruction[:2] != first[:2]:
-            return 0
-        offset = instruction.end
-    return offset if offset in found and found[offset].op in _CALLS else 0
-
-
-def _exits(found: dict[int, _Instruction]) -> set[int]:
-    exits = {offset for offset in found if found[offset].op == _WITH_EXCEPT_START}
-    for begin in found:
-        call = _leaves_with(found, begin)
-        while call and call in found and found[call].op in _CALLS:  # PRECALL and CALL on 3.11
-            exits.add(call)
-            call = found[call].end
+def _exits(found: dict[int, _Instruction]) -> dict[int, int]:
+    """Return where ``__exit__(None, None, None)`` begins after its function, and the call."""
+    exits = {}
+    for begin, first in found.items():
+        second = found.get(first.end)
+        if second is None or second[:2] != first[:2]:
+            continue
+        third = found.get(second.end)
+        if third is None or third[:2] != first[:2]:
+            continue
+        if third.end in found and found[third.end].op in _CALLS:
+            exits[begin] = third.end
     return exits
+
+
+def _whole_calls(found: dict[int, _Instruction], calls: Iterable[int]) -> Iterator[int]:
+    for offset in calls:
+        while offset in found and found[offset].op in _CALLS:  # PRECALL and CALL on 3.11
+            yield offset
+            offset = found[offset].end
 
 
 def _line_starts(code: CodeType) -> Iterator[int]:
