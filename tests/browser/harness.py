@@ -50,14 +50,18 @@ OPEN = """async (path) => {
   await commands.execute("docmanager:open", { path, factory: "Notebook" });
 }"""
 """JupyterLab then shows another notebook without being loaded again."""
-CONNECTED = """() => {
+ANSWERS = """() => {
   const { kernel } = window.jupyterapp.shell.currentWidget.sessionContext.session;
-  if (kernel.connectionStatus === "connected") return true;
+  if (window.asked_ !== kernel.id) {
+    window.asked_ = kernel.id;
+    const answered = () => { window.answered_ = kernel.id };
+    kernel.requestExecute({ code: "", silent: true }).done.then(answered, () => {});
+  }
   kernel.requestKernelInfo().catch(() => {});  // when there is no way to it yet
-  return false;
+  return window.answered_ === kernel.id;
 }"""
-"""Whether a new kernel answers. ipykernel 7.2.0 may overlook what comes while it starts, in one of
-some dozens of starts, until more comes; the front end waits for an answer to its first question."""
+"""Whether a new kernel has run something. ipykernel 7.2.0 may overlook what comes while it starts,
+in one of some dozens of starts, until more comes."""
 
 
 def find_chromium() -> str | None:
@@ -193,7 +197,7 @@ class Lab:
             self.wait_ready()
         else:
             self.goto(f"{self.server.url}{app}/{file.name}?token={self.server.token}&reset")
-        self.page.wait_for_function(CONNECTED, polling=500)
+        self.page.wait_for_function(ANSWERS, polling=200)
 
     def goto(self, url: str) -> None:
         """Open the page of a notebook and wait until its kernel can be used."""

@@ -218,7 +218,7 @@ def test_jobs_are_listed(kernel: Kernel) -> None:
 
 def test_how_a_job_ended_is_not_its_last_output(kernel: Kernel) -> None:
     silent = kernel.run(f"%%bg -q -n silent --log silent.log\n{LOOP}")
-    speaks = kernel.run(f"%%bg -q -n speaks\nprint('a word', end='')\nwhile True: time.sleep(0.01)")
+    speaks = kernel.run("%%bg -q -n speaks\nprint('a word', end='')\nwhile True: time.sleep(0.01)")
     speaks.wait_output("a word")
     kernel.run("%bgkill --all -w 30")
     silent.wait_output("[1] silent: killed after")
