@@ -1571,3 +1571,22 @@ def test_a_kill_while_a_command_is_started_leaves_no_file_open(jobs):
         kill_one_after(number * 0.0001)
     gc.collect()
     wait_for(lambda: len(os.listdir("/proc/self/fd")) <= before, "the files to be closed")
+
+
+@pytest.mark.parametrize("timeout", [1e10, 1e300, float("inf")])
+def test_any_number_of_seconds_can_be_waited(jobs, timeout):
+    """More than a lock can wait; and the death takes longer than what is waited first."""
+    began = threading.Event()
+
+    def work():
+        try:
+            began.set()
+            while True:
+                pass
+        finally:
+            time.sleep(0.01)
+
+    job = jobs.submit(work)
+    assert began.wait(HANG_GUARD)
+    assert job.kill(timeout)
+    assert job.wait(timeout)

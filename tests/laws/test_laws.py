@@ -264,6 +264,34 @@ def test_l10_a_kill_that_an_outer_frame_swallowed_is_raised_again() -> None:
     assert seen in ([1, 2], [1])
 
 
+@pytest.mark.parametrize("room", range(4))
+def test_at_the_recursion_limit_there_is_room_to_die(room: int) -> None:
+    done = []
+
+    def depth(number: int) -> int:
+        try:
+            return depth(number + 1)
+        except RecursionError:
+            return number
+
+    def deep(number: int, started) -> None:
+        if number:
+            deep(number - 1, started)
+        else:
+            try:
+                started()
+                while True:
+                    pass
+            finally:
+                done.append(1)
+                done.append(2)
+
+    limit = sys.getrecursionlimit()
+    kill(lambda started: deep(depth(0) - room - 3, started))
+    assert done == [1, 2]
+    wait_for(lambda: sys.getrecursionlimit() == limit, "the usual limit", HANG)
+
+
 class _Dies:
     def __del__(self) -> None:
         for _ in range(50):
