@@ -16,6 +16,9 @@ busy threads it would wait 4 times 5 ms, several times. Who waits for that lock 
 by the old interval, until somebody else asks for it as well; so a killer that waits for the
 end asks again and again. Whoever sets the interval meanwhile keeps what was set.
 
+While an engine is held, the recursion limit is a little higher: a thread that is near it needs some
+frames to ask itself whether it may die.
+
 Who kills many jobs does it in a `volley`. Among a hundred busy threads, each time that the
 killer gave the interpreter's lock away, it would have to wait for a hundred turns.
 """
