@@ -4,12 +4,14 @@ import random
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
 import ipykill
 from ipykill import JobManager, JobState
 from ipykill.interrupts import uninterrupted
+from ipykill.kill import pursuit
 from tests.waiting import HANG_GUARD, wait_for
 
 
@@ -208,3 +210,23 @@ def test_a_job_that_outlives_the_wait_for_its_death_is_not_taken_for_dead(jobs, 
     free.set()
     assert job.kill(HANG_GUARD)
     assert job.state is JobState.KILLED
+
+
+def test_a_kill_that_is_cut_off_before_it_rings_the_reaper_goes_on(jobs, monkeypatch):
+    def cut_off(_when):
+        raise KeyboardInterrupt
+
+    def kill():
+        # In another thread than the main one, which would wake the job by itself.
+        with pytest.raises(KeyboardInterrupt):
+            job.kill()
+
+    job = jobs.submit(time.sleep, 1000)
+    with monkeypatch.context() as patch:
+        patch.setattr(pursuit, "_bell", SimpleNamespace(put=cut_off))
+        killer = threading.Thread(target=kill)
+        killer.start()
+        killer.join()
+    assert job.wait(HANG_GUARD)
+    assert job.state is JobState.KILLED
+    wait_for(lambda: pursuit._engine is None, "nothing to be left of the kill")

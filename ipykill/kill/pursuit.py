@@ -28,7 +28,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-import math
 import os
 import queue
 import sys
@@ -62,6 +61,7 @@ _HURRY = 0.00005  # the switch interval in the beginning of a pursuit,
 _HURRY_FOR = 2.0  # and for how long
 _ROOM = 100  # frames that a thread to be killed has beyond the recursion limit
 _VOLLEY = 0.05  # the switch interval in a volley
+_UNASKED = 2.0  # between two looks when nobody rings
 
 
 class _Chase:
@@ -194,22 +194,26 @@ def await_death() -> Iterator[None]:
 
 def _reap() -> None:
     bell = _bell
-    look_at, tick = math.inf, _TICK
+    look_at, tick, go_on = 0.0, _TICK, False
     while True:
         left = look_at - time.monotonic()
         if left > 0:
             try:
-                rung = bell.get(timeout=None if left == math.inf else left)
-                look_at, tick = min(look_at, rung), _TICK
+                rung = bell.get(timeout=left)
+                look_at, tick, go_on = min(look_at, rung), _TICK, True
                 continue
             except queue.Empty:
                 pass
+        if not go_on:
+            # Nobody rang. An interrupt may have cut off a killer that was about to, or one that
+            # was about to leave `await_death`.
+            _waiting.clear()
         try:
             go_on = _look()
         except Exception:
             go_on = True
             _logger.exception("the pursuit of a kill met an error; it goes on")
-        look_at = time.monotonic() + tick if go_on else math.inf
+        look_at = time.monotonic() + (tick if go_on else _UNASKED)
         tick = min(tick * 1.5, _TICK_MAX)
 
 

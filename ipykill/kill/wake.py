@@ -17,9 +17,9 @@ SIGURG, which is ignored by default (Go uses it for the same purpose).
 3. Main runs no other Python code while the word is lent. So nothing in main finds itself
    not to be the main thread, and no Ctrl-C is handled elsewhere: it waits until main has
    the word again, and main looks for it then, because CPython 3.13 might have stopped
-   looking in the meantime. For CPython may run the handler of SIGINT in the target, first, and
-   what that raises would be lost in code that swallows everything: so for this time it is one
-   that only tells main.
+   looking in the meantime. For CPython may run the handlers of other signals, of SIGINT and of
+   an alarm, in the target, before ours, and what they raise would end the wrong code: so for
+   this time all are stand-ins that only tell main (`_Heard`).
 4. The target's call is interrupted, the target takes itself for the main thread and runs
    the same handler. That puts the word back first of all. If the Kill may be raised from the
    call in which it waits (`policy`), it gets that call ready to be left (`waits`) and raises.
@@ -52,9 +52,10 @@ import signal
 import sys
 import threading
 import time
+from _signal import getsignal  # type: ignore[import-not-found]  # signal's takes six times as long
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, TypeAlias
 
 from . import codemap, cstack, policy, waits
 from . import target as targets
@@ -71,6 +72,8 @@ _RESEND = 0.0002  # seconds until the signal is sent to the target again, which 
 
 on_answer: Callable[[Target, FrameType], None] = lambda target, frame: None  # noqa: E731
 """Called in a target that was reached and goes on, to let the Kill land in running code."""
+
+_Handler: TypeAlias = Callable[[int, FrameType | None], Any]
 
 _found = False  # whether `targets.main_word` is the interpreter's
 _signal: int = getattr(signal, "SIGURG", 0)
@@ -203,40 +206,57 @@ def _main_lends(request: _Request) -> bool:
 
 
 class _Heard(list[None]):
-    """A handler of SIGINT that only notes that it came, while the word is lent.
+    """A stand-in for a signal's handler that only notes that the signal came.
 
-    An exception of another signal's handler may leave it behind; then it makes way.
+    An exception of a handler may leave it behind; then it makes way when it is called.
     """
 
-    def __init__(self, usual: Callable[[int, FrameType | None], Any]) -> None:
+    def __init__(self, number: int, usual: _Handler) -> None:
         super().__init__()
+        self.number = number
         self.usual = usual
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         me = threading.get_ident()
         if me == targets.main_ident == targets.main_word.value:
-            signal.signal(signal.SIGINT, self.usual)
+            signal.signal(number, self.usual)
             self.usual(number, frame)
         else:
             self.append(None)
 
 
 def _lend_in_main(target: Target, patience: float) -> None:
-    """Lend the word from the main thread, which alone handles Ctrl-C meanwhile."""
-    usual = signal.getsignal(signal.SIGINT)
-    if not callable(usual):
-        _lend(target, patience)
-        return
-    heard = usual if isinstance(usual, _Heard) else _Heard(usual)
+    """Lend the word from the main thread, which alone handles signals meanwhile."""
+    stand_ins: list[_Heard] = []
     try:
-        signal.signal(signal.SIGINT, heard)
+        for number in range(1, signal.NSIG):
+            usual = getsignal(number)
+            if callable(usual) and usual is not _on_signal:
+                heard = usual if isinstance(usual, _Heard) else _Heard(number, usual)
+                stand_ins.append(heard)
+                signal.signal(number, heard)
         _lend(target, patience)
     finally:
-        # This begins with the handlers of other signals that have come; one may raise.
-        signal.signal(signal.SIGINT, heard.usual)
-        if heard:
-            heard.clear()
-            heard.usual(signal.SIGINT, sys._getframe(1))
+        _make_way(stand_ins, sys._getframe(1))
+
+
+def _make_way(stand_ins: list[_Heard], frame: FrameType) -> None:
+    """Put the handlers back, and call those whose signals came; each of them may raise."""
+    if not stand_ins:
+        return
+    heard = stand_ins.pop()
+    try:
+        _make_way(stand_ins, frame)
+    finally:
+        try:
+            signal.signal(heard.number, heard.usual)
+        except BaseException:  # of a handler: it begins with those of signals that have come
+            signal.signal(heard.number, heard.usual)
+            raise
+        finally:
+            if heard:
+                heard.clear()
+                heard.usual(heard.number, frame)
 
 
 def _lend(target: Target, patience: float) -> None:

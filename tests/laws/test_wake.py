@@ -179,6 +179,40 @@ def test_a_rain_of_ctrl_c() -> None:
 
 
 @pytest.mark.stress
+def test_an_alarm_that_raises_does_so_in_main() -> None:
+    """What a handler raises, of whatever signal, is for the code of the main thread."""
+    threads = set()
+
+    class TooLate(Exception):
+        pass
+
+    def on_alarm(*_: object) -> None:
+        threads.add(threading.current_thread())
+        raise TooLate
+
+    usual = signal.getsignal(signal.SIGINT)
+    before = signal.signal(signal.SIGALRM, on_alarm)
+    try:
+        for _ in range(2 * KILLS):
+            job = start(sleeper)
+            asleep(job)
+            with contextlib.suppress(TooLate):
+                # At some moment of the kill, not after a wait for anything.
+                signal.setitimer(signal.ITIMER_REAL, 1e-5 + random.random() * 0.001)
+                try:
+                    assert job.kill(HANG)
+                finally:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+            assert job.kill(HANG)
+            assert job.state is ipykill.JobState.KILLED
+            # It may have cut off what puts this one back. Then it goes on as the usual one.
+            signal.signal(signal.SIGINT, usual)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert threads == {threading.main_thread()}
+
+
+@pytest.mark.stress
 def test_main_in_an_event_loop_with_signal_handlers() -> None:
     ticks = []
 
