@@ -777,10 +777,14 @@ class Job:
     def start(self) -> bool:
         """Start the job, if it is still pending; for the manager."""
         with self._lock:
-            if self._outcome is not None or self._started is not None:
+            if self._started is not None:
                 return False
             self._begin = time.monotonic()
             self._started = time.time()
+            # Not before: a signal handler of this thread, which has the lock, may end it.
+            if self._outcome is not None:
+                self._started = None
+                return False
         try:
             self._family.start()
         except Exception as error:
@@ -821,7 +825,7 @@ class Job:
         self._call = None
         outcome = self._classify(error)
         if outcome is JobState.KILLED:
-            self._family.join()
+            self._family.join_threads()
             self._family.end_processes()
         end, ended = time.monotonic(), time.time()
         line, place = "", None

@@ -187,6 +187,28 @@ def test_a_signal_handler_may_wait_for_a_job_that_is_being_launched(jobs, alarm)
     assert jobs.wait(jobs, HANG_GUARD) == []
 
 
+def test_a_signal_handler_may_kill_a_job_that_is_being_launched(jobs, monkeypatch):
+    ran, killed = [], []
+
+    def monotonic():  # where the handler runs: `start` looks at the clock
+        for job in set(jobs) - set(killed):
+            killed.append(job)
+            job.kill(0)
+            job.kill(0)
+        return time.monotonic()
+
+    clock = SimpleNamespace(monotonic=monotonic, time=time.time)
+    with monkeypatch.context() as patch:
+        patch.setattr(ipykill.job, "time", clock)
+        job = jobs.submit(ran.append, 1)
+    assert killed == [job]
+    assert job.kill(HANG_GUARD)
+    assert job.state is JobState.KILLED
+    assert job.started is None
+    assert not ran
+    assert not job.thread.is_alive()
+
+
 def test_a_job_that_outlives_the_wait_for_its_death_is_not_taken_for_dead(jobs, alarm):
     """Up to CPython 3.12, Thread.join that a Ctrl-C breaks takes the thread for dead."""
     began, free = threading.Event(), threading.Event()

@@ -229,15 +229,20 @@ def _lend_in_main(target: Target, patience: float) -> None:
     """Lend the word from the main thread, which alone handles signals meanwhile."""
     stand_ins: list[_Heard] = []
     try:
-        for number in range(1, signal.NSIG):
-            usual = getsignal(number)
-            if callable(usual) and usual is not _on_signal:
-                heard = usual if isinstance(usual, _Heard) else _Heard(number, usual)
-                stand_ins.append(heard)
-                signal.signal(number, heard)
+        _stand_in(stand_ins)
         _lend(target, patience)
     finally:
         _make_way(stand_ins, sys._getframe(1))
+
+
+def _stand_in(stand_ins: list[_Heard]) -> None:
+    """Put a stand-in in the place of each handler but ours, and note it before."""
+    for number in range(1, signal.NSIG):
+        usual = getsignal(number)
+        if callable(usual) and usual is not _on_signal:
+            heard = usual if isinstance(usual, _Heard) else _Heard(number, usual)
+            stand_ins.append(heard)
+            signal.signal(number, heard)
 
 
 def _make_way(stand_ins: list[_Heard], frame: FrameType) -> None:
