@@ -1,5 +1,3 @@
-import dataclasses
-
 import pytest
 
 from ipykill.job import JobInfo, JobState
@@ -31,7 +29,7 @@ INFO = JobInfo(
 
 
 def info(state=JobState.RUNNING, **changes):
-    return dataclasses.replace(INFO, state=state, **changes)
+    return INFO._replace(state=state, **changes)
 
 
 # Durations
