@@ -398,7 +398,12 @@ class Job:
         bars = list(self._bars)
         if not bars:
             return self._progress
-        return next((bar for bar in bars if not bar.closed), bars[0]).look()
+        try:
+            return next((bar for bar in bars if not bar.closed), bars[0]).look()
+        except Exception:  # of a bar that somebody else has made
+            self._bars.clear()
+            _logger.exception("the bar of job %s does not tell how far it is", self.id)
+            return None
 
     def add_bar(self, bar: Bar) -> None:
         """Let `bar` tell how far the job is, until it is at its end."""
@@ -820,17 +825,19 @@ class Job:
             self._family.end_processes()
         end, ended = time.monotonic(), time.time()
         line, place = "", None
+        raised = error
+        if outcome is not JobState.FAILED:
+            error = None  # with all that its traceback holds
         try:
             self._progress = self.progress
             self._bars.clear()
             self._family.forget_processes()
-            if error is not None:
-                place = stack.end(error.__traceback__)
-            if outcome is not JobState.FAILED:
-                error = None  # with all that its traceback holds
+            if raised is not None:
+                place = stack.end(raised.__traceback__)
             line = _last_line(error)
         except BaseException:
             _logger.exception("the end of job %s could not be described", self.id)
+        raised = None
         with self._lock:
             self._end, self._ended = end, ended
             self._ended_at = place

@@ -7,6 +7,8 @@ sent and nobody is called while it moves.
 from __future__ import annotations
 
 import functools
+import math
+import numbers
 import operator
 import time
 from collections.abc import Generator, Iterable, Iterator
@@ -26,7 +28,7 @@ class _Bar:
 
     __slots__ = ("begin", "closed", "description", "done", "total")
 
-    def __init__(self, total: int | None, description: str) -> None:
+    def __init__(self, total: float | None, description: str) -> None:
         self.total = total
         self.description = description
         self.done = 0
@@ -56,14 +58,33 @@ class _TqdmBar:
 
 
 def _progress(
-    done: float, total: float | None, description: str, elapsed: float, before: float = 0
+    done: object, total: object, description: str, elapsed: float, before: object = 0
 ) -> Progress:
+    done, total, before = _number(done) or 0, _number(total), _number(before) or 0
     own = done - before  # what took the time
     left = elapsed / own * max(total - done, 0) if total and own > 0 else None
     return Progress(done, total, description, left)
 
 
-def track(iterable: Iterable[_T], total: int | None = None, description: str = "") -> Iterator[_T]:
+def _number(value: Any) -> float | None:
+    """Return `value` as a number that a front end can be told, None if it is none.
+
+    A bar counts in whatever it is given: numpy's numbers, infinity, a tensor.
+    """
+    try:
+        return operator.index(value)
+    except Exception:
+        pass
+    try:
+        number = float(value)
+    except Exception:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def track(
+    iterable: Iterable[_T], total: float | str | None = None, description: str = ""
+) -> Iterator[_T]:
     """Iterate, and let the job's card and the panel show how far it is.
 
     Each step is a checkpoint: a job that was asked to stop ends there. Outside a job this
@@ -72,10 +93,21 @@ def track(iterable: Iterable[_T], total: int | None = None, description: str = "
     Parameters
     ----------
     total
-        How many items there will be; by default what ``len()`` says, if anything.
+        How many items there will be; by default what ``len()`` says, if anything. Text is
+        taken for the description, which is the second argument of tqdm and of rich.
     description
         What is being done.
+
+    Raises
+    ------
+    TypeError
+        The total is no number.
     """
+    if isinstance(total, str):
+        description, total = total, None
+    if total is not None and not isinstance(total, numbers.Real):
+        msg = f"the total of track() is a number of items, not {total!r}"
+        raise TypeError(msg)
     items = iter(iterable)
     job = current_job()
     if job is None:

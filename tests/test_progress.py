@@ -1,5 +1,7 @@
 """How far a job is."""
 
+import json
+import math
 import subprocess
 import sys
 import threading
@@ -12,6 +14,7 @@ import ipykill
 from ipykill import JobState, progress
 from ipykill.progress import track
 from tests.overlays import ROOT
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -92,6 +95,83 @@ def test_outside_a_job_it_only_iterates() -> None:
     assert list(track("abc", total=7)) == ["a", "b", "c"]
     with pytest.raises(TypeError, match="not iterable"):
         track(5)  # type: ignore[arg-type]
+
+
+def test_text_in_second_place_is_the_description_as_with_tqdm_and_rich(go: threading.Event) -> None:
+    begun = threading.Event()
+
+    def work() -> None:
+        for _ in track(range(3), "epochs"):
+            begun.set()
+            go.wait()
+
+    job = ipykill.submit(work)
+    assert begun.wait(30)
+    assert job.progress == ipykill.Progress(0, 3, "epochs", None)
+    go.set()
+    job.result(30)
+
+
+def test_a_total_that_is_no_number_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"a number of items, not \[5\]"):
+        track(range(5), [5])  # type: ignore[arg-type]
+    job = ipykill.submit(lambda: list(track(iter("ab"), total=math.inf)))
+    job.result(30)
+    assert job.progress is not None
+    assert (job.progress.done, job.progress.total, job.progress.left) == (2, None, None)
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "told"),
+    [
+        ("numpy.int64(2)", "numpy.int64(8)", (2, 8)),
+        ("numpy.float32(0.5)", "numpy.array(2.0)", (0.5, 2)),
+        ("math.nan", "math.inf", (0, None)),
+        ("'2'", "object()", (2, None)),
+        ("Hostile()", "Hostile()", (0, None)),
+    ],
+)
+def test_whatever_a_bar_of_tqdm_counts_in_can_be_told(done: str, total: str, told: tuple) -> None:
+    numpy = pytest.importorskip("numpy")
+    tqdm = pytest.importorskip("tqdm")
+
+    class Hostile:
+        def __index__(self) -> int:
+            raise RuntimeError
+
+        def __float__(self) -> float:
+            raise RuntimeError
+
+    bar = tqdm.tqdm(total=8, file=sys.stderr)
+    names = {"numpy": numpy, "math": math, "Hostile": Hostile}
+    bar.n, bar.total = eval(done, names), eval(total, names)
+    seen = progress._TqdmBar(bar).look()
+    assert (seen.done, seen.total) == told
+    json.dumps([seen.done, seen.total, seen.left], allow_nan=False)
+    bar.n = bar.total = 0
+    bar.close()
+
+
+def test_a_bar_that_fails_costs_the_job_its_progress_and_nothing_else(caplog) -> None:
+    class Broken:
+        closed = False
+
+        def look(self) -> ipykill.Progress:
+            raise ZeroDivisionError
+
+    def work() -> None:
+        job = ipykill.current_job()
+        assert job is not None
+        job.add_bar(Broken())
+        ipykill.sleep(1000)
+
+    job = ipykill.submit(work)
+    wait_for(lambda: job._bars, "the bar")
+    assert job.info().progress is None
+    assert job.stop(30)
+    assert job.state is JobState.STOPPED
+    assert job.info().error == ""
+    assert caplog.text.count("does not tell how far it is") == 1
 
 
 def test_a_bar_of_tqdm_tells_the_job(go: threading.Event) -> None:

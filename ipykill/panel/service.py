@@ -193,6 +193,7 @@ class Service:
 
     def _run(self) -> None:
         text: Callable[[], None] | None = None
+        trouble = ""
         while True:
             begin = time.thread_time()  # not by the clock: a busy machine is no reason to wait
             size = 0
@@ -209,8 +210,9 @@ class Service:
                         size = self._send_changes() if watched else self._send_end()
                 if text is not None:
                     text()
-            except Exception:
-                _logger.exception("the panel could not be refreshed")
+            except Exception as error:
+                if trouble != (trouble := repr(error)):  # not the same five times a second
+                    _logger.exception("the panel could not be refreshed")
             spent = time.thread_time() - begin
             time.sleep(max(_INTERVAL, spent / _LOAD, size / _RATE))
 

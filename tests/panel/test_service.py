@@ -225,3 +225,23 @@ def test_a_refresh_that_fails_does_not_end_the_panel(
     job.log.write("more\n")
     channel.wait_for(1)
     assert "could not be refreshed" in caplog.text
+
+
+def test_a_trouble_that_lasts_is_told_once(
+    service: Service, channel: FakeChannel, start: Start, monkeypatch, caplog
+) -> None:
+    rounds = threading.Semaphore(0)
+
+    def fail() -> None:
+        rounds.release()
+        raise RuntimeError("of one kind")
+
+    job = start()
+    watch(service)
+    with monkeypatch.context() as patch:
+        patch.setattr(service._feed, "refresh", fail)
+        for _ in range(4):
+            assert rounds.acquire(timeout=30)
+    job.log.write("more\n")
+    channel.wait_for(1)
+    assert caplog.text.count("could not be refreshed") == 1
