@@ -813,6 +813,7 @@ class Panel {
     this.root = root;
     this.views = new Map(); // what is drawn: id -> JobView
     this.heights = new Map([[FOLD, FOLD_HEIGHT]]);
+    this.order = []; // ids, from the top
     this.states = new Set(); // the states that are filtered for
     this.unfolded = null; // null: the finished jobs show when no other is there
     this.ended = new Map(); // id -> when this page saw it end
@@ -925,17 +926,30 @@ class Panel {
     const to = this.scroller.scrollTop + view + MARGIN;
     const focused = document.activeElement?.closest?.(".ipykill-list > li");
     const wanted = [];
-    let y = 0;
-    for (const [index, id] of items.entries()) {
-      const height = this.heights.get(id) ?? this.usual ?? HEIGHT;
-      const node = id === FOLD ? this.fold : this.views.get(id)?.el;
+    let end = 0;
+    this.order = items;
+    for (const [index, [id, y, height]] of this.places().entries()) {
+      const node = this.node(id);
       // What has the keyboard's focus stays, however far away it is.
       if ((y + height > from && y < to) || (focused && node === focused)) wanted.push([id, y, index]);
-      y += height;
+      end = y + height;
     }
-    this.order = items;
-    this.list.style.height = `${y}px`;
+    this.list.style.height = `${end}px`;
     this.drawRows(wanted, items.length);
+  }
+
+  // Of each item: id, top and height, in pixels.
+  places() {
+    let y = 0;
+    return this.order.map((id) => {
+      const height = this.heights.get(id) ?? this.usual ?? HEIGHT;
+      y += height;
+      return [id, y - height, height];
+    });
+  }
+
+  node(id) {
+    return id === FOLD ? this.fold : this.views.get(id)?.el;
   }
 
   drawRows(wanted, total) {
@@ -1000,7 +1014,13 @@ class Panel {
       else if (performance.now() - view.opened < 1000) this.scrollTo(id);
       changed = true;
     }
-    if (changed) this.schedule();
+    if (!changed) return;
+    // Before the next picture: no row is seen on top of another one.
+    for (const [id, y] of this.places()) {
+      const node = this.node(id);
+      if (node) node.style.transform = `translateY(${y}px)`;
+    }
+    this.schedule();
   }
 
   // How many jobs of the list are over.
@@ -1118,12 +1138,9 @@ class Panel {
   }
 
   scrollTo(item) {
-    let y = 0;
-    for (const id of this.order) {
-      if (id === item) break;
-      y += this.heights.get(id) ?? this.usual ?? HEIGHT;
-    }
-    const height = this.heights.get(item) ?? this.usual ?? HEIGHT;
+    const place = this.places().find(([id]) => id === item);
+    if (!place) return;
+    const [, y, height] = place;
     const { scrollTop, clientHeight } = this.scroller;
     if (y < scrollTop) this.scroller.scrollTop = y;
     else if (y + height > scrollTop + clientHeight) this.scroller.scrollTop = y + height - clientHeight;

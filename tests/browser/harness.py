@@ -52,16 +52,23 @@ OPEN = """async (path) => {
 """JupyterLab then shows another notebook without being loaded again."""
 ANSWERS = """() => {
   const { kernel } = window.jupyterapp.shell.currentWidget.sessionContext.session;
-  if (window.asked_ !== kernel.id) {
-    window.asked_ = kernel.id;
-    const answered = () => { window.answered_ = kernel.id };
-    kernel.requestExecute({ code: "", silent: true }).done.then(answered, () => {});
+  const ask = async (mine, restarts) => {
+    if (restarts) await kernel.restart();
+    await kernel.requestExecute({ code: "", silent: true }).done;
+    mine.answered = true;
+  };
+  const now = performance.now();
+  const last = window.asked_?.kernel === kernel ? window.asked_ : null;
+  if (!last || (!last.answered && now - last.at > 10000)) {
+    window.asked_ = { kernel, at: now, answered: false };
+    ask(window.asked_, last !== null).catch(() => {});
   }
-  kernel.requestKernelInfo().catch(() => {});  // when there is no way to it yet
-  return window.answered_ === kernel.id;
+  return window.asked_.answered && !kernel._futures.size;
 }"""
-"""Whether a new kernel has run something. ipykernel 7.2.0 may overlook what comes while it starts,
-in one of some dozens of starts, until more comes."""
+"""Whether a new kernel has run something, and owes the page no answer. Before 7.4, ipykernel may
+overlook what comes while it sends an answer (a raw send takes the edge of the shell socket's
+descriptor), for ever or until more comes; as JupyterLab asks several things at the start, that is
+one of some dozens of starts. A person restarts it then, and so does this."""
 
 
 def find_chromium() -> str | None:

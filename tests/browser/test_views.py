@@ -113,6 +113,35 @@ def test_the_newest_is_on_top_and_what_is_finished_is_folded(stage) -> None:
     expect(item(panel, 6)).to_contain_text("failed")
 
 
+def test_a_row_that_grows_is_not_seen_on_top_of_the_next(stage) -> None:
+    views = stage(row(1), row(2))
+    panel = views.panel()
+    expect(item(panel, 1)).to_be_visible()
+    # Called after the panel's own, before the picture.
+    views.page.evaluate(
+        """() => {
+          const [upper, lower] = document.querySelectorAll(".ipykill-list > li");
+          stage.gaps = [];
+          const look = () => stage.gaps.push(
+            lower.getBoundingClientRect().top - upper.getBoundingClientRect().bottom);
+          new ResizeObserver(look).observe(upper);
+        }"""
+    )
+    views.page.wait_for_function("stage.gaps.length === 1")
+    views.change(
+        row(
+            2,
+            "killing",
+            requested="kill",
+            place=PLACE,
+            hindrance="in C code " * 50,
+            asked=time.time() - 60,
+        )
+    )
+    views.page.wait_for_function("stage.gaps.length > 1")
+    assert all(gap >= -0.5 for gap in views.page.evaluate("stage.gaps"))
+
+
 def test_of_ten_thousand_jobs_only_a_window_is_drawn(stage) -> None:
     views = stage(*(over(number) for number in range(1, 10_001)), row(10_001))
     panel = views.panel()
