@@ -276,10 +276,10 @@ class Family:
 
     def processes(self) -> tuple[processes.ProcessInfo, ...]:
         """Return the processes that run, or that ended and nobody has waited for."""
+        if not self._processes:  # as in most jobs, and a list of jobs asks them all
+            return ()
         self.forget_processes()
         children = self._children()
-        if not children:
-            return ()
         live_groups = functools.cache(processes.live_groups)
         return tuple(child.info(live_groups) for child in children)
 
@@ -328,7 +328,7 @@ class Family:
 
     def forget_processes(self) -> None:
         """Let go of the processes that are gone: each costs a file descriptor."""
-        if not self._processes:  # as in most jobs, and a list of jobs asks them all
+        if not self._processes:
             return
         with self._lock:
             gone = list(itertools.filterfalse(operator.attrgetter("exists"), self._processes))

@@ -275,8 +275,8 @@ class JobLog:
         if self._cells or self._below:
             return next(iter(self.tail(1)), "")
         try:
-            return self._lines[-1]
-        except IndexError:
+            return self._lines[-1] if self._lines else ""
+        except IndexError:  # cleared just now
             return ""
 
     def _open(self) -> list[str]:

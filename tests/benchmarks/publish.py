@@ -97,10 +97,9 @@ def publish(part: str, table: Table) -> None:
     """Write a table where it belongs."""
     text = str(table).replace("\n\n", f"\n\n{machine()}\n\n", 1)
     _replace("docs/benchmarks.md", part, text)
-    if part == "killable":
-        _replace("README.md", part, f"{machine()}\n\n{_short(table, KILLABLE, killed)}")
-    if part == "leftovers":
-        _replace("README.md", part, _short(table, LEFTOVERS, left))
+    shorts = {"killable": (KILLABLE, killed), "leftovers": (LEFTOVERS, left)}
+    if part in shorts:
+        _replace("README.md", part, f"{machine()}\n\n{_short(table, *shorts[part])}")
 
 
 def _replace(name: str, part: str, text: str) -> None:
