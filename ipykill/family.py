@@ -146,10 +146,12 @@ class Family:
         """Return the threads that live or are starting, in the order of their start."""
         with self._lock:
             # A list: the garbage collector may make a finalizer that starts a thread.
-            for thread, left in list(self._threads.items()):
-                if left.is_set() and not thread.is_alive():
-                    del self._threads[thread]
+            for thread in filter(self._is_gone, list(self._threads)):
+                del self._threads[thread]
             return list(self._threads)
+
+    def _is_gone(self, thread: threading.Thread) -> bool:
+        return self._threads[thread].is_set() and not thread.is_alive()
 
     def first_runs(self) -> bool:
         """Whether the code that the family began with still runs."""
