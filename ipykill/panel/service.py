@@ -213,6 +213,8 @@ class Service:
             except Exception as error:
                 if trouble != (trouble := repr(error)):  # not the same five times a second
                     _logger.exception("the panel could not be refreshed")
+            else:
+                trouble = ""
             spent = time.thread_time() - begin
             time.sleep(max(_INTERVAL, spent / _LOAD, size / _RATE))
 
