@@ -17,7 +17,8 @@ from .exceptions import (
     JobTimeout,
     UnknownJobError,
 )
-from .job import Job, JobInfo, JobState, Progress, checkpoint, current_job, sleep, stop_requested
+from .info import JobInfo, JobState, Progress
+from .job import Job, checkpoint, current_job, sleep, stop_requested
 from .kill import shield
 from .manager import JobManager, jobs
 from .processes import ProcessInfo

@@ -23,10 +23,12 @@ from types import CodeType
 from typing import Any
 
 from . import loop, processes, questions, render, stack
+from . import spec as specs
 from .agent import Agent
 from .exceptions import JobError, UnknownJobError
+from .info import JobInfo, JobState
 from .interrupts import uninterrupted
-from .job import Host, Job, JobInfo, JobState, current_job
+from .job import Host, Job, current_job
 from .kill import look, volley
 from .waiting import Deadline, wait_any
 
@@ -118,12 +120,12 @@ class JobManager:
         try:
             return bool(self.find(spec))
         except UnknownJobError as error:
-            return isinstance(error, _AmbiguousJobError)
+            return isinstance(error, specs.AmbiguousJobError)
 
     def __getitem__(self, spec: int | str) -> Job:
         found = self.find(spec)
         if len(found) > 1:
-            raise _ambiguous(str(spec), found)
+            raise specs.ambiguous(str(spec), found)
         return found[0]
 
     def __repr__(self) -> str:
@@ -151,38 +153,14 @@ class JobManager:
             (in the source), ``%+`` or nothing (the newest that is not over, else the
             newest), ``%-`` (the next best after that), ``all`` (all that are not over).
             Of several that fit, the one that is not over is meant; of several with the
-            same name that all are over, the newest.
+            same name that all are over, the newest. An int is an id and nothing else.
 
         Raises
         ------
         UnknownJobError
             No job fits, or more than one; the candidates are named.
         """
-        everything = list(self)
-        text = str(spec).strip()
-        if text == "all":
-            if running := self.running():
-                return running
-            raise UnknownJobError("no job is running")
-        if text in ("", "+", "%", "%+", "%%", "-", "%-"):
-            back = 2 if text in ("-", "%-") else 1
-            recent = sorted(everything, key=lambda job: not job.done())
-            if len(recent) < back:
-                raise UnknownJobError("there is no job" + (" before it" if recent else ""))
-            return [recent[-back]]
-        name = text.removeprefix("%")
-        if name.isdecimal():
-            # Never the beginning of a name: who types a number means that job and no other.
-            fitting = [job for job in everything if str(job.id) == name.lstrip("0")]
-            fitting = fitting or [job for job in everything if job.name == name]
-            return [_choose(text, fitting, everything)]
-        if text.startswith("?"):
-            fitting = [job for job in everything if text[1:].strip() in job.source]
-            return [_choose(text, fitting, everything)]
-        fitting = [job for job in everything if job.name == name]
-        if not fitting:
-            fitting = [job for job in everything if job.name.startswith(name)]
-        return [_choose(text, fitting, everything)]
+        return specs.find(list(self), spec, self._next_id - 1)
 
     # Launching
 
@@ -468,10 +446,6 @@ class JobManager:
                 job.kill_processes()
 
 
-class _AmbiguousJobError(UnknownJobError):
-    """More than one job fits."""
-
-
 def _before_threads_are_joined(fn: Callable[[], None]) -> None:
     """Call `fn` when the interpreter exits, before it waits for any thread.
 
@@ -485,28 +459,6 @@ def _before_threads_are_joined(fn: Callable[[], None]) -> None:
 
     register = getattr(threading, "_register_atexit", atexit.register)
     register(fn)
-
-
-def _choose(spec: str, fitting: list[Job], everything: list[Job]) -> Job:
-    if not fitting:
-        there = f"there are: {_names(everything)}" if everything else "there are none yet"
-        raise UnknownJobError(f"no job {spec!r}; {there}")
-    live = [job for job in fitting if not job.done()]
-    candidates = live or fitting
-    if len(candidates) == 1 or (not live and len({job.name for job in candidates}) == 1):
-        return candidates[-1]
-    raise _ambiguous(spec, candidates)
-
-
-def _names(jobs: Sequence[Job]) -> str:
-    listed = ", ".join(f"{job.id} ({job.name})" for job in jobs[-8:])
-    return f"..., {listed}" if len(jobs) > 8 else listed
-
-
-def _ambiguous(spec: str, candidates: Sequence[Job]) -> UnknownJobError:
-    return _AmbiguousJobError(
-        f"{spec!r} fits {len(candidates)} jobs, say which by its number: {_names(candidates)}"
-    )
 
 
 @stack.machinery

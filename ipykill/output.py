@@ -33,7 +33,8 @@ from typing import Any
 from . import figures, progress, questions, render, stack
 from .agent import Agent
 from .exceptions import JobError, JobKilled, JobStopped
-from .job import Job, JobState, comes_from, current_job, message
+from .info import JobState
+from .job import Job, comes_from, current_job, message
 from .kill import shield
 from .leftovers import Locks
 from .manager import JobManager

@@ -16,7 +16,8 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from .imports import when_imported
-from .job import Progress, checkpoint, current_job
+from .info import Progress
+from .job import checkpoint, current_job
 
 __all__ = ["install", "track"]
 

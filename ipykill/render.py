@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .job import JobInfo
+    from .info import JobInfo
     from .processes import ProcessInfo
     from .stack import Stack
 

@@ -17,9 +17,9 @@ CORE = [
     {"exceptions"},
     {"imports", "log", "names", "stack", "waiting"},
     {"processes", "threads"},
-    {"agent", "kill", "family", "interrupts"},
+    {"agent", "kill", "family", "info", "interrupts"},
     {"job"},
-    {"loop", "questions", "render"},
+    {"loop", "questions", "render", "spec"},
     {"manager"},
 ]
 """From the bottom up. A module may import its own layer and lower ones, without a cycle."""

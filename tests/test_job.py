@@ -18,7 +18,8 @@ import pytest
 import ipykill
 from ipykill import family as family_module
 from ipykill.exceptions import JobAborted, JobError, JobKilled, JobStopped, JobTimeout
-from ipykill.job import Job, JobState, checkpoint, comes_from, current_job, sleep, stop_requested
+from ipykill.info import JobState
+from ipykill.job import Job, checkpoint, comes_from, current_job, sleep, stop_requested
 from ipykill.kill import shield
 from ipykill.manager import JobManager
 from ipykill.threads import ThreadWithExc

@@ -9,7 +9,8 @@ import time
 import pytest
 
 from ipykill.exceptions import JobError, JobStopped, UnknownJobError
-from ipykill.job import Job, JobState, current_job
+from ipykill.info import JobState
+from ipykill.job import Job, current_job
 from ipykill.manager import JobManager
 from tests.racing import ended, frequent_switches
 from tests.test_job import Gate, fail, polling, spinning
@@ -185,6 +186,29 @@ def test_a_spec_that_means_none_or_several_is_refused_with_the_candidates(zoo, s
     assert isinstance(caught.value, JobError)
     assert isinstance(caught.value, LookupError)
     assert str(caught.value).isprintable()
+
+
+class Index:
+    """Such as an integer of numpy."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __index__(self):
+        return self.number
+
+
+def test_the_number_of_a_forgotten_job_means_no_other_that_is_named_like_it(jobs, running):
+    over(jobs, "first")
+    jobs.clear()
+    running("1"), running("17"), running("3")
+    for spec in (1, "1", "%1", Index(1), 17):
+        assert spec not in jobs
+        with pytest.raises(UnknownJobError, match=r"no job '%?17?'"):
+            jobs[spec]
+    assert jobs["17"].id == 3, "no job had this number yet: it is a name"
+    assert [jobs[spec].id for spec in (3, "3", Index(3))] == [3, 3, 3]
+    assert True not in jobs
 
 
 def test_of_several_with_one_name_the_one_that_is_not_over_is_meant_else_the_newest(jobs, running):

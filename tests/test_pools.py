@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import pytest
 
 from ipykill.exceptions import JobKilled
-from ipykill.job import JobState, current_job
+from ipykill.info import JobState
+from ipykill.job import current_job
 from ipykill.manager import JobManager
 from tests.waiting import HANG_GUARD, wait_for
 

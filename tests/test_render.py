@@ -1,6 +1,6 @@
 import pytest
 
-from ipykill.job import JobInfo, JobState
+from ipykill.info import JobInfo, JobState
 from ipykill.processes import ProcessInfo
 from ipykill.render import duration, one_line, parse_duration, sentence, table_html, table_text
 

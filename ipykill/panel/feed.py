@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import stack
-from ..job import Job, JobInfo, JobState, Progress, message
+from ..info import JobInfo, JobState, Progress
+from ..job import Job, message
 from ..kill import Look, look
 from ..log import JobLog
 from ..manager import JobManager

@@ -131,13 +131,13 @@ class Service:
                     self._pages.pop(str(request["page"]), None)
                 return {}
             case "details":
-                return self._show(str(request["page"]), self._manager[int(request["id"])])
+                return self._show(str(request["page"]), self._job(request))
             case "stop":
-                job = self._manager[int(request["id"])]
+                job = self._job(request)
                 job.stop(_STOP_PATIENCE)
                 return self._row(job)
             case "kill":
-                job = self._manager[int(request["id"])]
+                job = self._job(request)
                 job.kill(_KILL_PATIENCE)
                 return self._row(job)
             case "stop_all" | "kill_all" | "clear" if self._was_done(request):
@@ -151,6 +151,14 @@ class Service:
             case unknown:
                 return {"error": f"the panel does not know how to {unknown!r}"}
         return {}
+
+    def _job(self, request: dict[str, Any]) -> Job:
+        """Return the job with the id of the request: never one that has a name like it."""
+        number = request.get("id")
+        if type(number) is not int:
+            msg = f"{number!r} is not the id of a job"
+            raise ValueError(msg)
+        return self._manager[number]
 
     def _was_done(self, request: dict[str, Any]) -> bool:
         """Note a request; return whether it has come before, on the other channel.

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import render
-from ..job import JobInfo
+from ..info import JobInfo
 
 # An output without any element in it is the front end's own "Loading widget..." or "model
 # not found". A browser that does not know :has() shows both outputs.

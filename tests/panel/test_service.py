@@ -164,6 +164,20 @@ def test_stop_and_kill_are_answered_with_the_effect(
     assert job.requested == "kill"
 
 
+def test_a_request_acts_on_the_job_with_this_id_or_on_none(
+    manager: JobManager, service: Service, channel: FakeChannel, start: Start
+) -> None:
+    manager.submit(int).wait(30)
+    manager.clear()
+    other = start(name="1")
+    for what in "stop", "kill", "details":
+        reply = service.answer({"do": what, "id": 1, "page": "page"})
+        assert reply == {"error": "job 1 is not in the list any more"}
+    for strange in "1", "%+", "all", "", True, None, 1.0, [2]:
+        assert "error" in service.answer({"do": "kill", "id": strange}), strange
+    assert other.requested is None
+
+
 def test_all_jobs_are_stopped_killed_and_cleared(
     manager: JobManager,
     service: Service,
