@@ -4,25 +4,23 @@ import random
 
 import pytest
 
-from ipykill import output
-from ipykill.output import _Backlog, _repainted
+from ipykill.output import backlog as module
+from ipykill.output.backlog import Backlog, Piece, _repainted
+from ipykill.output.budget import CHARACTERS, MESSAGES, Budget
 
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time, which stands still until a test moves it; and full budgets."""
     now = [1000.0]
-    monkeypatch.setattr(output.time, "monotonic", lambda: now[0])
-    for name in ("messages", "characters", "bytes"):
-        bucket = output._Bucket(*getattr(output, f"_{name.upper()}"))
-        monkeypatch.setattr(output, f"_{name}", bucket)
-    monkeypatch.setattr(output, "_ends", output._Bucket(*output._CHARACTERS))
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(module, "budget", Budget())
     return now
 
 
 @pytest.fixture
-def backlog() -> _Backlog:
-    return _Backlog(7)
+def backlog() -> Backlog:
+    return Backlog(7)
 
 
 def display(text: str, display_id: str | None = None, kind: str = "display_data") -> dict:
@@ -46,11 +44,11 @@ def shown(pieces: list) -> list[str]:
 
 
 def spend_messages() -> None:
-    while output._messages.take(1):
+    while module.budget.messages.take(1):
         pass
 
 
-def test_texts_and_displays_keep_their_order(backlog: _Backlog) -> None:
+def test_texts_and_displays_keep_their_order(backlog: Backlog) -> None:
     for number in range(3):
         backlog.write("stdout", f"{number} ")
         backlog.write("stderr", "err ")
@@ -62,36 +60,36 @@ def test_texts_and_displays_keep_their_order(backlog: _Backlog) -> None:
 
 
 def test_of_a_flood_of_displays_the_first_and_the_last_arrive(
-    backlog: _Backlog, clock: list[float]
+    backlog: Backlog, clock: list[float]
 ) -> None:
     seen: list[str] = []
     for number in range(2000):
         backlog.display(display(str(number)))
         seen += shown(backlog.take(bounded=True))
-    first = int(output._MESSAGES[0])
+    first = int(MESSAGES[0])
     assert seen[:first] == [str(number) for number in range(first)]
     clock[0] += 0.5
     assert backlog.take(bounded=True) == [], "nothing more until the flood ebbs"
-    clock[0] += output._EBB
+    clock[0] += module.EBB
     notice, *last = shown(backlog.take(bounded=True))
     left_out = 2000 - len(seen) - len(last)
     assert f"... {left_out:,} displays left out here" in notice
-    assert last == [str(number) for number in range(2000 - output._DISPLAYS, 2000)]
+    assert last == [str(number) for number in range(2000 - module.DISPLAYS, 2000)]
     assert not backlog
 
 
-def test_a_flood_of_text_takes_no_display_with_it(backlog: _Backlog) -> None:
-    output._characters.take(10**9)
+def test_a_flood_of_text_takes_no_display_with_it(backlog: Backlog) -> None:
+    module.budget.characters.take(10**9)
     backlog.write("stdout", "x\n" * 1000)
     backlog.display(display("picture"))
     backlog.write("stdout", "y\n" * 100_000)
     notice, picture, rest = shown(backlog.take(bounded=False))
     assert "152,000 characters left out here" in notice
     assert picture == "picture"
-    assert rest == "y\n" * (output._KEEP // 2)
+    assert rest == "y\n" * (module.KEEP // 2)
 
 
-def trickle(backlog: _Backlog, clock: list[float], seconds: int) -> str:
+def trickle(backlog: Backlog, clock: list[float], seconds: int) -> str:
     """Print 80 000 characters a second, which the budget allows; what is shown of it."""
     seen = ""
     for _ in range(10 * seconds):
@@ -101,9 +99,9 @@ def trickle(backlog: _Backlog, clock: list[float], seconds: int) -> str:
     return seen
 
 
-def test_a_cell_that_is_full_gets_the_end_alone(backlog: _Backlog, clock: list[float]) -> None:
+def test_a_cell_that_is_full_gets_the_end_alone(backlog: Backlog, clock: list[float]) -> None:
     seen = trickle(backlog, clock, 60)
-    assert output._ROOM < len(seen) < output._ROOM + 500
+    assert module.ROOM < len(seen) < module.ROOM + 500
     assert seen.count("This cell is full") == 1
     assert "left out" not in seen
     assert not backlog, "nothing is to be done before the end"
@@ -112,12 +110,12 @@ def test_a_cell_that_is_full_gets_the_end_alone(backlog: _Backlog, clock: list[f
     assert backlog.take(bounded=True) == []
     notice, *last = shown(backlog.take(bounded=False))
     total = 60 * 10 * 400 * 21 + 8
-    assert f"{total - output._ROOM - len(''.join(last)):,} characters left out here" in notice
+    assert f"{total - module.ROOM - len(''.join(last)):,} characters left out here" in notice
     assert "".join(last).endswith("a line of 20 letters\nthe end\n")
 
 
 def test_a_cell_that_is_full_gets_displays_and_what_comes_after_a_clearing(
-    backlog: _Backlog, clock: list[float]
+    backlog: Backlog, clock: list[float]
 ) -> None:
     trickle(backlog, clock, 20)
     backlog.write("stdout", "before\n")
@@ -131,7 +129,7 @@ def test_a_cell_that_is_full_gets_displays_and_what_comes_after_a_clearing(
     assert shown(backlog.take(bounded=True)) == [None, "anew\n"]
 
 
-def test_large_displays_are_few(backlog: _Backlog) -> None:
+def test_large_displays_are_few(backlog: Backlog) -> None:
     spend_messages()
     for letter in "abcd":
         backlog.display(display(letter * 900_000))
@@ -140,7 +138,7 @@ def test_large_displays_are_few(backlog: _Backlog) -> None:
     assert last == ["c" * 900_000, "d" * 900_000]
 
 
-def test_forty_figures_at_the_end_of_a_job_are_all_shown(backlog: _Backlog) -> None:
+def test_forty_figures_at_the_end_of_a_job_are_all_shown(backlog: Backlog) -> None:
     for number in range(40):
         backlog.display(display(f"{number:050000d}"))
     assert len(backlog.take(bounded=True)) < 40
@@ -150,7 +148,7 @@ def test_forty_figures_at_the_end_of_a_job_are_all_shown(backlog: _Backlog) -> N
 
 
 def test_a_display_larger_than_the_budget_is_shown_and_the_next_waits(
-    backlog: _Backlog, clock: list[float]
+    backlog: Backlog, clock: list[float]
 ) -> None:
     backlog.display(display("a" * 5_000_000))
     backlog.display(display("b"))
@@ -160,7 +158,7 @@ def test_a_display_larger_than_the_budget_is_shown_and_the_next_waits(
     assert shown(backlog.take(bounded=True)) == ["b"]
 
 
-def test_only_the_last_update_of_a_display_waits(backlog: _Backlog, clock: list[float]) -> None:
+def test_only_the_last_update_of_a_display_waits(backlog: Backlog, clock: list[float]) -> None:
     spend_messages()
     backlog.display(display("0", "id"))
     backlog.write("stdout", "text")
@@ -171,7 +169,7 @@ def test_only_the_last_update_of_a_display_waits(backlog: _Backlog, clock: list[
     assert shown(backlog.take(bounded=True)) == ["999", "text", "999"]
 
 
-def test_what_is_cleared_is_not_sent(backlog: _Backlog, clock: list[float]) -> None:
+def test_what_is_cleared_is_not_sent(backlog: Backlog, clock: list[float]) -> None:
     spend_messages()
     for number in range(1000):
         backlog.display(display(f"elsewhere {number}", "id", "update_display_data"))
@@ -187,26 +185,26 @@ def test_what_is_cleared_is_not_sent(backlog: _Backlog, clock: list[float]) -> N
     assert shown(pieces)[-1] == "999"
 
 
-def test_of_one_huge_line_the_beginning_and_the_end_arrive(backlog: _Backlog) -> None:
+def test_of_one_huge_line_the_beginning_and_the_end_arrive(backlog: Backlog) -> None:
     backlog.write("stdout", "a" * 1_000_000 + "b" * 1_000_000 + "\n")
     first, notice, last = shown(backlog.take(bounded=False))
     assert set(first) == {"a"}
-    assert len(first) >= output._CHARACTERS[0]
+    assert len(first) >= CHARACTERS[0]
     assert "characters left out here" in notice
-    assert last == "b" * (output._KEEP - 1) + "\n"
+    assert last == "b" * (module.KEEP - 1) + "\n"
 
 
 def test_many_jobs_that_end_at_once_have_an_end_each() -> None:
-    output._characters.take(10**9)
+    module.budget.characters.take(10**9)
     size = displays = 0
     for number in range(500):
-        backlog = _Backlog(number)
+        backlog = Backlog(number)
         for last in range(20):
             backlog.display(display(str(last)))
         backlog.write("stdout", "a line\n" * 10_000 + "the end\n")
         pieces = backlog.take(bounded=False)
         text = "".join(piece.text for piece in pieces)
-        displays += sum(map(output._Piece.is_display, pieces))
+        displays += sum(map(Piece.is_display, pieces))
         assert "19" in shown(pieces)
         assert text.endswith("a line\nthe end\n")
         size += len(text)
@@ -214,7 +212,7 @@ def test_many_jobs_that_end_at_once_have_an_end_each() -> None:
     assert displays < 3000
 
 
-def test_a_million_repaints_are_one_line(backlog: _Backlog) -> None:
+def test_a_million_repaints_are_one_line(backlog: Backlog) -> None:
     for number in range(20_000):
         backlog.write("stdout", f"{number:6} of 20000")
         backlog.write("stdout", "\r")

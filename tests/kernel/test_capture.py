@@ -127,7 +127,7 @@ def test_what_the_job_prints_while_a_thread_of_it_paints_a_widget_stays_in_the_c
     kernel: Kernel,
 ) -> None:
     kernel.run(
-        "sys.modules['ipykill.output']._MOMENT = 1000; import ipywidgets\n"
+        "sys.modules['ipykill.output.job_output']._MOMENT = 1000; import ipywidgets\n"
         "out = ipywidgets.Output()\n"
         "order, session = [], get_ipython().kernel.session\n"
         "def send(stream, message, content=None, *args, send=session.send, **kwargs):\n"

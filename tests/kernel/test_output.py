@@ -302,7 +302,7 @@ def test_a_widget_that_is_changed_all_the_time_ends_with_its_last_state(kernel: 
         "%%bg -q\n"
         "try: Odd(value=1)\nexcept ZeroDivisionError: print('its own error')\n"
         "for bar.value in range(5000): pass\n"
-        "budget = sys.modules['ipykill.output']._messages\n"
+        "budget = sys.modules['ipykill.output.budget'].budget.messages\n"
         "budget._rate = 0; budget.take(10**9)\n"
         "with ipywidgets.Output(): print('inside')\n"
         "bar.description = 'text'\n"

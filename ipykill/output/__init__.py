@@ -1,0 +1,100 @@
+"""Where a job's output goes: to the cell that launched it, and into its log.
+
+The kernel says of every output to which cell it belongs, but not in the same way in all
+of its versions, and in none for the threads that a job starts. So ipykill does not ask
+it: each job knows the cell that launched it (`JobOutput.parent`), and
+
+- the two standard streams are tapped: what is written inside a job, by whatever holds the
+  stream (print, logging, tqdm, a handler made long ago), goes to the job's output;
+- each thread of a job registers a hook with the display publisher that puts the launching
+  cell in place of the newest one.
+
+What does not pass through Python cannot be routed: bytes that C code or a child process
+writes to file descriptors 1 and 2 go where the kernel puts them, below the newest cell.
+
+`job_output`
+    What is the same everywhere: `JobOutput`, which knows where what is written leads.
+`streams`
+    The taps.
+`kernel`, `backlog`, `budget`
+    In a kernel: messages, of which only so many are sent.
+`terminal`
+    In a terminal.
+`errors`
+    Tracebacks.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import Any
+
+from .. import figures, progress, questions
+from ..exceptions import JobKilled, JobStopped
+from ..job import message
+from ..manager import JobManager
+from . import kernel, terminal
+from .errors import clean, format_error
+from .job_output import of_job
+from .streams import captured, stand_in, tap_again, untap
+
+__all__ = [
+    "captured",
+    "clean",
+    "format_error",
+    "install",
+    "of_job",
+    "stand_in",
+    "tap_again",
+    "uninstall",
+]
+
+
+def _show_errors_of_jobs(shell: Any) -> None:
+    """Let what shows an error in a job, ``%run`` or the user's code, show it in its cell.
+
+    IPython catches everything there; a job that is to end ends.
+    """
+
+    def in_jobs_too(show: Any) -> Any:
+        @functools.wraps(show)
+        def shown(exc_tuple: Any = None, *args: Any, **kwargs: Any) -> None:
+            output = of_job()
+            if output is None:
+                show(exc_tuple, *args, **kwargs)
+                return
+            error = exc_tuple[1] if isinstance(exc_tuple, tuple) else sys.exc_info()[1]
+            if isinstance(error, JobKilled | JobStopped):
+                raise error
+            if error is not None:
+                lines = format_error(output.shell, error)
+                output.show_error(type(error).__name__, message(error), lines)
+
+        return shown
+
+    for name in ("showtraceback", "showsyntaxerror"):
+        if name not in vars(shell):
+            setattr(shell, name, in_jobs_too(getattr(shell, name)))
+
+
+def install(shell: Any, manager: JobManager) -> None:
+    """Route the output of the jobs that `manager` launches from now on."""
+    tap_again()
+    publisher = shell.display_pub
+    if hasattr(publisher, "pub_socket"):
+        manager.host = kernel.host(shell, publisher)
+    else:
+        manager.host = terminal.host(shell, publisher)
+    _show_errors_of_jobs(shell)
+    figures.install()
+    progress.install()
+    questions.install(shell)
+
+
+def uninstall(manager: JobManager) -> None:
+    """Route no more jobs; the output of those that run still finds its way."""
+    manager.host = None
+    if not manager.running():
+        untap("stdout")
+        untap("stderr")

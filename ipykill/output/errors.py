@@ -1,0 +1,41 @@
+"""Errors of jobs as text that can be sent."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import traceback
+from typing import Any
+
+from .. import stack
+from ..exceptions import JobError
+from ..job import comes_from
+
+__all__ = ["clean", "format_error"]
+
+_traceback_lock = threading.Lock()
+
+
+def format_error(shell: Any, error: BaseException) -> list[str]:
+    """Return the traceback as the shell formats it, without ipykill's own frames."""
+    tb = stack.without_machinery(error.__traceback__)
+    if isinstance(error, JobError):
+        return [f"{type(error).__name__}: {error}"]
+    try:
+        # IPython's formatter leaves out what is in a group, so IPython does this as well.
+        if comes_from(error, BaseExceptionGroup):
+            return "".join(traceback.format_exception(type(error), error, tb)).splitlines()
+        if hasattr(error, "_render_traceback_"):
+            return list(error._render_traceback_())
+        # A copy, because the formatter remembers the error for %debug and %tb, which are
+        # about the foreground.
+        formatter = copy.copy(shell.InteractiveTB)
+        with _traceback_lock:
+            return list(formatter.structured_traceback(type(error), error, tb, tb_offset=0))
+    except Exception:
+        return "".join(traceback.format_exception(type(error), error, tb)).splitlines()
+
+
+def clean(text: str) -> str:
+    """Return `text` as it can be sent: without lone surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,140 @@
+"""The standard streams: what is written to them inside a job goes to the job's output."""
+
+from __future__ import annotations
+
+import functools
+import io
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from .job_output import of_job
+
+__all__ = ["captured", "stand_in", "tap_again", "tap_prompt", "untap"]
+
+
+class _Tap:
+    """Mixed into the class of a stream: leads what a job writes into the job's output.
+
+    It acts on the stream itself and not on `sys.stdout`, since a logging handler or a
+    library may hold on to the stream. And `write` is a property, because IPython 9 sets it
+    on the stream during each cell, to remember what the cell printed; so does no job see
+    that.
+    """
+
+    _ipykill_name: str
+
+    @property
+    def write(self) -> Callable[[str], int]:
+        output = of_job()
+        if output is not None:
+            return functools.partial(output.write, self._ipykill_name)
+        method: Callable[[str], int] = vars(self).get("write") or super().write  # type: ignore[misc]
+        return method
+
+    @write.setter
+    def write(self, method: Callable[[str], int]) -> None:
+        vars(self)["write"] = method
+
+    @write.deleter
+    def write(self) -> None:
+        del vars(self)["write"]
+
+    def flush(self) -> None:
+        # A job's output is sent soon anyway; a message for each flush would be too many.
+        output = of_job()
+        if output is None:
+            super().flush()  # type: ignore[misc]
+        else:
+            output.flush_stream(self._ipykill_name)
+
+
+class _Stream:
+    """Stands for a stream of C, to whose class nothing can be added."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def __iter__(self) -> Any:
+        return iter(self.stream)
+
+    def write(self, text: str) -> int:
+        written: int = self.stream.write(text)
+        return written
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+
+_tapped: dict[type, type] = {}
+
+
+def _tap(name: str) -> None:
+    stream = getattr(sys, name)
+    if isinstance(stream, _Tap):
+        return
+    if isinstance(stream, io.TextIOWrapper | io.StringIO):
+        setattr(sys, name, stand_in(name, stream))
+    else:
+        _tap_object(name, stream)
+
+
+def _tap_object(name: str, stream: Any) -> None:
+    kind = type(stream)
+    if kind not in _tapped:
+        _tapped[kind] = type(kind.__name__, (_Tap, kind), {})
+    stream._ipykill_name = name
+    stream.__class__ = _tapped[kind]
+
+
+def stand_in(name: str, stream: Any) -> Any:
+    """Return what may take the place of `stream` as ``sys.stdout`` or ``sys.stderr``."""
+    substitute = _Stream(stream)
+    _tap_object(name, substitute)
+    return substitute
+
+
+def tap_again() -> None:
+    """Tap the streams that have just taken the place of others."""
+    _tap("stdout")
+    _tap("stderr")
+
+
+def captured() -> bool:
+    """Whether what stands for the streams now is there for a while only."""
+    streams = [getattr(it, "stream", it) for it in (sys.stdout, sys.stderr)]
+    return any(isinstance(stream, io.StringIO) for stream in streams)
+
+
+def untap(name: str) -> None:
+    """Let what a job writes to the stream go where any thread's goes."""
+    stream = getattr(sys, name)
+    if isinstance(stream, _Tap):
+        stream.__class__ = type(stream).__mro__[2]
+        if isinstance(stream, _Stream):
+            setattr(sys, name, stream.stream)
+
+
+def tap_prompt() -> None:
+    """Let prompt_toolkit's stand-in for the streams lead into the job's output as well."""
+    try:
+        from prompt_toolkit.patch_stdout import StdoutProxy
+    except ImportError:
+        return
+    proxy: Any = StdoutProxy
+    if hasattr(proxy.write, "__wrapped__"):
+        return
+    original = proxy.write
+
+    @functools.wraps(original)
+    def write(self: Any, text: str) -> int:
+        output = of_job()
+        if output is not None:
+            return output.write("stdout", text)
+        written: int = original(self, text)
+        return written
+
+    proxy.write = write

@@ -1,0 +1,144 @@
+"""What jobs print in a terminal: above the prompt."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import operator
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from .. import render
+from ..job import Job
+from .job_output import JobOutput, Told, agent
+from .streams import tap_prompt
+
+__all__ = ["host"]
+
+_TICK = 0.1  # seconds until the rest of a line is written without its end
+_PAUSE = 0.02  # seconds between two looks at what waits
+_KEEP = 50_000  # characters that may wait
+_PATIENCE = 2.0  # seconds that a job waits for a terminal that takes nothing
+
+
+class _Terminal:
+    """Writes to the terminal from outside the prompt, above it while it waits.
+
+    prompt_toolkit's own stand-in for the streams (`StdoutProxy`) loses what reaches it
+    when the prompt is just ending. Here text leaves the queue only when it is written, and
+    writing is tried again until then.
+
+    Threading
+    ---------
+    Any thread may call `put` and `flush`. `_lock` is held while text is written.
+    """
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+        self._lock = threading.Lock()
+        self._waiting: deque[tuple[str, str]] = deque()
+        self._size = 0  # about, since no lock guards it
+
+    def put(self, name: str, text: str) -> None:
+        """Write `text` to the stream `name` soon."""
+        self._waiting.append((name, text))
+        self._size += len(text)
+        agent.call(self.flush)
+
+    def wait_for_room(self) -> None:
+        """Wait while more waits than a terminal shows in a moment, so that it stays bounded."""
+        end = time.monotonic() + _PATIENCE
+        while self._size > _KEEP and time.monotonic() < end:
+            time.sleep(_PAUSE)
+
+    def flush(self) -> None:
+        """Write the whole lines that wait, and later the rest, as far as can be."""
+        app = self._prompt()
+        if app is None:
+            self._write(whole_lines=True)
+            if self._waiting:  # a progress bar, or a line of which the end is on its way
+                agent.call(self._flush_rest, time.monotonic() + _TICK)
+            return
+        try:
+            app.loop.call_soon_threadsafe(self._write_above, app)
+        except RuntimeError:  # the prompt has ended meanwhile
+            pass
+        if self._has_line():
+            agent.call(self.flush, time.monotonic() + _TICK)
+
+    def _flush_rest(self) -> None:
+        # Nothing unfinished is written where a prompt waits: it would be painted over.
+        self._write(whole_lines=self._prompt() is not None)
+
+    def _write_above(self, app: Any) -> None:
+        from prompt_toolkit.application import run_in_terminal
+
+        if app.is_running and self._has_line():
+            run_in_terminal(functools.partial(self._write, whole_lines=True))
+
+    def _prompt(self) -> Any:
+        """Return prompt_toolkit's application while it waits for input."""
+        app = getattr(getattr(self._shell, "pt_app", None), "app", None)
+        return app if app is not None and app.is_running and app.loop is not None else None
+
+    def _has_line(self) -> bool:
+        return any("\n" in text for _, text in list(self._waiting))
+
+    def _write(self, *, whole_lines: bool) -> None:
+        with self._lock:
+            waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            self._size = 0
+            groups = itertools.groupby(waiting, key=operator.itemgetter(0))
+            parts = [(name, "".join(text for _, text in group)) for name, group in groups]
+            if whole_lines:
+                self._waiting.extendleft(_take_unfinished(parts))
+            for name, text in parts:
+                stream = getattr(sys, f"__{name}__")
+                stream.write(text)
+                stream.flush()
+
+
+class _TerminalOutput(JobOutput):
+    """Output in a terminal: above the prompt."""
+
+    def __init__(self, shell: Any, publisher: Any, terminal: _Terminal, job: Job) -> None:
+        super().__init__(shell, publisher, job)
+        self._terminal = terminal
+
+    def write(self, name: str, text: str) -> int:
+        self._terminal.wait_for_room()  # before the lock is taken
+        return super().write(name, text)
+
+    def deliver(self, name: str, text: str) -> None:
+        self._terminal.put(name, text)
+
+    def flush(self) -> None:
+        self._terminal.flush()
+
+    def last_words(self) -> None:
+        if not self.job.is_told:
+            self.line(render.sentence(self.job.info()), Told)
+
+
+def _take_unfinished(parts: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Take what comes after the last end of a line from `parts`, and return it backwards."""
+    kept = []
+    while parts:
+        name, last = parts.pop()
+        finished, newline, rest = last.rpartition("\n")
+        if rest:
+            kept.append((name, rest))
+        if newline:
+            parts.append((name, finished + newline))
+            break
+    return kept
+
+
+def host(shell: Any, publisher: Any) -> Callable[[Job], _TerminalOutput]:
+    """Return what makes the output of a job that a terminal shows."""
+    tap_prompt()
+    return functools.partial(_TerminalOutput, shell, publisher, _Terminal(shell))
