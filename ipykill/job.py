@@ -20,7 +20,7 @@ from dataclasses import replace
 from types import CodeType, FrameType
 from typing import Any, Literal, Protocol
 
-from . import stack
+from . import adoption, stack
 from .exceptions import JobAborted, JobError, JobKilled, JobStopped, JobTimeout
 from .family import Family
 from .info import JobInfo, JobState, Progress
@@ -665,6 +665,7 @@ class Job:
                 self._started = None
                 return False
         try:
+            adoption.install()
             self._family.start()
         except Exception as error:
             # The system has no thread left; or Thread.start was patched, and failed.

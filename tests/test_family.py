@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import ipykill
-from ipykill import family as family_module
-from ipykill import render
+from ipykill import adoption, render
 from ipykill.exceptions import JobKilled, JobStopped
 from ipykill.family import Family
 from ipykill.kill import current_target, shield
@@ -23,6 +22,7 @@ class Fixture:
     """A family and what it was told."""
 
     def __init__(self, body):
+        adoption.install()
         self.entered = []
         self.finished = []
         self.target_in_finish = []
@@ -215,11 +215,11 @@ def test_a_child_that_cannot_start_is_forgotten_and_can_start_later(monkeypatch)
 
     def body():
         child = threading.Thread(target=seen.append, args=("child ran",))
-        really = family_module._thread_start
-        monkeypatch.setattr(family_module, "_thread_start", no_thread_left)
+        really = adoption._thread_start
+        monkeypatch.setattr(adoption, "_thread_start", no_thread_left)
         with pytest.raises(RuntimeError):
             child.start()
-        monkeypatch.setattr(family_module, "_thread_start", really)
+        monkeypatch.setattr(adoption, "_thread_start", really)
         assert fixture.family.threads() == [fixture.first]
         child.start()
         child.join()
@@ -249,8 +249,8 @@ def test_a_first_thread_that_cannot_start_leaves_an_empty_family(monkeypatch):
     def no_thread_left(thread):
         raise RuntimeError("can't start new thread")
 
-    family_module._install()
-    monkeypatch.setattr(family_module, "_thread_start", no_thread_left)
+    adoption.install()
+    monkeypatch.setattr(adoption, "_thread_start", no_thread_left)
     fixture = Fixture(lambda: None)
     with pytest.raises(RuntimeError):
         fixture.family.start()

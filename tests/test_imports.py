@@ -17,7 +17,7 @@ CORE = [
     {"exceptions"},
     {"imports", "log", "names", "stack", "waiting"},
     {"processes", "threads"},
-    {"agent", "kill", "family", "info", "interrupts"},
+    {"adoption", "agent", "kill", "family", "info", "interrupts"},
     {"job"},
     {"loop", "questions", "render", "spec"},
     {"manager"},

@@ -16,7 +16,7 @@ import weakref
 import pytest
 
 import ipykill
-from ipykill import family as family_module
+from ipykill import adoption
 from ipykill.exceptions import JobAborted, JobError, JobKilled, JobStopped, JobTimeout
 from ipykill.info import JobState
 from ipykill.job import Job, checkpoint, comes_from, current_job, sleep, stop_requested
@@ -458,8 +458,8 @@ def test_a_job_for_which_no_thread_is_left_fails(jobs, monkeypatch):
         really(thread)
 
     jobs.submit(int).wait()
-    really = family_module._thread_start
-    monkeypatch.setattr(family_module, "_thread_start", no_thread_left)
+    really = adoption._thread_start
+    monkeypatch.setattr(adoption, "_thread_start", no_thread_left)
     job = jobs.submit(lambda: 42)
     assert job.wait(HANG_GUARD)
     assert job.state is S.FAILED
@@ -534,9 +534,9 @@ def test_a_job_killed_before_its_first_line_never_runs_it(jobs, monkeypatch):
             assert go.wait(HANG_GUARD)
         really(thread)
 
-    family_module._install()
-    really = family_module._thread_start
-    monkeypatch.setattr(family_module, "_thread_start", slow_start)
+    adoption.install()
+    really = adoption._thread_start
+    monkeypatch.setattr(adoption, "_thread_start", slow_start)
     ran = []
     submitter = threading.Thread(target=jobs.submit, args=(ran.append, 1))
     submitter.start()
