@@ -24,7 +24,7 @@ from .exceptions import JobError
 from .job import current_job
 from .kill import current_target
 
-__all__ = ["Cell", "CellSyntaxError", "compile_cell", "install", "title"]
+__all__ = ["Cell", "CellSyntaxError", "compile_cell", "install"]
 
 
 class CellSyntaxError(JobError):
@@ -95,15 +95,6 @@ def _die_if_killed() -> None:
     target = current_target()
     if target is not None and target.wanted:
         raise target.strike()
-
-
-def title(source: str) -> str:
-    """Return the first line of code, which names a job that has no name."""
-    for line in source.splitlines():
-        text = line.strip()
-        if text and not text.startswith("#"):
-            return text if len(text) <= 40 else text[:39] + "…"
-    return ""
 
 
 def compile_cell(

@@ -10,6 +10,7 @@ from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.extensions import ExtensionManager
 
 from . import capture, cell, output, panel, widgets
+from .launcher import refuse_below
 from .magics import BackgroundMagics
 from .manager import jobs
 
@@ -32,7 +33,8 @@ def load(shell: Any) -> None:
     panel.install(shell, jobs)
     magics = BackgroundMagics(shell, jobs)
     shell.register_magics(magics)
-    shell.Completer.custom_matchers.append(magics.complete)
+    shell.input_transformers_post.append(refuse_below)
+    shell.Completer.custom_matchers.append(magics.completion.complete)
 
 
 def unload(shell: Any) -> None:
@@ -50,7 +52,8 @@ def unload(shell: Any) -> None:
             shell.magics_manager.magics[kind].pop(name, None)
     shell.magics_manager.registry.pop(type(magics).__name__, None)
     shell.configurables.remove(magics)
-    shell.Completer.custom_matchers.remove(magics.complete)
+    shell.input_transformers_post.remove(refuse_below)
+    shell.Completer.custom_matchers.remove(magics.completion.complete)
 
 
 def _is_reload() -> bool:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .info import JobInfo
+    from .job import Job
     from .processes import ProcessInfo
     from .stack import Stack
 
 __all__ = [
     "duration",
+    "named",
     "one_line",
     "parse_duration",
     "process_lines",
@@ -80,6 +82,11 @@ def one_line(text: str, width: int = 1000) -> str:
         text = "".join(char if char.isprintable() else " " for char in _ESCAPE.sub("", text))
     text = text.strip()
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def named(job: Job | JobInfo) -> str:
+    """Return what a job is called in a sentence: ``job 3 (train)``."""
+    return f"job {job.id} ({one_line(job.name, 60)})"
 
 
 def _status(info: JobInfo) -> str:

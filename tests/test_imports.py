@@ -15,7 +15,7 @@ PACKAGE = ROOT / "ipykill"
 
 CORE = [
     {"exceptions"},
-    {"imports", "log", "names", "stack", "waiting"},
+    {"imports", "log", "names", "stack", "title", "waiting"},
     {"processes", "threads"},
     {"adoption", "agent", "kill", "family", "info", "interrupts"},
     {"job"},
@@ -26,7 +26,9 @@ CORE = [
 
 INTERFACE = [
     {"capture", "cell", "figures", "leftovers", "output", "progress", "widgets"},
-    {"magics", "panel"},
+    {"completion", "options", "panel"},
+    {"launcher"},
+    {"magics"},
     {"extension"},
     {"__init__"},
 ]
