@@ -72,7 +72,7 @@ class Service:
         self._details = Details()
         self._pages: dict[str, tuple[float, set[int]]] = {}
         self._thread: ServiceThread | None = None
-        self._live = False
+        self._unsaved = False  # the state that front ends save is not yet the end of all jobs
         self._ended = False  # a job has, and nobody was told
         self._texts: deque[Callable[[], None]] = deque()
         self._done: deque[str] = deque(maxlen=100)  # requests that are not done twice
@@ -96,7 +96,7 @@ class Service:
             if not self._open_pages():
                 # With a view open this would take changes away that it was not told.
                 self._feed.refresh()
-                self._live = self._live or self._feed.live
+                self._unsaved = self._unsaved or self._feed.live
             return self._feed.full()
 
     def end(self) -> None:
@@ -244,12 +244,15 @@ class Service:
         """Send what changed, if anything did; return how many bytes, about."""
         changes = self._feed.refresh()
         details = self._changed_details()
-        was_live, self._live = self._live, self._feed.live
+        live = self._feed.live
+        self._unsaved = self._unsaved or live
         if self._channel is None:
             return 0
         self._renew_text()
-        if was_live and not self._live and changes and not details and len(self._feed) <= _WHOLE:
-            # What a front end saves with the notebook is the end, not the beginning.
+        if self._unsaved and not (live or details) and len(self._feed) <= _WHOLE:
+            # What a front end saves with the notebook is the end, not the beginning. A job may
+            # settle later than its row says so, and without any change.
+            self._unsaved = False
             self._channel.send_whole()
             return 0
         message = (changes or {}) | ({"details": details} if details else {})

@@ -4,7 +4,7 @@ import itertools
 import threading
 import time
 
-from ipykill import JobManager
+from ipykill import Job, JobManager
 from ipykill.panel import service as module
 from ipykill.panel.service import Service
 from tests.panel.conftest import FakeChannel, Start
@@ -151,6 +151,31 @@ def test_the_end_of_the_last_job_is_the_state_that_is_saved(
     may_end.set()
     wait_for(lambda: channel.whole, "the whole state")
     assert channel.whole[-1]["rows"][0]["state"] == "done"
+
+
+def test_a_job_that_settles_later_than_it_ends_is_saved_as_ended(
+    manager: JobManager, service: Service, channel: FakeChannel, monkeypatch
+) -> None:
+    may_settle, reached = threading.Event(), threading.Event()
+
+    class Slow:
+        def enter(self, job: Job) -> None: ...
+        def leave(self, job: Job) -> None: ...
+        def finish(self, job: Job, error: object) -> None:
+            reached.set()
+            may_settle.wait(30)
+
+    manager.host = lambda job: Slow()
+    watch(service)
+    job = manager.submit(int)
+    service.answer({"do": "details", "id": 1, "page": "page"})
+    assert reached.wait(30)
+    wait_for(lambda: service._feed.states == {1: "done"}, "the row to tell the end")
+    job.log.write("its last line\n")
+    may_settle.set()
+    wait_for(lambda: channel.whole, "the whole state")
+    assert channel.whole[-1]["rows"][0]["state"] == "done"
+    assert any("its last line" in str(it.get("details")) for it in channel.sent)
 
 
 def test_stop_and_kill_are_answered_with_the_effect(
