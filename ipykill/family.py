@@ -15,8 +15,6 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
-import itertools
-import operator
 import os
 import sys
 import threading
@@ -62,8 +60,10 @@ class Family:
 
     Threading
     ---------
-    Any thread may call any method. `_lock` guards the lists; it is never held while code
-    of others runs, but for a signal handler, which may take it again.
+    Any thread may call any method, a signal handler and a finalizer too. The lists and the
+    dictionary change in steps that are atomic by themselves; `_lock` is for the few steps that
+    belong together. It is held for a few instructions that call nobody, so that who is killed
+    or looked at never waits for another lock behind it.
     """
 
     def __init__(
@@ -133,14 +133,10 @@ class Family:
 
     def threads(self) -> list[threading.Thread]:
         """Return the threads that live or are starting, in the order of their start."""
-        with self._lock:
-            # A list: the garbage collector may make a finalizer that starts a thread.
-            for thread in filter(self._is_gone, list(self._threads)):
-                del self._threads[thread]
-            return list(self._threads)
-
-    def _is_gone(self, thread: threading.Thread) -> bool:
-        return self._threads[thread].is_set() and not thread.is_alive()
+        for thread, left in list(self._threads.items()):
+            if left.is_set() and not thread.is_alive():
+                self._threads.pop(thread, None)
+        return list(self._threads)
 
     def first_runs(self) -> bool:
         """Whether the code that the family began with still runs."""
@@ -200,18 +196,17 @@ class Family:
 
     def let_go(self, target: Target) -> None:
         """Forget a thread that turned out to serve others as well."""
-        with self._lock:
-            self._leave(target)
-            left = self._threads.pop(target.thread)
-        left.set()
+        self._leave(target)
+        self._threads.pop(target.thread).set()
         target.release()
 
     def _leave(self, target: Target) -> None:
-        # With the lock held.
-        if target in self._targets:
-            self._targets.remove(target)
-            self.past_idents.add(target.ident)
-            self._past_cpu_time += target.cpu_time()
+        used = target.cpu_time()
+        with self._lock:
+            if target in self._targets:
+                self._targets.remove(target)
+                self.past_idents.add(target.ident)
+                self._past_cpu_time += used
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until every thread has ended, and every process that is being ended.
@@ -240,7 +235,11 @@ class Family:
                     thread.join(deadline.left())
                     continue
                 left = self._threads.get(thread)
-                if left is not None and left.wait(deadline.left()) and thread in self._threads:
+                if left is None or not left.wait(deadline.left()):
+                    continue
+                # Not if it is a worker of a pool that was let go, and has come back since with
+                # the next of what the family gave to the pool.
+                if self._threads.get(thread) is left:
                     thread.join(deadline.left())
         return True
 
@@ -256,10 +255,10 @@ class Family:
 
     def note(self, child: ChildProcess) -> None:
         """Note that a process was started by the family or in its name."""
+        if len(self._processes) >= self._look_at:
+            self.forget_processes()
+            self._look_at = 2 * len(self._processes) + _LOOK
         with self._lock:
-            if len(self._processes) >= self._look_at:
-                self.forget_processes()
-                self._look_at = 2 * len(self._processes) + _LOOK
             self._processes.append(child)
             desolate = self._desolate and not self.spares
         if desolate:
@@ -319,21 +318,17 @@ class Family:
 
     def forget_processes(self) -> None:
         """Let go of the processes that are gone: each costs a file descriptor."""
-        if not self._processes:
-            return
-        with self._lock:
-            gone = list(itertools.filterfalse(operator.attrgetter("exists"), self._processes))
-            for child in gone:
-                self._processes.remove(child)
+        for child in self._children():
+            if not child.exists:
+                with contextlib.suppress(ValueError):  # somebody else has
+                    self._processes.remove(child)
                 child.forget()
 
     def cpu_time(self) -> float:
         """CPU time that all threads of the family have used so far, in seconds."""
         with self._lock:
-            total = self._past_cpu_time
-            for target in self._targets:
-                total += target.cpu_time()
-            return total
+            past, targets = self._past_cpu_time, self._targets.copy()
+        return past + sum(target.cpu_time() for target in targets)
 
     def _adopt(
         self,
@@ -357,8 +352,7 @@ class Family:
         def run() -> None:
             target = Target(self, thread)
             target.last = finish is None and serves_cleanup(thread)
-            with self._lock:
-                self._targets.append(target)
+            self._targets.append(target)
             self.claim()
             self._enter()
             error: BaseException | None
@@ -372,16 +366,14 @@ class Family:
                     raise error
             finally:
                 error = None  # else it and this frame, in its traceback, are a cycle
-                with self._lock:
-                    self._leave(target)
+                self._leave(target)
                 left.set()
                 vars(thread).pop("run", None)  # who keeps the thread shall not keep the job
                 target.answer()
 
         thread.run = run  # type: ignore[method-assign]
         vars(thread)[ADOPTED] = _nobody if parent is None else weakref.ref(parent)
-        with self._lock:
-            self._threads[thread] = left
+        self._threads[thread] = left
 
     def errand(self, work: Callable[..., Any]) -> Callable[..., Any]:
         """Return `work` as a call that is a member while a thread of others makes it."""
@@ -420,9 +412,7 @@ class Family:
 
     def _disown(self, thread: threading.Thread) -> None:
         """Forget a thread that did not start."""
-        with self._lock:
-            left = self._threads.pop(thread)
-        left.set()
+        self._threads.pop(thread).set()
 
 
 _LOOK = 16

@@ -102,6 +102,8 @@ class JobInfo(NamedTuple):  # twice as fast to make as a frozen dataclass, and f
         How many of its threads live.
     processes
         The processes that it started and that have not ended.
+    left
+        How many of its threads, its own apart, live on after its end.
     """
 
     id: int
@@ -124,3 +126,4 @@ class JobInfo(NamedTuple):  # twice as fast to make as a frozen dataclass, and f
     progress: Progress | None
     threads: int
     processes: tuple[ProcessInfo, ...]
+    left: int = 0

@@ -15,7 +15,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import CodeType, FrameType
 from typing import Any, Literal, Protocol
@@ -129,6 +129,8 @@ class Job:
         Whether a magic waits for its end and tells it, as the job would on the same terminal.
     log : JobLog
         What it printed.
+    overdue : bool
+        Whether its deadline has passed.
     thread : ThreadWithExc
         The thread its code runs in.
     host : Host
@@ -138,9 +140,14 @@ class Job:
 
     Threading
     ---------
-    Any thread may call any method. `_lock` is a C-level lock, held for the writing of
-    facts and never while code of others runs, but for a signal handler, which may take it
-    again.
+    Any thread may call any method, a signal handler and a finalizer too. There is no lock,
+    so nobody waits here for anybody else, and no code of others runs while one is held:
+
+    1. Who gets `_claim`, which can be had once, starts the job, or ends it before it starts.
+    2. Facts about the end are written by that one thread, `_outcome` last. Who reads
+       `_outcome` first, and finds that there is one, finds the others as well.
+    3. A callback is in a list when its owner looks whether the job is over, and `over` is set
+       when the list is emptied. Whoever takes it out of the list calls it.
     """
 
     def __init__(
@@ -155,6 +162,7 @@ class Job:
         timeout: float | None = None,
         report: bool = True,
         codes: Sequence[CodeType] = (),
+        log: JobLog | None = None,
         on_end: Callable[[Job], None] = lambda job: None,
         on_wait: Callable[[], None] = lambda: None,
     ) -> None:
@@ -174,7 +182,7 @@ class Job:
         self.waits_for: Sequence[Job] = ()
         self.loop: Loop | None = None
         self.host: Host = _NoHost()
-        self.log = JobLog()
+        self.log = JobLog() if log is None else log
         self.thread = ThreadWithExc(target=self._body, name=f"ipykill-{id}", daemon=True)
         self._call: Callable[[], object] | None = call
         self._on_end = on_end
@@ -182,7 +190,7 @@ class Job:
         self._awaits = 0  # other jobs
         self._family = Family(self.thread, self._enter, self._finish, self._leave)
         self._context = contextvars.copy_context()
-        self._lock = threading.RLock()
+        self._claim = threading.Lock()  # never released
         self._created = time.time()
         self._started: float | None = None
         self._ended: float | None = None
@@ -192,13 +200,15 @@ class Job:
         self.over = Latch()
         self._asked: float | None = None
         self._reason = ""
+        self.overdue = False
+        self._stop_asked = False  # before it was over
         self._outcome: JobState | None = None
         self._value: object = None
         self._error: BaseException | None = None
         self._error_line = ""
         self._ended_at: tuple[CodeType, int] | None = None
         self._place: str | None = None  # that in words, when somebody has asked
-        self._callbacks: list[Callable[[Job], object]] = []
+        self._callbacks: list[Callable[[], None]] = []
         self._wakers: list[Callable[[], None]] = []
         self._bars: list[Bar] = []
         self._progress: Progress | None = None  # when it ended
@@ -223,10 +233,10 @@ class Job:
 
     @property
     def requested(self) -> Literal["stop", "kill"] | None:
-        """What was asked of the job."""
+        """What was asked of the job, or of what it has left."""
         if self._family.kill_requested:
             return "kill"
-        return "stop" if self._stop.is_set() else None
+        return "stop" if self._stop_asked else None
 
     @property
     def reason(self) -> str:
@@ -255,6 +265,14 @@ class Job:
     def threads(self) -> list[threading.Thread]:
         """The threads of the job that live."""
         return [] if self._started is None else self._family.threads()
+
+    def lives(self) -> bool:
+        """Whether it is not over, or has left a thread or a process that runs."""
+        left = self._left_threads() or any(it.running for it in self.processes)
+        return not self.done() or bool(left)
+
+    def _left_threads(self) -> list[threading.Thread]:
+        return [thread for thread in self.threads if thread is not self.thread]  # that just ends
 
     @property
     def processes(self) -> tuple[ProcessInfo, ...]:
@@ -287,6 +305,11 @@ class Job:
             self._bars.clear()
             _logger.exception("the bar of job %s does not tell how far it is", self.id)
             return None
+
+    def let_go_of_bars(self) -> None:
+        """Note how far it came, and forget its bars: others', which may take long to tell."""
+        self._progress = self.progress
+        self._bars.clear()
 
     def add_bar(self, bar: Bar) -> None:
         """Let `bar` tell how far the job is, until it is at its end."""
@@ -363,31 +386,33 @@ class Job:
             if self._family.kill_requested and asked and time.monotonic() - asked > _SOON:
                 why = self._family.hindrance(see, self.labels)
         threads, processes = len(self.threads), self.processes
-        with self._lock:
-            started, end, outcome = self._started, self._end, self._outcome
-            now = time.monotonic() if end is None else end
-            info = JobInfo(
-                id=self.id,
-                name=self.name,
-                source=self.source,
-                cell=self.cell,
-                state=self.state if outcome is None else outcome,
-                requested=self.requested,
-                reason=self._reason,
-                created=self._created,
-                started=started,
-                ended=self._ended,
-                elapsed=0.0 if started is None else now - self._begin,
-                cpu_time=cpu_time,
-                asked=None if self._asked is None else now - self._asked,
-                place=here if outcome is None else self._last_place(),
-                hindrance=why if outcome is None else "",
-                error=self._error_line,
-                last_line=self.log.last,
-                progress=self.progress,
-                threads=threads,
-                processes=processes,
-            )
+        outcome = self._outcome
+        started = self._started
+        end = None if outcome is None else self._end
+        now = time.monotonic() if end is None else end
+        info = JobInfo(
+            id=self.id,
+            name=self.name,
+            source=self.source,
+            cell=self.cell,
+            state=self.state if outcome is None else outcome,
+            requested=self.requested,
+            reason=self._reason,
+            created=self._created,
+            started=started,
+            ended=None if outcome is None else self._ended,
+            elapsed=0.0 if started is None else now - self._begin,
+            cpu_time=cpu_time,
+            asked=None if self._asked is None else now - self._asked,
+            place=here if outcome is None else self._last_place(),
+            hindrance=why if outcome is None else "",
+            error="" if outcome is None else self._error_line,
+            last_line=self.log.last,
+            progress=self.progress,
+            threads=threads,
+            processes=processes,
+            left=len(self._left_threads()) if final and threads else 0,
+        )
         if final and not threads and not processes:
             self._last_info = info
         return info
@@ -412,16 +437,14 @@ class Job:
         bool
             Whether the job is over.
         """
-        with self._lock:
-            over = self._outcome is not None
-            pending = not over and self._started is None
-            if not over and self.requested is None:
-                self._note(reason or ("stopped before it started" if pending else ""))
-            if not over or self.threads:  # of a job that is over, threads may live on
-                self._stop.set()
-            if pending:
-                self._end_now(JobState.SKIPPED)
-        if pending:
+        over = self._outcome is not None
+        if not over and self.requested is None:
+            self._note(reason or ("stopped before it started" if self._started is None else ""))
+        self._stop_asked |= not over
+        if not over or self.threads:  # of a job that is over, threads may live on
+            self._stop.set()
+        if self._claim.acquire(blocking=False):
+            self._end_now(JobState.SKIPPED)
             self._settle()
         loop = self.loop
         if loop is not None:
@@ -451,18 +474,15 @@ class Job:
             Whether every thread and every process of the job is dead; with
             ``children=False``, every thread.
         """
-        with self._lock:
-            pending = self._started is None and self._outcome is None
-            self._family.spares = not children
-            if self._outcome is None and not self._family.kill_requested:
-                self._note(reason)
-                self._family.kill_requested = True
-                self._stop.set()  # ends a sleep() at once
-                if pending:
-                    self._end_now(JobState.KILLED)
-            over = self._outcome is not None
-        if pending:
+        self._family.spares = not children
+        if self._outcome is None and not self._family.kill_requested:
+            self._note(reason)
+            self._family.kill_requested = True
+            self._stop.set()  # ends a sleep() at once
+        if self._claim.acquire(blocking=False):
+            self._end_now(JobState.KILLED)
             self._settle()
+        over = self._outcome is not None
         if over:
             if self._dead(children):
                 return True
@@ -493,12 +513,10 @@ class Job:
 
     def skip(self, reason: str) -> None:
         """End a job that has not started; a started one is left alone."""
-        with self._lock:
-            if self._started is not None or self._outcome is not None:
-                return
+        if self._claim.acquire(blocking=False):
             self._reason = reason
             self._end_now(JobState.SKIPPED)
-        self._settle()
+            self._settle()
 
     # What it gives
 
@@ -567,7 +585,7 @@ class Job:
         if self._outcome is JobState.FAILED:
             return self._error
         assert self._outcome is not None
-        kind = JobTimeout if self._reason == "timeout" else JobAborted
+        kind = JobTimeout if self.overdue and self._reason == "timeout" else JobAborted
         why = f": {self._reason}" if self._reason else ""
         return kind(f"job {self.id} ({self.name}) was {self._outcome.value}{why}")
 
@@ -594,11 +612,10 @@ class Job:
         Callbacks run one after another on a thread of ipykill, never on the job's; if the
         job is over already, at once in the calling thread. Their errors are logged.
         """
-        with self._lock:
-            if not self.over.is_set():
-                self._callbacks.append(fn)
-                return
-        self._call_back(fn)
+        call = functools.partial(self._call_back, fn)
+        self._callbacks.append(call)
+        if self.over.is_set() and _take(self._callbacks, call):
+            call()
 
     def _call_back(self, fn: Callable[[Job], object]) -> None:
         try:
@@ -614,10 +631,7 @@ class Job:
         wakers, callbacks
             Those that let a task go on that awaits the job, and the users'.
         """
-        with self._lock:
-            wakers, self._wakers = self._wakers, []
-            callbacks, self._callbacks = self._callbacks, []
-        return wakers, [functools.partial(self._call_back, fn) for fn in callbacks]
+        return list(_drain(self._wakers)), list(_drain(self._callbacks))
 
     def __await__(self) -> Generator[Any, None, Any]:
         self.refuse_itself()
@@ -634,11 +648,8 @@ class Job:
             except RuntimeError:  # the loop is closed, nobody waits any more
                 pass
 
-        with self._lock:
-            waits = not self.over.is_set()
-            if waits:
-                self._wakers.append(notify)
-        if not waits:
+        self._wakers.append(notify)
+        if self.over.is_set() and _take(self._wakers, notify):
             wake()
         waiter = _of_this_thread()
         if waiter is not None:
@@ -655,15 +666,10 @@ class Job:
 
     def start(self) -> bool:
         """Start the job, if it is still pending; for the manager."""
-        with self._lock:
-            if self._started is not None:
-                return False
-            self._begin = time.monotonic()
-            self._started = time.time()
-            # Not before: a signal handler of this thread, which has the lock, may end it.
-            if self._outcome is not None:
-                self._started = None
-                return False
+        begin, started = time.monotonic(), time.time()
+        if not self._claim.acquire(blocking=False):
+            return False
+        self._begin, self._started = begin, started
         try:
             adoption.install()
             self._family.start()
@@ -674,9 +680,8 @@ class Job:
             if isinstance(error, RuntimeError):
                 cause, error = error, JobError(f"no thread can be started for it: {error}")
                 error.__cause__ = cause
-            with self._lock:
-                self._error, self._error_line = error, _last_line(error)
-                self._end_now(JobState.FAILED)
+            self._error, self._error_line = error, _last_line(error)
+            self._end_now(JobState.FAILED)
             self._settle(error)
         return True
 
@@ -713,8 +718,6 @@ class Job:
         if outcome is not JobState.FAILED:
             error = None  # with all that its traceback holds
         try:
-            self._progress = self.progress
-            self._bars.clear()
             self._family.forget_processes()
             if raised is not None:
                 place = stack.end(raised.__traceback__)
@@ -722,12 +725,12 @@ class Job:
         except BaseException:
             _logger.exception("the end of job %s could not be described", self.id)
         raised = None
-        with self._lock:
-            self._end, self._ended = end, ended
-            self._ended_at = place
-            self._error, self._error_line = error, line
-            self._outcome = outcome
-            killed_late = self._family.kill_requested and outcome is not JobState.KILLED
+        self._end, self._ended = end, ended
+        self._ended_at = place
+        self._error, self._error_line = error, line
+        self._outcome = outcome
+        # Who kills writes this before he looks at the outcome.
+        killed_late = self._family.kill_requested and outcome is not JobState.KILLED
         if killed_late:
             self._family.end_processes_soon()
         self._settle(error)
@@ -745,7 +748,7 @@ class Job:
         return JobState.FAILED
 
     def _end_now(self, outcome: JobState) -> None:
-        # Without having run, and with the lock held.
+        # Without having run, and by who got the claim.
         self._call = None
         self._end, self._ended = time.monotonic(), time.time()
         self._outcome = outcome
@@ -768,7 +771,24 @@ def _as(job: Job, call: Callable[[], object]) -> object:
     return call()
 
 
-_waiting = threading.Lock()  # held while somebody looks who waits for whom
+def _take(calls: list[Callable[[], None]], call: Callable[[], None]) -> bool:
+    """Take a call out of a list, unless somebody else has."""
+    try:
+        calls.remove(call)  # atomic
+    except ValueError:
+        return False
+    return True
+
+
+def _drain(calls: list[Callable[[], None]]) -> Iterator[Callable[[], None]]:
+    while calls:
+        try:
+            yield calls.pop(0)
+        except IndexError:  # its owner took it
+            return
+
+
+_waiting = threading.RLock()  # held while somebody looks who waits for whom
 
 
 def _of_this_thread() -> Job | None:
@@ -824,7 +844,7 @@ def current_job() -> Job | None:
 def stop_requested() -> bool:
     """Whether the job whose code is calling was asked to stop, or is being killed."""
     job = _current.get(None)
-    return job is not None and job.requested is not None
+    return job is not None and job.asked()
 
 
 def checkpoint() -> None:
@@ -840,7 +860,7 @@ def checkpoint() -> None:
         The job is being killed.
     """
     job = _current.get(None)
-    if job is None or job.requested is None:
+    if job is None or not job.asked():
         return
     target = current_target()
     if target is not None and target.depth:

@@ -189,7 +189,7 @@ class BackgroundMagics(Magics):
 
     @magic_arguments()
     @options.SPECS
-    @argument("--all", action="store_true", help="all jobs that are not over")
+    @argument("--all", action="store_true", help="all jobs, and what finished jobs have left")
     @argument(
         "-w",
         "--wait",
@@ -207,7 +207,9 @@ class BackgroundMagics(Magics):
         SIGKILL. Of a job that is over, this ends what it has left running.
         """
         args = options.parse(self.bgkill, line)
-        jobs, children = self._to_end(args), not args.no_children
+        children = not args.no_children
+        everything = args.all or args.specs == ["all"]
+        jobs = (everything and self._manager.living()) or self._to_end(args)
         over = {
             job: "; what it had left running is being ended" if _has_left(job, children) else ""
             for job in jobs
@@ -325,6 +327,9 @@ class BackgroundMagics(Magics):
         except JobError as error:
             raise UsageError(str(error)) from None
         print(f"{len(cleared)} finished job{'' if len(cleared) == 1 else 's'} forgotten")
+        for job in self._manager if jobs is None else ():
+            if job.done():
+                print(f"{render.sentence(job.info())}; %bgkill {job.id} ends that")
 
     # Shared
 

@@ -30,6 +30,7 @@ from .info import JobInfo, JobState
 from .interrupts import uninterrupted
 from .job import Host, Job, current_job
 from .kill import look, volley
+from .log import JobLog
 from .waiting import Deadline, wait_any
 
 __all__ = ["JobManager", "jobs"]
@@ -111,8 +112,7 @@ class JobManager:
         return len(self._jobs)
 
     def __iter__(self) -> Iterator[Job]:
-        with self._lock:
-            return iter(sorted(self._jobs.values(), key=lambda job: job.id))
+        return iter(sorted(self._jobs.values(), key=lambda job: job.id))  # it copies them first
 
     def __contains__(self, spec: object) -> bool:
         if isinstance(spec, Job):
@@ -137,6 +137,10 @@ class JobManager:
     def running(self) -> list[Job]:
         """Return the jobs that are not over, oldest first."""
         return [job for job in self if not job.done()]
+
+    def living(self) -> list[Job]:
+        """Return the jobs that are not over, and those that have left something that lives."""
+        return [job for job in self if job.lives()]
 
     def snapshot(self) -> list[JobInfo]:
         """Return what is true now of every job, oldest first."""
@@ -244,6 +248,9 @@ class JobManager:
             msg = f"a timeout is a number of seconds above 0, not {timeout!r}"
             raise ValueError(msg)
         questions.install()
+        file = JobLog()
+        if log is not None:
+            file.copy_to(log)
         with self._lock:
             job = Job(
                 self._next_id,
@@ -255,11 +262,10 @@ class JobManager:
                 timeout=timeout,
                 report=report,
                 codes=codes,
+                log=file,
                 on_end=self._ended,
                 on_wait=self._advance_soon,
             )
-            if log is not None:
-                job.log.copy_to(log)
             self._next_id += 1
         if self.host is not None:
             try:
@@ -313,6 +319,7 @@ class JobManager:
     def _expire(self, ref: weakref.ref[Job]) -> None:
         job = ref()
         if job is not None and not job.done():
+            job.overdue = True
             job.stop(reason="timeout")
             self._clock.call(functools.partial(self._overdue, ref), time.monotonic() + self.grace)
 
@@ -326,7 +333,7 @@ class JobManager:
         wakers, callbacks = job.take_callbacks()
         for waker in wakers:  # not behind a callback of the user's that takes its time
             self._clock.call(waker)
-        for callback in callbacks:
+        for callback in [*callbacks, job.let_go_of_bars]:
             self._callbacks.call(callback)
         self._advance_soon()
 
@@ -344,8 +351,14 @@ class JobManager:
         return not self.wait(jobs, timeout)
 
     def kill_all(self, timeout: float | None = 0, *, reason: str = "") -> bool:
-        """Kill every job; return whether all are dead within `timeout` seconds."""
-        return self.kill(self.running(), timeout, reason=reason)
+        """Kill every job, and what finished jobs have left; return whether all is dead.
+
+        Parameters
+        ----------
+        timeout
+            How many seconds to wait for that; None waits as long as it takes.
+        """
+        return self.kill(self.living(), timeout, reason=reason)
 
     def kill(
         self,
@@ -421,17 +434,27 @@ class JobManager:
         return left
 
     def clear(self, jobs: Iterable[Job] | None = None) -> list[Job]:
-        """Forget finished jobs, all by default; return those that were forgotten.
+        """Forget finished jobs; return those that were forgotten.
+
+        Parameters
+        ----------
+        jobs
+            Which; by default all of which no thread and no process lives any more.
 
         Raises
         ------
         JobError
-            One of `jobs` is not over; none is forgotten then.
+            One of `jobs` is not over, or has left something that lives and that nobody could
+            end any more. None is forgotten then.
         """
-        chosen = [job for job in self if job.done()] if jobs is None else list(jobs)
+        chosen = [job for job in self if not job.lives()] if jobs is None else list(jobs)
         for job in chosen:
             if not job.done():
                 msg = f"job {job.id} is still running; stop it or wait for it first"
+                raise JobError(msg)
+            if job.lives():
+                left = render.left(job.info())
+                msg = f"job {job.id} ({job.name}) is over, but {left}; kill it first"
                 raise JobError(msg)
         with self._lock:
             for job in chosen:

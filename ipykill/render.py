@@ -119,6 +119,16 @@ def _status(info: JobInfo) -> str:
             return f"{state} after {took}{at}{why}"
 
 
+def left(info: JobInfo) -> str:
+    """Return what a job that is over has left: ``1 thread and 2 processes live on``, or nothing."""
+    processes = sum(it.running for it in info.processes)
+    kinds = ((info.left, "thread", "threads"), (processes, "process", "processes"))
+    found = [f"{number} {one if number == 1 else more}" for number, one, more in kinds if number]
+    if not info.state.final or not found:
+        return ""
+    return f"{' and '.join(found)} live{'s' if info.left + processes == 1 else ''} on"
+
+
 def sentence(info: JobInfo, *, already: bool = False) -> str:
     """Return one line about a job: ``[3] train: killed after 41.2 s at cell [7], line 12``.
 
@@ -128,7 +138,8 @@ def sentence(info: JobInfo, *, already: bool = False) -> str:
         Whether it was over when somebody asked for its end.
     """
     over = " was already over" if already else ""
-    return f"[{info.id}] {one_line(info.name, 60)}{over}: {_status(info)}"
+    rest = f"; {lives}" if (lives := left(info)) and not already else ""
+    return f"[{info.id}] {one_line(info.name, 60)}{over}: {_status(info)}{rest}"
 
 
 _HEAD = ("id", "name", "state", "elapsed", "cpu", "where")
@@ -140,6 +151,8 @@ def _row(info: JobInfo) -> tuple[str, ...]:
         where = info.error
     elif info.state.value == "skipped":
         where = info.reason
+    if lives := left(info):
+        where = f"{where}; {lives}" if where else lives
     return (
         str(info.id),
         one_line(info.name, 40),

@@ -311,7 +311,7 @@ class BrokenBar:
 def test_a_bar_that_breaks_does_not_keep_a_job_from_ending(jobs, caplog):
     job = jobs.submit(lambda: current_job().add_bar(BrokenBar()) or 42)
     assert job.result(HANG_GUARD) == 42
-    assert "broken bar" in caplog.text
+    wait_for(lambda: "broken bar" in caplog.text, "a word about it")
 
 
 def test_a_kill_in_an_exception_group_is_a_kill(jobs):

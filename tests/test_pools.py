@@ -11,6 +11,7 @@ from ipykill.exceptions import JobKilled
 from ipykill.info import JobState
 from ipykill.job import current_job
 from ipykill.manager import JobManager
+from tests.racing import frequent_switches
 from tests.waiting import HANG_GUARD, wait_for
 
 
@@ -74,6 +75,24 @@ def test_what_others_do_in_a_thread_that_a_job_made_start_is_theirs(jobs, pool):
     assert theirs.running()
     go.set()
     assert theirs.result(HANG_GUARD) == (None, True)
+
+
+@pytest.mark.stress
+@pytest.mark.slow
+def test_a_worker_of_others_that_comes_back_with_the_next_work_is_not_waited_for(jobs, pool):
+    with frequent_switches():
+        for _ in range(30):
+            begun = threading.Event()
+
+            def body(begun=begun):
+                futures = [pool.submit(lambda: (begun.set(), time.sleep(1000))) for _ in range(20)]
+                wait(futures)
+
+            job = jobs.submit(body)
+            assert begun.wait(HANG_GUARD)
+            assert job.kill(HANG_GUARD), job.info().hindrance
+            assert job.state is JobState.KILLED
+    assert pool.submit(int).result(HANG_GUARD) == 0
 
 
 def test_work_gives_its_value_or_error_and_uses_no_time_of_others(jobs, pool):

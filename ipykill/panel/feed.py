@@ -62,7 +62,7 @@ def row(info: JobInfo, now: float) -> Row:
         "hindrance": plain(info.hindrance, _TEXT),
         "error": plain(info.error, _TEXT),
         "last": plain(info.last_line, _TEXT),
-        "threads": info.threads if info.threads > 1 else None,
+        "threads": info.left or (info.threads if info.threads > 1 and not final else None),
         "progress": _progress(info.progress),
     }
     return {key: value for key, value in facts.items() if value is not None and value != ""}

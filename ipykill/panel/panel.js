@@ -585,7 +585,8 @@ class JobView {
     const started = job.started !== undefined;
     setText(this.time, started ? duration(this.jobs.elapsed(job), isOver(job)) : "");
     const cpu = started && job.cpu ? `CPU ${duration(job.cpu, true)}` : "";
-    const threads = job.threads && !isOver(job) ? count(job.threads, "thread") : "";
+    const left = isOver(job) ? " left" : "";
+    const threads = job.threads ? count(job.threads, "thread") + left : "";
     setText(this.cpu, [threads, cpu].filter(Boolean).join(" · "));
     const note = this.noteText(job);
     if (this.note.textContent !== note) {
