@@ -6,6 +6,7 @@ A Python that is not installed is left out, and named. `nox -l` lists the sessio
 import nox
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
+FREE_THREADED = ["3.13t", "3.14t", "3.15t"]
 KERNELS = ["6.29.5", "6.30.1", "7.2.0", "latest"]
 
 nox.options.default_venv_backend = "venv"
@@ -19,6 +20,16 @@ def tests(session):
     """Everything, or what is said after `--`."""
     session.install("-e", ".[test]")
     session.run("pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS + FREE_THREADED)
+def core(session):
+    """What differs between Pythons: Kill, jobs and families; of the kernel a handful of tests."""
+    session.install("-e", ".[core]")
+    more = ["browser", "benchmarks", "kernel/test_headless.py", "kernel/test_notebooks.py"]
+    left_out = [f"--ignore=tests/{path}" for path in more]  # they need more packages
+    session.env["IPYKILL_TEST_KERNELS"] = "installed"
+    session.run("pytest", "-m", "not once and (not kernel or smoke)", *left_out, *session.posargs)
 
 
 @nox.session

@@ -11,7 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.overlays import LEFT_OUT, OVERLAYS
+
 REAL = ("kernel", "browser")
+
+
+def pytest_report_header() -> list[str]:
+    kernels = [f"kernels: {', '.join(overlay.name for overlay in OVERLAYS)}"]
+    return kernels + [f"kernel left out: {why}" for why in LEFT_OUT]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -22,6 +22,9 @@ class Overlay:
 
     name: str
     packages: tuple[tuple[str, str], ...] = ()
+    until: tuple[int, ...] = (4,)
+    """The first Python on which it does not work."""
+    why: str = ""
 
     def path(self, cache: Path) -> str:
         """The `PYTHONPATH` of a kernel: the overlay, then this checkout. Installs it once."""
@@ -61,15 +64,26 @@ class Overlay:
                     raise
 
 
-def _ipykernel(version: str) -> Overlay:
-    return Overlay(f"ipykernel-{version}", (("ipykernel", version),))
-
-
 INSTALLED = Overlay("installed")
-OLDEST = Overlay(
-    "ipython-8.18.1", (("ipykernel", "6.29.5"), ("IPython", "8.18.1"), ("decorator", "5.2.1"))
-)
-OVERLAYS = [INSTALLED, _ipykernel("7.2.0"), _ipykernel("6.30.1"), _ipykernel("6.29.5"), OLDEST]
+_SINCE_3_15 = "ipykernel before 6.30 cannot be imported: it asks strptime for a day without a year"
+_ALL = [
+    INSTALLED,
+    Overlay("ipykernel-7.2.0", (("ipykernel", "7.2.0"),)),
+    Overlay("ipykernel-6.30.1", (("ipykernel", "6.30.1"),)),
+    Overlay("ipykernel-6.29.5", (("ipykernel", "6.29.5"),), (3, 15), _SINCE_3_15),
+    Overlay(
+        "ipython-8.18.1",
+        (("ipykernel", "6.29.5"), ("IPython", "8.18.1"), ("decorator", "5.2.1")),
+        (3, 13),
+        "its breakpoint() does not stop where it should",
+    ),
+]
+OVERLAYS = [overlay for overlay in _ALL if sys.version_info < overlay.until]
+LEFT_OUT = [
+    f"{overlay.name} (not from Python {'.'.join(map(str, overlay.until))} on: {overlay.why})"
+    for overlay in _ALL
+    if overlay not in OVERLAYS
+]
 if os.environ.get("IPYKILL_TEST_KERNELS") == "installed":
-    # For the second and third Python of a CI run: the versions of the kernel were tested.
-    del OVERLAYS[1:]
+    # For the other Pythons of a CI run: the versions of the kernel were tested.
+    del OVERLAYS[1:], LEFT_OUT[:]

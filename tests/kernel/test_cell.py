@@ -13,6 +13,7 @@ def loaded(request: pytest.FixtureRequest) -> None:
             load(request.getfixturevalue(name))
 
 
+@pytest.mark.smoke
 def test_it_shares_the_namespace_and_shows_its_last_value(any_kernel: Kernel) -> None:
     any_kernel.run("x = 20\ngo = threading.Event()")
     cell = any_kernel.run("%%bg -n double\ngo.wait()\ny = x + 1\ny * 2")
@@ -83,6 +84,7 @@ def cell_of_assignment(kernel: Kernel):
     return cell
 
 
+@pytest.mark.smoke
 def test_commands_magics_and_await(any_kernel: Kernel) -> None:
     cell = any_kernel.run(
         "%%bg\n"
@@ -126,6 +128,7 @@ def test_a_syntax_error_appears_at_once_and_starts_nothing(any_kernel: Kernel) -
     assert any_kernel.run("len(ipykill.jobs)").result == "0"
 
 
+@pytest.mark.smoke
 def test_an_error_shows_the_users_lines_in_the_launching_cell(any_kernel: Kernel) -> None:
     helper = any_kernel.run("def helper(n):\n    return 1 / n").number
     cell = any_kernel.run("%%bg\n\n# a comment\ndef inner():\n    helper(0)\ninner()")
@@ -254,6 +257,7 @@ def test_submit_from_a_cell_prints_there(any_kernel: Kernel) -> None:
     cell.wait_output("working 4")
 
 
+@pytest.mark.smoke
 def test_a_job_can_be_awaited_in_the_foreground(kernel: Kernel) -> None:
     assert kernel.run("await ipykill.submit(lambda: 'value')").result == "'value'"
 

@@ -11,6 +11,7 @@ from tests.kernel.harness import Kernel
 from tests.waiting import wait_for
 
 
+@pytest.mark.smoke
 def test_an_interrupt_ends_the_foreground_and_not_the_jobs(any_kernel: Kernel) -> None:
     load(any_kernel)
     any_kernel.run("count = 0")
@@ -42,6 +43,7 @@ def test_jobs_survive_a_reload_of_the_extension(any_kernel: Kernel) -> None:
     assert cell.text() == "second\n", "the streams are not tapped twice"
 
 
+@pytest.mark.smoke
 def test_unload_takes_the_magics_and_ends_the_jobs(any_kernel: Kernel, tmp_path) -> None:
     load(any_kernel)
     file = tmp_path / "whole"
@@ -119,6 +121,7 @@ def test_a_kernel_with_a_running_job_ends_in_time(
     assert not any_kernel.alive
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("how", ["shutdown", "restart"])
 def test_finally_blocks_run_when_the_kernel_ends(kernel: Kernel, tmp_path, how: str) -> None:
     load(kernel)

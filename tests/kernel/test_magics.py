@@ -90,6 +90,7 @@ def test_without_a_spec_the_newest_running_job_is_meant(kernel: Kernel) -> None:
     assert re.match(r"\[1\] train: killed after", said(kernel.run("%bgkill")))
 
 
+@pytest.mark.smoke
 def test_kill_says_where_and_runs_finally(kernel: Kernel) -> None:
     cell = kernel.run(
         "%%bg -q -n train\ntry:\n    while True:\n        x = 1\nfinally:\n    print('cleaned')"
@@ -247,6 +248,7 @@ def test_where_shows_the_users_frames(kernel: Kernel) -> None:
     assert len(lines) == 5
 
 
+@pytest.mark.smoke
 def test_where_shows_all_threads(kernel: Kernel) -> None:
     kernel.run("def work():\n    time.sleep(1000)")
     kernel.run(

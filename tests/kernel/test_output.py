@@ -38,6 +38,7 @@ def everything(cell: Cell) -> str:
     return printed(cell) + cell.text("stderr") + cell.traceback
 
 
+@pytest.mark.smoke
 @pytest.mark.slow
 def test_everything_lands_in_the_launching_cell(any_kernel: Kernel) -> None:
     any_kernel.run(

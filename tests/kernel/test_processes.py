@@ -50,6 +50,7 @@ def test_it_survives_an_interrupt_and_ends_with_its_job(kernel: Kernel, way: str
     assert kernel.run("ipykill.jobs[1].state.value").result == "'killed'"
 
 
+@pytest.mark.smoke
 def test_an_interrupt_spares_them_on_every_version(any_kernel: Kernel) -> None:
     start(any_kernel, "bash")
     cell = any_kernel.cell("print('waiting', flush=True); time.sleep(1000)")

@@ -1,11 +1,14 @@
 """A job asks nobody, and says so at once; the foreground asks as ever."""
 
+import pytest
+
 from tests.kernel.background import load, wait_job
 from tests.kernel.harness import Kernel
 
 NOBODY = "nobody can answer a background job"
 
 
+@pytest.mark.smoke
 def test_a_question_of_a_job_is_an_error_at_once(any_kernel: Kernel) -> None:
     # In a cell these are the kernel's own functions.
     any_kernel.run("from getpass import getpass as early_getpass; early_input = input")
