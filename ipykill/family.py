@@ -87,7 +87,8 @@ class Family:
         self._ender: Latch | None = None
         self._pid = os.getpid()
         self._past_cpu_time = 0.0
-        self.kill_requested = self.struck = self.spares = self._desolate = False
+        self.kill_requested = self.interrupt_requested = False
+        self.struck = self.spares = self._desolate = False
         self._first = first
         first._guard()
         self._adopt(first, finish=finish)
@@ -123,6 +124,19 @@ class Family:
         """
         self.kill_requested = True
         pursue(self, patience)
+        target = current_target()
+        if target is not None and target.group is self and target.wanted:
+            raise target.strike()
+
+    def interrupt(self) -> None:
+        """Raise `KeyboardInterrupt` once in the first thread, as soon as it may be raised there.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            In that thread, outside any shield.
+        """
+        pursue(self)
         target = current_target()
         if target is not None and target.group is self and target.wanted:
             raise target.strike()
@@ -351,6 +365,7 @@ class Family:
 
         def run() -> None:
             target = Target(self, thread)
+            target.first = finish is not None
             target.last = finish is None and serves_cleanup(thread)
             self._targets.append(target)
             self.claim()

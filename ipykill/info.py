@@ -27,7 +27,7 @@ class JobState(enum.Enum):
     FAILED = "failed"
     """Its code ended with an error."""
     STOPPED = "stopped"
-    """Its code ended because it was asked to stop."""
+    """Its code ended because it was asked to stop, or was interrupted."""
     KILLED = "killed"
     """It was killed; no thread of it lives."""
     SKIPPED = "skipped"
@@ -91,7 +91,8 @@ class JobInfo(NamedTuple):  # twice as fast to make as a frozen dataclass, and f
     place
         Where it is now, or where it ended early: ``cell [7], line 12 (time.sleep)``.
     hindrance
-        Why a job that was killed a while ago still lives, and what ends it; else empty.
+        Why a job that was killed a while ago still lives, and what ends it, or why one that was
+        interrupted goes on; else empty.
     error
         The last line of its traceback, empty when there is none.
     last_line

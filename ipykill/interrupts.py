@@ -6,7 +6,7 @@ import signal
 import threading
 from types import FrameType, TracebackType
 
-from .kill import shield
+from .kill import set_handler, shield
 
 __all__ = ["uninterrupted"]
 
@@ -42,7 +42,7 @@ class uninterrupted:
             self._came, self._usual = _Deferral(), usual
             # An interrupt before this line or in it is none in the block; and when this has
             # returned, ours is called for it.
-            signal.signal(signal.SIGINT, self._came)
+            set_handler(signal.SIGINT, self._came)
 
     def __exit__(
         self,
@@ -53,6 +53,6 @@ class uninterrupted:
         if self._shield is not None:
             self._shield.__exit__(kind, error, traceback)
         if self._came is not None:
-            signal.signal(signal.SIGINT, self._usual)
+            set_handler(signal.SIGINT, self._usual)
             if self._came:
                 self._usual(signal.SIGINT, self._came[0])

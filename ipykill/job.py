@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 _SOON = 0.5  # seconds in which a killed job is expected to be dead
+_NOT_INTERRUPTED = "the interrupt waits until it leaves C code, cleanup or a shield()"
 
 _HAS_CPU_CLOCKS = hasattr(time, "pthread_getcpuclockid")
 
@@ -199,6 +200,7 @@ class Job:
         self._stop = Latch()
         self.over = Latch()
         self._asked: float | None = None
+        self._interrupted: float | None = None  # when that was asked last, monotonic
         self._reason = ""
         self.overdue = False
         self._stop_asked = False  # before it was over
@@ -385,6 +387,8 @@ class Job:
             asked = self._asked
             if self._family.kill_requested and asked and time.monotonic() - asked > _SOON:
                 why = self._family.hindrance(see, self.labels)
+            elif self.interrupt_pending and time.monotonic() - (self._interrupted or 0) > _SOON:
+                why = _NOT_INTERRUPTED
         threads, processes = len(self.threads), self.processes
         outcome = self._outcome
         started = self._started
@@ -450,6 +454,44 @@ class Job:
         if loop is not None:
             loop.stop()
         return self.done() if timeout == 0 else self.wait(timeout)
+
+    def interrupt(self, timeout: float | None = 0) -> bool:
+        """Raise `KeyboardInterrupt` once in the job's own thread, as ■ does in a cell that runs.
+
+        It is raised where a Kill may be, so that what cleans up is not cut, and a call that waits
+        is ended. On an event loop it is what Ctrl-C is to ``asyncio.run``. The job goes on as
+        its code says: ``try: train() except KeyboardInterrupt:`` keeps what was reached. A job
+        that lets it pass is *stopped* at this place, for that is what somebody asked for and no
+        failure, with ``"interrupted"`` as its reason. One that has not started is skipped; one
+        that is being killed, or is over, is left alone.
+
+        Parameters
+        ----------
+        timeout
+            How many seconds to wait for its end; None waits as long as it takes. By default
+            this returns at once.
+
+        Returns
+        -------
+        bool
+            Whether the job is over.
+        """
+        if self._claim.acquire(blocking=False):
+            self._reason = "interrupted"
+            self._end_now(JobState.SKIPPED)
+            self._settle()
+        elif self._outcome is None and not self._family.kill_requested:
+            self._interrupted = time.monotonic()
+            self._family.interrupt_requested = True
+            if self._outcome is not None:  # the end of its code may have taken this back before
+                self._family.interrupt_requested = False
+            self._family.interrupt()
+        return self.done() if timeout == 0 else self.wait(timeout)
+
+    @property
+    def interrupt_pending(self) -> bool:
+        """Whether `interrupt` was called, and has not been raised in the job yet."""
+        return self._family.interrupt_requested
 
     def kill(self, timeout: float | None = 0, *, reason: str = "", children: bool = True) -> bool:
         """End the job from outside: raise `JobKilled` in every thread of it.
@@ -709,6 +751,7 @@ class Job:
         # wrong here, the job ends.
         self._call = None
         outcome = self._classify(error)
+        interrupted = outcome is JobState.STOPPED and _is_only(KeyboardInterrupt, error)
         if outcome is JobState.KILLED:
             self._family.join_threads()
             self._family.end_processes()
@@ -728,8 +771,11 @@ class Job:
         self._end, self._ended = end, ended
         self._ended_at = place
         self._error, self._error_line = error, line
+        if interrupted:
+            self._reason = "interrupted"
         self._outcome = outcome
-        # Who kills writes this before he looks at the outcome.
+        # Who kills or interrupts writes this before he looks at the outcome.
+        self._family.interrupt_requested = False
         killed_late = self._family.kill_requested and outcome is not JobState.KILLED
         if killed_late:
             self._family.end_processes_soon()
@@ -743,7 +789,9 @@ class Job:
             return JobState.DONE
         if self._family.kill_requested and comes_from(error, JobKilled):
             return JobState.KILLED
-        if self._stop.is_set() and _is_a_stop(error):
+        if self._stop.is_set() and _is_only(JobStopped, error):
+            return JobState.STOPPED
+        if self._interrupted is not None and _is_only(KeyboardInterrupt, error):
             return JobState.STOPPED
         return JobState.FAILED
 
@@ -813,11 +861,11 @@ def comes_from(error: BaseException, kind: type[BaseException]) -> bool:
     return False
 
 
-def _is_a_stop(error: BaseException) -> bool:
-    """Whether an error is nothing but a Stop; a TaskGroup puts it in a group."""
+def _is_only(kind: type[BaseException], error: BaseException | None) -> bool:
+    """Whether an error is nothing but one of this kind; a TaskGroup puts it in a group."""
     if isinstance(error, BaseExceptionGroup):
-        return all(map(_is_a_stop, error.exceptions))
-    return isinstance(error, JobStopped)
+        return all(_is_only(kind, each) for each in error.exceptions)
+    return isinstance(error, kind)
 
 
 def _last_line(error: BaseException | None) -> str:

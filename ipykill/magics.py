@@ -36,7 +36,8 @@ __all__ = ["BackgroundMagics"]
 
 _Error = TypeVar("_Error", bound=BaseException)
 
-_STOP_WAIT = 0.3  # seconds that %bgstop waits, to tell of a job that stops at once
+# Seconds that %bgstop and %bginterrupt wait, to tell of a job that ends at once.
+_STOP_WAIT = 0.3
 _RECENT = 10  # finished jobs that %bgjobs shows without -a
 _LOG_LINES = 100
 _LOG_CHARACTERS = 200_000  # that %bglog shows at once, with the last line if that is longer
@@ -186,6 +187,27 @@ class BackgroundMagics(Magics):
                 job.stop()
             self._manager.wait(jobs, _STOP_WAIT)
         self._tell(jobs, over)
+
+    @magic_arguments()
+    @options.SPECS
+    @argument("--all", action="store_true", help="all jobs that are not over")
+    @line_magic
+    def bginterrupt(self, line: str) -> None:
+        """Raise KeyboardInterrupt in jobs, once, as the kernel's interrupt does in a cell.
+
+        The code may catch it, and keep what it has reached; else the job ends as stopped.
+        """
+        args = options.parse(self.bginterrupt, line)
+        jobs = self._to_end(args)
+        over = [job for job in jobs if job.done()]
+        with _telling(jobs):
+            for job in jobs:
+                job.interrupt()
+            self._manager.wait(jobs, _STOP_WAIT)
+        for job in jobs:
+            effect = "not interrupted yet" if job.interrupt_pending else "interrupted, and goes on"
+            then = "" if job.done() else f"; {effect}"
+            print(render.sentence(job.info(), already=job in over) + then)
 
     @magic_arguments()
     @options.SPECS

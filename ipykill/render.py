@@ -97,15 +97,15 @@ def _status(info: JobInfo) -> str:
     in_ = f" in {place}" if place else ""
     why = f" ({reason})" if reason else ""
     took = duration(info.elapsed)
+    hindered = f"; {info.hindrance}" if info.hindrance else ""
     match state:
         case "pending":
             return f"waiting to start{why}"
         case "running":
-            return f"running for {took}{in_}"
+            return f"running for {took}{in_}{hindered}"
         case "stopping":
             return f"stop asked {duration(info.asked or 0)} ago{why}; running{in_}"
         case "killing":
-            hindered = f"; {info.hindrance}" if info.hindrance else ""
             return f"kill pending for {duration(info.asked or 0)}{why}{in_}{hindered}"
         case "done":
             return f"done in {took}"

@@ -18,6 +18,8 @@ Read in this order:
 `wake`
     How a waiting call is woken, with `cstack` (up to 3.12: was it really waiting?) and
     `waits` (the waits of the standard library that must be got ready to be left).
+`standins`
+    Who is called for the other signals meanwhile.
 `pursuit`
     The reaper, which tries again until every thread is dead.
 `shielding`
@@ -37,6 +39,7 @@ from .policy import in_cleanup, sheltered
 from .pursuit import arm_suspended, await_death, get_ready, pursue, volley
 from .report import About, about
 from .shielding import shield
+from .standins import set_handler
 from .switches import LEVELS, level, use
 from .target import Group, Target, contain, current_target
 from .waits import pool_of, serves_cleanup
@@ -60,6 +63,7 @@ __all__ = [
     "pool_of",
     "pursue",
     "serves_cleanup",
+    "set_handler",
     "sheltered",
     "shield",
     "use",

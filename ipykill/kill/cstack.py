@@ -29,7 +29,7 @@ import sys
 import threading
 from types import FrameType
 
-from .target import _get_thread_state
+from .target import get_thread_state
 
 __all__ = ["calibrate", "inside_a_call"]
 
@@ -52,7 +52,7 @@ def _word(address: int) -> int:
 
 def _record() -> int:
     """Return the address of the record of the loop below the one that calls this."""
-    return _word(_word(_get_thread_state() + _CFRAME) + _PREVIOUS)
+    return _word(_word(get_thread_state() + _CFRAME) + _PREVIOUS)
 
 
 def inside_a_call() -> bool:

@@ -1,5 +1,8 @@
 """The pursuit: one reaper follows every Kill until all threads of its group are dead.
 
+An interrupt (`Group.interrupt_requested`) is followed in the same way, until it was raised once in
+the first thread of its group.
+
 1. `pursue` takes an engine, if none is held, and arms all targets of the group: in the
    caller, so that a thread in a loop dies without waiting for the reaper. Then it rings; for
    who waits for the end, after the moment in which a thread dies by itself.
@@ -7,8 +10,8 @@
    Kill may be swallowed, code may run that was not on the stack when it was armed, and a
    call may begin to wait at any time. A thread that starts meanwhile looks by itself
    whether its group is being killed (`target.contain`).
-3. When no thread of a group lives, the reaper forgets it; with the last group it gives the
-   engine back.
+3. When no thread of a group lives, or the interrupt was raised, the reaper forgets it; with
+   the last group it gives the engine back.
 
 While a Kill is pending, and until those who wait for its end know of it, the switch interval
 is short: a thread that is to die has to get the interpreter's lock to do so, and beside four
@@ -101,7 +104,7 @@ def get_ready() -> None:
 
 
 def pursue(group: Group, patience: float = 0.0) -> None:
-    """Kill every target of `group`, those that start later too.
+    """Kill every target of `group`, those that start later too; or interrupt its first one.
 
     Parameters
     ----------
@@ -116,7 +119,7 @@ def pursue(group: Group, patience: float = 0.0) -> None:
             engine = _get_engine()
             _hunted.setdefault(group, now)
             _hurry()
-            targets = group.targets()
+            targets = _sought(group)
             for target in targets:
                 engine.arm(target)
                 _note_place(target)
@@ -220,7 +223,7 @@ def _reap() -> None:
 def _look() -> bool:
     """Try every target once; return whether a group is left to pursue."""
     with _lock:
-        for group in itertools.filterfalse(lambda it: it.threads(), list(_hunted)):
+        for group in itertools.filterfalse(_is_open, list(_hunted)):
             del _hunted[group]
         if not _hunted or _engine is None:
             _put_back()
@@ -230,13 +233,22 @@ def _look() -> bool:
             _relax()
         targets = []
         for group, since in _hunted.items():
-            for target in group.targets():
+            for target in _sought(group):
                 target.libraries = now - since > _LIBRARIES
                 _engine.arm(target)
                 targets.append(target)
     for target in targets:
         _try_to_wake(target)
     return True
+
+
+def _is_open(group: Group) -> bool:
+    """Whether what was asked of a group has not come to its end."""
+    return bool((group.kill_requested or group.interrupt_requested) and group.threads())
+
+
+def _sought(group: Group) -> list[Target]:
+    return [it for it in group.targets() if group.kill_requested or it.first]
 
 
 def _put_back() -> None:
@@ -271,7 +283,9 @@ def _try_to_wake(target: Target) -> None:
         chase.attempts = min(chase.attempts + 1, 10)
     _note_place(target)
     wake.wake(target, patience)
-    if chase.attempts == _NO_ANSWER:
+    if not target.group.kill_requested:
+        pass  # Ctrl-C interrupts no query either
+    elif chase.attempts == _NO_ANSWER:
         _interrupt_query(target, search=False)
     elif chase.attempts >= _STUCK and now - chase.interrupted > _INTERRUPT:
         chase.interrupted = now
@@ -289,7 +303,7 @@ def _note_place(target: Target) -> None:
         return  # see Target.innermost_frame, and who lets a frame go
     with target.gate:
         frame = target.innermost_frame()
-        if frame is not None:
+        if frame is not None and target.sought:
             target.waits_at = frame, frame.f_lasti
 
 

@@ -20,7 +20,6 @@ what it asked for, as `ipykill.threads` explains.
 
 from __future__ import annotations
 
-import _thread
 import ctypes
 import os
 import signal
@@ -37,21 +36,30 @@ from .switches import has_gil
 
 __all__ = ["Group", "Target", "contain", "current_target"]
 
-# The main thread's ident, as the interpreter holds it, and as it is: `wake` lends the word to
-# a thread, and installs the interpreter's own here.
+# The main thread's ident, as the interpreter holds it, and as it is, and its thread state:
+# `wake` lends the word to a thread, and installs the interpreter's own here.
 main_word = ctypes.c_ulong(0)
-main_ident = 0
+main_ident = main_state = 0
 
 # For the brackets see `ipykill.threads`.
-_get_thread_state = ctypes.pythonapi["PyThreadState_Get"]
-_get_thread_state.argtypes = []
-_get_thread_state.restype = ctypes.c_void_p
+get_thread_state = ctypes.pythonapi["PyThreadState_Get"]
+get_thread_state.argtypes = []
+get_thread_state.restype = ctypes.c_void_p
 
 # Public since 3.9. sys._current_frames() would do, but it crashes 3.12 and 3.13 while a
 # subinterpreter lives.
 _get_frame = ctypes.pythonapi["PyThreadState_GetFrame"]
 _get_frame.argtypes = [ctypes.c_void_p]
 _get_frame.restype = ctypes.py_object
+
+
+def frame_of(thread_state: int) -> FrameType | None:
+    """Return the innermost frame of a thread that lives, None if it runs no Python."""
+    try:
+        frame: FrameType = _get_frame(thread_state)
+    except ValueError:  # NULL
+        return None
+    return frame
 
 
 _HAS_CLOCKS = hasattr(time, "pthread_getcpuclockid")
@@ -61,6 +69,8 @@ class Group(Protocol):
     """Targets that are killed together."""
 
     kill_requested: bool
+    interrupt_requested: bool
+    """Whether a `KeyboardInterrupt` shall be raised once in the first thread."""
     struck: bool
     """Whether a Kill was raised in a thread of the group."""
     spares: bool
@@ -102,6 +112,8 @@ class Target:
         Whether its body runs.
     struck : int
         How many times a Kill was raised in it.
+    first : bool
+        Whether it is the one that its group began with.
     last : bool
         Whether it is killed only when the first thread of its group has ended, see
         `waits.serves_cleanup`.
@@ -131,9 +143,9 @@ class Target:
     """
 
     __slots__ = (
-        *("_clock", "_cpu_time", "asked", "busy", "depth", "gate", "group", "ident", "last"),
-        *("lender", "libraries", "native_id", "open", "shielded_by", "struck", "survey", "thread"),
-        *("thread_state", "traced", "waits_at"),
+        *("_clock", "_cpu_time", "asked", "busy", "depth", "first", "gate", "group", "ident"),
+        *("last", "lender", "libraries", "native_id", "open", "shielded_by", "struck", "survey"),
+        *("thread", "thread_state", "traced", "waits_at"),
     )
 
     def __init__(self, group: Group, thread: threading.Thread) -> None:
@@ -141,13 +153,14 @@ class Target:
         self.thread = thread
         self.ident = threading.get_ident()
         self.native_id = threading.get_native_id()
-        self.thread_state: int = _get_thread_state()
+        self.thread_state: int = get_thread_state()
         self.gate = threading.RLock()  # not Lock: a signal handler may ask for the CPU time
         self.asked = False
         self.busy = False
         self.depth = 0
         self.open = False
         self.struck = 0
+        self.first = False
         self.last = False
         self.libraries = False
         self.survey = False
@@ -160,16 +173,24 @@ class Target:
 
     @property
     def wanted(self) -> bool:
-        """Whether a Kill is to be raised in this thread, now or later in its body."""
-        return (
-            self.open
-            and self.group.kill_requested
-            and not self.depth
-            and not (self.last and self.group.first_runs())
-        )
+        """Whether a Kill, or an interrupt, is to be raised here, now or later in the body."""
+        return self.open and not self.depth and self.sought
 
-    def strike(self) -> type[JobKilled]:
-        """Note that a Kill is being raised, and return what to raise; own thread only."""
+    @property
+    def sought(self) -> bool:
+        """Whether somebody asked for a Kill of this thread, or for an interrupt."""
+        if self.group.kill_requested:
+            return not (self.last and self.group.first_runs())
+        return self.first and self.group.interrupt_requested
+
+    def strike(self) -> type[KeyboardInterrupt]:
+        """Note that something is being raised, and return what to raise; own thread only."""
+        if not self.group.kill_requested:
+            with self.gate:  # who notes where the thread waits looks in it whether it is wanted
+                self.group.interrupt_requested = False
+                self.waits_at = None
+            self.answer()
+            return KeyboardInterrupt
         self.struck += 1
         self.group.struck = True
         # Who lends goes on when this thread has ended (`release`), and does not take the
@@ -200,11 +221,7 @@ class Target:
         """
         if not self.open or not has_gil():
             return None
-        try:
-            frame: FrameType = _get_frame(self.thread_state)
-        except ValueError:  # NULL: it runs no Python
-            return None
-        return frame
+        return frame_of(self.thread_state)
 
     def cpu_time(self) -> float:
         """CPU time that the thread has used, in seconds; any thread may ask."""
@@ -264,29 +281,20 @@ def contain(target: Target, body: Callable[[], object]) -> BaseException | None:
         body()
     except BaseException as error:
         failure = error
-    # If a Ctrl-C is to be handled in the moment in which this thread passes for the main
-    # thread, that happens at the next call. There is none before this.
+    # From here on nothing runs in its name: if it passes for the main thread, no longer.
     if main_word.value == target.ident:
         main_word.value = main_ident
     # For the plain engine: at most two requests are left, see threads.py.
     target.depth += 1
-    late: BaseException | None = None
     try:
         try:
             target.close()
-        except (JobKilled, KeyboardInterrupt) as error:
-            late = error
+        except JobKilled:
+            target.group.struck = True
             target.close()
-    except (JobKilled, KeyboardInterrupt) as error:
-        late = error
+    except JobKilled:
+        target.group.struck = True
     _targets.pop(target.ident, None)
-    if isinstance(late, JobKilled):
-        target.group.struck = True
-    elif late is not None or (
-        isinstance(failure, KeyboardInterrupt) and target.group.kill_requested
-    ):
-        _interrupt_main()  # whose Ctrl-C it was
-        target.group.struck = True
     try:
         if target.group.struck and not isinstance(failure, JobKilled):
             killed = JobKilled()
@@ -296,13 +304,7 @@ def contain(target: Target, body: Callable[[], object]) -> BaseException | None:
     finally:
         # This frame is in the traceback. With the two in a cycle, all that the frames of the
         # body hold (files, child processes, memory) would live until the garbage collector runs.
-        failure = killed = late = None
-
-
-def _interrupt_main() -> None:
-    _thread.interrupt_main()
-    if main_ident:  # it may wait in a call, which only a signal interrupts: that of `wake`
-        signal.pthread_kill(main_ident, signal.SIGURG)
+        failure = killed = None
 
 
 def _after_fork_in_child() -> None:

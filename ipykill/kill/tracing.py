@@ -69,8 +69,8 @@ def _trace_opcodes(frame: FrameType) -> None:
 
 def _trace(frame: FrameType, event: str, arg: object) -> Any:
     target = current_target()
-    if target is None or not target.open:
-        sys.settrace(None)
+    if target is None or not (target.open and target.sought):
+        sys.settrace(None)  # an interrupt was raised, and the code goes on
         return None
     if event == "opcode":
         try:

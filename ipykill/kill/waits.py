@@ -15,6 +15,7 @@ import ctypes
 import dis
 import gc
 import inspect
+import signal
 import subprocess
 import sys
 import threading
@@ -74,7 +75,12 @@ def leave(frame: FrameType, target: Target) -> bool:
         if near.f_code in _POPEN_WAITS:
             process = near.f_locals["self"]
             child = target.group.child_of(process)
-            if child is not None and not target.group.spares:
+            if target.group.kill_requested:
+                process._sigint_wait_secs = 0  # for a process that Ctrl-C ends as well
+            if not target.group.kill_requested:
+                if child is not None:
+                    child.signal(signal.SIGINT)  # as ■ does, which interrupts the whole group
+            elif child is not None and not target.group.spares:
                 _end_process(process, child, frame)
             elif child is not None and any(it.f_code in _POPEN_OWNERS for it in _near(near)):
                 _hand_over(process)
@@ -95,6 +101,8 @@ def hasten(frame: FrameType, target: Target) -> bool:
         Whether the wait may be broken after all, because what it waits for is spared.
     """
     group = target.group
+    if not group.kill_requested:
+        return False
     if frame.f_code is _POOL_WORKER:
         _end_pool(target, frame)
         return False

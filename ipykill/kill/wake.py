@@ -17,9 +17,8 @@ SIGURG, which is ignored by default (Go uses it for the same purpose).
 3. Main runs no other Python code while the word is lent. So nothing in main finds itself
    not to be the main thread, and no Ctrl-C is handled elsewhere: it waits until main has
    the word again, and main looks for it then, because CPython 3.13 might have stopped
-   looking in the meantime. For CPython may run the handlers of other signals, of SIGINT and of
-   an alarm, in the target, before ours, and what they raise would end the wrong code: so for
-   this time all are stand-ins that only tell main (`_Heard`).
+   looking in the meantime. The handlers of other signals, which CPython may run in the target
+   before ours, are replaced for this time (`standins`).
 4. The target's call is interrupted, the target takes itself for the main thread and runs
    the same handler. That puts the word back first of all. If the Kill may be raised from the
    call in which it waits (`policy`), it gets that call ready to be left (`waits`) and raises.
@@ -36,9 +35,10 @@ SIGURG, which is ignored by default (Go uses it for the same purpose).
    word again when its patience ends. (Up to 3.12 running code answers, see `cstack`, and
    dies at once if that happens to be at the jump back of a loop.)
 7. When main does not answer for 40 ms it sits in C code that does not look for signals, so
-   it runs no Python either. Then the reaper lends the word itself, for a shorter time. (A Ctrl-C
-   that is handled in the target then is passed on to main by `target.contain`.)
-   Whether main or the reaper lends is decided by who gets `_Request.claim`.
+   it runs no Python either. Then the reaper lends the word itself, with stand-ins as well, for a
+   shorter time, and not when main has moved.
+   Whether main or the reaper lends is decided by who gets `_Request.claim`; and who has
+   `standins.lending` lends or puts stand-ins in place, nobody else.
 
 Whoever raises a stray SIGURG, or had a handler for it before us: that handler is called
 for every signal that is not an answer to a request.
@@ -52,12 +52,11 @@ import signal
 import sys
 import threading
 import time
-from _signal import getsignal  # type: ignore[import-not-found]  # signal's takes six times as long
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, TypeAlias
+from typing import Any
 
-from . import codemap, cstack, policy, waits
+from . import codemap, cstack, policy, standins, waits
 from . import target as targets
 from .switches import has_gil, level
 from .target import Target, current_target
@@ -72,8 +71,6 @@ _RESEND = 0.0002  # seconds until the signal is sent to the target again, which 
 
 on_answer: Callable[[Target, FrameType], None] = lambda target, frame: None  # noqa: E731
 """Called in a target that was reached and goes on, to let the Kill land in running code."""
-
-_Handler: TypeAlias = Callable[[int, FrameType | None], Any]
 
 _found = False  # whether `targets.main_word` is the interpreter's
 _signal: int = getattr(signal, "SIGURG", 0)
@@ -95,7 +92,6 @@ class _Request:
 
 
 _request: _Request | None = None
-_lending = threading.RLock()  # held by the one who lends the word
 
 
 def works() -> bool:
@@ -127,11 +123,12 @@ def install() -> None:
             if _why_not:
                 return
             targets.main_ident = threading.get_ident()
+            targets.main_state = targets.get_thread_state()
             targets.main_word = found
             _found = True
         if (before := signal.getsignal(_signal)) is not _on_signal:
             _previous = before
-            signal.signal(_signal, _on_signal)
+            standins.set_handler(_signal, _on_signal)
     except (ValueError, OSError) as error:  # not the main interpreter, for example
         _why_not = str(error)
 
@@ -189,7 +186,7 @@ def wake(target: Target, patience: float) -> None:
         if _main_lends(request):
             return
         if request.claim.acquire(blocking=False):
-            _lend(target, min(patience, _ALONE))
+            _lend_alone(target, min(patience, _ALONE))
         else:
             # Not for ever: a Ctrl-C may come between the claim and its `try`.
             request.done.acquire(timeout=_LOST)
@@ -205,87 +202,61 @@ def _main_lends(request: _Request) -> bool:
     return False
 
 
-class _Heard(list[None]):
-    """A stand-in for a signal's handler that only notes that the signal came.
-
-    An exception of a handler may leave it behind; then it makes way when it is called.
-    """
-
-    def __init__(self, number: int, usual: _Handler) -> None:
-        super().__init__()
-        self.number = number
-        self.usual = usual
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        me = threading.get_ident()
-        if me == targets.main_ident == targets.main_word.value:
-            signal.signal(number, self.usual)
-            self.usual(number, frame)
-        else:
-            self.append(None)
-
-
 def _lend_in_main(target: Target, patience: float) -> None:
     """Lend the word from the main thread, which alone handles signals meanwhile."""
-    stand_ins: list[_Heard] = []
-    try:
-        _stand_in(stand_ins)
-        _lend(target, patience)
-    finally:
-        _make_way(stand_ins, sys._getframe(1))
-
-
-def _stand_in(stand_ins: list[_Heard]) -> None:
-    """Put a stand-in in the place of each handler but ours, and note it before."""
-    for number in range(1, signal.NSIG):
-        usual = getsignal(number)
-        if callable(usual) and usual is not _on_signal:
-            heard = usual if isinstance(usual, _Heard) else _Heard(number, usual)
-            stand_ins.append(heard)
-            signal.signal(number, heard)
-
-
-def _make_way(stand_ins: list[_Heard], frame: FrameType) -> None:
-    """Put the handlers back, and call those whose signals came; each of them may raise."""
-    if not stand_ins:
-        return
-    heard = stand_ins.pop()
-    try:
-        _make_way(stand_ins, frame)
-    finally:
+    stand_ins: list[standins.Heard] = []
+    with standins.lending:  # the reaper may be lending: then nobody may call signal.signal()
         try:
-            signal.signal(heard.number, heard.usual)
-        except BaseException:  # of a handler: it begins with those of signals that have come
-            signal.signal(heard.number, heard.usual)
-            raise
+            standins.install(stand_ins, _on_signal)
+            _lend(target, patience)
         finally:
-            if heard:
-                heard.clear()
-                heard.usual(heard.number, frame)
+            standins.make_way(stand_ins, sys._getframe(1))
 
 
-def _lend(target: Target, patience: float) -> None:
+def _lend_alone(target: Target, patience: float) -> None:
+    """Lend the word without the main thread, until that runs Python again."""
+    stand_ins = standins.StandIns(_on_signal)
+    with standins.lending, stand_ins:
+        if stand_ins.stand:
+            _lend(target, patience, _main_place())
+    if stand_ins.missed:
+        signal.pthread_kill(targets.main_ident, _signal)
+
+
+def _main_place() -> tuple[int, int] | None:
+    """Return where the main thread is, if that can be looked at."""
+    if sys.version_info < (3, 12):  # see Target.innermost_frame
+        return None
+    frame = targets.frame_of(targets.main_state)
+    return None if frame is None else (id(frame), frame.f_lasti)
+
+
+def _lend(target: Target, patience: float, main_place: tuple[int, int] | None = None) -> None:
     answered = threading.Lock()
     answered.acquire()
-    with _lending:
+    with standins.lending:
         try:
             with target.gate:
                 if not target.open or sys.is_finalizing():
                     return
                 target.lender = answered
                 targets.main_word.value = target.ident
-            _signal_target(target, answered, patience)
+            _signal_target(target, answered, patience, main_place)
         finally:
             targets.main_word.value = targets.main_ident
             target.lender = None
 
 
-def _signal_target(target: Target, answered: threading.Lock, patience: float) -> None:
+def _signal_target(
+    target: Target, answered: threading.Lock, patience: float, main_place: tuple[int, int] | None
+) -> None:
     end = time.monotonic() + patience
     pause = _RESEND
     while targets.main_word.value == target.ident and target.signal(_signal):
         # A signal that came just before the target entered a system call was in vain.
         if answered.acquire(timeout=min(pause, patience)) or time.monotonic() >= end:
+            return
+        if main_place is not None and main_place != _main_place():
             return
         pause *= 2
     answered.acquire(timeout=max(end - time.monotonic(), 0))
@@ -356,11 +327,12 @@ def _call_previous(number: int, frame: FrameType | None) -> None:
 
 def _after_fork_in_child() -> None:
     # CPython has made the calling thread the main thread.
-    global _request, _lending
+    global _request
     _request = None
-    _lending = threading.RLock()
+    standins.lending = threading.RLock()
     if _found:
         targets.main_ident = threading.get_ident()
+        targets.main_state = targets.get_thread_state()
         targets.main_word.value = targets.main_ident
 
 

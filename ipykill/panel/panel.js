@@ -457,6 +457,7 @@ class JobView {
     this.note = make("div", "ipykill-note");
     this.log = button("Log", "", () => this.toggleDetails(), "ipykill-log-button");
     this.stop = button("Stop", "", () => this.jobs.ask("stop", this.job), "ipykill-stop");
+    this.interrupt = button("■", "", () => this.jobs.ask("interrupt", this.job), "ipykill-interrupt");
     this.kill = button("Kill", "", () => this.clickKill(), "ipykill-kill");
     this.bar = make("div", "ipykill-bar", {}, make("div"));
     this.barText = make("span", "ipykill-bar-text");
@@ -469,7 +470,7 @@ class JobView {
       make("div", "ipykill-title", {}, this.name, make("span", "ipykill-meta", {}, this.number, this.cell)),
       this.state,
       this.time,
-      make("div", "ipykill-actions", {}, this.log, this.stop, this.kill),
+      make("div", "ipykill-actions", {}, this.log, this.stop, this.interrupt, this.kill),
       make("div", "ipykill-now", {}, this.place, this.last, this.cpu),
       this.progress,
       this.note,
@@ -556,14 +557,17 @@ class JobView {
   drawActions(job, title) {
     const over = this.over;
     // A button that vanishes takes the keyboard's place in the page with it.
-    const focused = [this.stop, this.kill].find((it) => it === document.activeElement);
+    const buttons = [this.stop, this.interrupt, this.kill];
+    const focused = buttons.find((it) => it === document.activeElement);
     this.stop.hidden = over;
+    this.interrupt.hidden = over || !["running", "stopping"].includes(job.state);
     this.kill.hidden = over && !this.remains;
     this.log.hidden = this.gone || (!this.jobs.live && !this.jobs.details.has(this.id));
     if (focused?.hidden) this.log.focus();
     setAttribute(this.log, "aria-label", `Log of ${title}`);
     setAttribute(this.log, "aria-expanded", this.tab !== null);
     setAttribute(this.stop, "aria-label", `Stop ${title}`);
+    setAttribute(this.interrupt, "aria-label", `Interrupt ${title}`);
     setAttribute(this.kill, "aria-label", `Kill ${title}`);
     const overdue = this.stopOverdue(job);
     this.el.classList.toggle("ipykill-overdue", overdue);
@@ -573,6 +577,7 @@ class JobView {
         ? "End the code now; its finally: blocks run"
         : "End the code wherever it is, after a second click; its finally: blocks run";
     this.stop.title = "Ask the code to finish";
+    this.interrupt.title = "Raise KeyboardInterrupt in the code once, as ■ does in a cell";
   }
 
   stopOverdue(job) {
@@ -613,6 +618,7 @@ class JobView {
       const why = job.hindrance ? `: ${job.hindrance}` : "";
       return `Kill pending for ${duration(asked)}${why}. Only a restart of the kernel is stronger.`;
     }
+    if (job.hindrance && job.state !== "killing") return job.hindrance;
     return "";
   }
 

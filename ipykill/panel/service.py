@@ -136,6 +136,11 @@ class Service:
                 job = self._job(request)
                 job.stop(_STOP_PATIENCE)
                 return self._row(job)
+            case "interrupt":
+                job = self._job(request)
+                if not self._was_done(request):
+                    job.interrupt(_STOP_PATIENCE)
+                return self._row(job)
             case "kill":
                 job = self._job(request)
                 job.kill(_KILL_PATIENCE)

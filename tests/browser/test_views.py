@@ -176,6 +176,14 @@ def test_a_second_click_on_the_same_spot_kills(stage) -> None:
     assert views.requests == ["kill"]
 
 
+def test_an_interrupt_is_one_click_while_the_code_runs(stage) -> None:
+    views = stage(row(1), row(2, "killing"), row(3, "done"))
+    interrupt = views.panel().get_by_role("button", name="Interrupt")
+    views.forget_requests()
+    interrupt.click()  # there is one
+    assert views.requests == ["interrupt"]
+
+
 def test_what_is_pressed_is_clicked_wherever_it_moves_meanwhile(stage) -> None:
     views = stage(row(1))
     stop = views.panel().get_by_role("button", name="Stop job-1 (job 1)")

@@ -103,6 +103,21 @@ def test_kill_says_where_and_runs_finally(kernel: Kernel) -> None:
     assert cell.text("stderr") == ""
 
 
+def test_an_interrupt_is_raised_as_in_a_cell(kernel: Kernel) -> None:
+    keeps = "try:\n    while True: x = 1\nexcept KeyboardInterrupt:\n    print('kept')\ngo.wait()"
+    kernel.run("import threading\ngo = threading.Event()")
+    cell = kernel.run(f"%%bg -q -n keeps\n{keeps}")
+    kernel.run(f"%%bg -q -n passes\n{LOOP}")
+    line = said(kernel.run("%bginterrupt passes"))
+    assert re.fullmatch(r"\[2\] passes: stopped after .* at cell .* \(interrupted\)", line)
+    line = said(kernel.run("%bginterrupt keeps"))
+    assert re.fullmatch(r"\[1\] keeps: running for .*; interrupted, and goes on", line)
+    cell.wait_output("kept")
+    kernel.run("go.set()")
+    assert wait_job(kernel, "keeps") == "done"
+    assert cell.errors == []
+
+
 def test_a_job_that_was_over_is_not_told_as_if_it_had_been_ended_now(kernel: Kernel) -> None:
     for command in "%bgkill", "%bgstop", "%bgkill --all", "%bgstop --all":
         assert usage_error(kernel, command) == "UsageError: no job is running"

@@ -123,24 +123,6 @@ def test_no_ctrl_c_is_lost_in_a_job_that_swallows_everything() -> None:
     killer.join(HANG)
 
 
-def test_a_ctrl_c_that_a_dying_job_got_wakes_the_main_thread() -> None:
-    def body(started) -> None:
-        started()
-        try:
-            time.sleep(1000)
-        finally:
-            wait_for(naps, "the main thread to wait", HANG)
-            raise KeyboardInterrupt
-
-    job = start(body)
-    threading.Thread(target=job.kill).start()
-    begin = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        nap(lambda: None)
-    assert time.monotonic() - begin < HANG
-    assert job.kill(HANG)
-
-
 @pytest.mark.stress
 def test_a_rain_of_ctrl_c() -> None:
     """Wherever KeyboardInterrupt comes in main, in our handler too, jobs go on to die."""

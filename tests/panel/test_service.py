@@ -284,3 +284,26 @@ def test_a_trouble_that_lasts_is_told_once(
     job.log.write("more\n")
     channel.wait_for(1)
     assert caplog.text.count("could not be refreshed") == 1
+
+
+def test_an_interrupt_that_is_asked_for_on_both_channels_comes_once(
+    manager: JobManager, service: Service
+) -> None:
+    caught, began, over = [], threading.Event(), threading.Event()
+
+    def work() -> None:
+        while not over.is_set():
+            try:
+                while not over.is_set():
+                    began.set()
+            except KeyboardInterrupt:
+                caught.append(1)
+
+    job = manager.submit(work)
+    assert began.wait(30)
+    request = {"do": "interrupt", "id": job.id, "message": "one"}
+    for _ in range(2):
+        assert service.answer(request)["row"]["state"] == "running"
+        wait_for(lambda: len(caught) == 1 and not job.interrupt_pending, "the interrupt")
+    over.set()
+    assert job.wait(30)
