@@ -23,8 +23,8 @@ from IPython.utils.capture import CapturedIO, capture_output
 
 from . import output
 from .exceptions import JobKilled, JobStopped
+from .failure import message
 from .imports import when_imported
-from .job import message
 
 __all__ = ["install"]
 

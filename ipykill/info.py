@@ -105,6 +105,9 @@ class JobInfo(NamedTuple):  # twice as fast to make as a frozen dataclass, and f
         The processes that it started and that have not ended.
     left
         How many of its threads, its own apart, live on after its end.
+    size
+        The bytes that its value takes, where they are many: until the job is cleared, or its
+        cell is run again.
     """
 
     id: int
@@ -128,3 +131,4 @@ class JobInfo(NamedTuple):  # twice as fast to make as a frozen dataclass, and f
     threads: int
     processes: tuple[ProcessInfo, ...]
     left: int = 0
+    size: int = 0

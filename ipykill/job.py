@@ -22,11 +22,13 @@ from typing import Any, Literal, Protocol
 
 from . import adoption, stack
 from .exceptions import JobAborted, JobError, JobKilled, JobStopped, JobTimeout
+from .failure import Failure
 from .family import Family
 from .info import JobInfo, JobState, Progress
 from .kill import Look, current_target, look
 from .log import JobLog
 from .processes import ProcessInfo
+from .sizes import large_size
 from .threads import ThreadWithExc
 from .waiting import Latch
 
@@ -206,8 +208,9 @@ class Job:
         self._stop_asked = False  # before it was over
         self._outcome: JobState | None = None
         self._value: object = None
-        self._error: BaseException | None = None
-        self._error_line = ""
+        self._size = 0  # of that, in bytes, where it is large
+        self._forgotten = ""  # why it is not kept any more
+        self.failure: Failure | None = None
         self._ended_at: tuple[CodeType, int] | None = None
         self._place: str | None = None  # that in words, when somebody has asked
         self._callbacks: list[Callable[[], None]] = []
@@ -410,15 +413,18 @@ class Job:
             asked=None if self._asked is None else now - self._asked,
             place=here if outcome is None else self._last_place(),
             hindrance=why if outcome is None else "",
-            error="" if outcome is None else self._error_line,
+            error="" if outcome is None or self.failure is None else self.failure.line,
             last_line=self.log.last,
             progress=self.progress,
             threads=threads,
             processes=processes,
             left=len(self._left_threads()) if final and threads else 0,
+            size=self._size,
         )
         if final and not threads and not processes:
             self._last_info = info
+            if info.size != self._size:  # it was forgotten just now
+                self._last_info = None
         return info
 
     # What can be asked
@@ -625,7 +631,8 @@ class Job:
         if self._outcome is JobState.DONE:
             return None
         if self._outcome is JobState.FAILED:
-            return self._error
+            assert self.failure is not None
+            return self.failure.error
         assert self._outcome is not None
         kind = JobTimeout if self.overdue and self._reason == "timeout" else JobAborted
         why = f": {self._reason}" if self._reason else ""
@@ -640,13 +647,35 @@ class Job:
             The job was stopped, killed or skipped; `JobTimeout` if its deadline did that.
         TimeoutError
             The job is not over after `timeout` seconds.
+        JobError
+            The value is not kept any more: the job was cleared, or its cell was run again.
         BaseException
-            What the job's code raised.
+            What the job's code raised. When another job has failed since, or this one was
+            cleared, an error like it, whose cause is the traceback as text.
         """
         error = self.exception(timeout)
         if error is not None:
             raise error
-        return self._value
+        value = self._value
+        if forgotten := self._forgotten:
+            msg = f"job {self.id} ({self.name}) has no value any more: {forgotten}"
+            raise JobError(msg)
+        return value
+
+    def forget(self, why: str) -> None:
+        """Keep nothing any more of what the code of a job that is over gave: its value, frames.
+
+        Parameters
+        ----------
+        why
+            What is said to whoever asks for the value.
+        """
+        self._forgotten = self._forgotten or why  # first: who reads the value looks at this then
+        self._value = None
+        self._size = 0
+        self._last_info = None
+        if self.failure is not None:
+            self.failure.let_go()
 
     def add_done_callback(self, fn: Callable[[Job], object]) -> None:
         """Call ``fn(job)`` when the job is over.
@@ -722,7 +751,7 @@ class Job:
             if isinstance(error, RuntimeError):
                 cause, error = error, JobError(f"no thread can be started for it: {error}")
                 error.__cause__ = cause
-            self._error, self._error_line = error, _last_line(error)
+            self.failure = Failure(error)
             self._end_now(JobState.FAILED)
             self._settle(error)
         return True
@@ -756,21 +785,23 @@ class Job:
             self._family.join_threads()
             self._family.end_processes()
         end, ended = time.monotonic(), time.time()
-        line, place = "", None
+        place = failure = None
         raised = error
         if outcome is not JobState.FAILED:
             error = None  # with all that its traceback holds
+        if error is not None:
+            failure = Failure(error)
         try:
             self._family.forget_processes()
             if raised is not None:
                 place = stack.end(raised.__traceback__)
-            line = _last_line(error)
+            self._size = large_size(self._value)
         except BaseException:
             _logger.exception("the end of job %s could not be described", self.id)
         raised = None
         self._end, self._ended = end, ended
         self._ended_at = place
-        self._error, self._error_line = error, line
+        self.failure = failure
         if interrupted:
             self._reason = "interrupted"
         self._outcome = outcome
@@ -810,6 +841,12 @@ class Job:
         finally:
             self.over.set()
             self._on_end(self)
+        # Not earlier: nobody is to wait for the finalizers of what is let go here.
+        self._context = contextvars.Context()
+        if self.failure is not None:
+            self.failure.settle()
+        if self._outcome is not JobState.DONE:
+            self._value = None
 
 
 @stack.machinery
@@ -866,22 +903,6 @@ def _is_only(kind: type[BaseException], error: BaseException | None) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return all(_is_only(kind, each) for each in error.exceptions)
     return isinstance(error, kind)
-
-
-def _last_line(error: BaseException | None) -> str:
-    if error is None:
-        return ""
-    text = message(error).strip()
-    name = type(error).__name__
-    return f"{name}: {text.splitlines()[0]}" if text else name
-
-
-def message(error: BaseException) -> str:
-    """Return ``str(error)``, whatever the class makes of that."""
-    try:
-        return str(error)
-    except BaseException:  # of whatever kind: who asks is ending a job
-        return "<its message cannot be shown>"
 
 
 def current_job() -> Job | None:

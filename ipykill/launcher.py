@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -37,6 +38,28 @@ def refuse_below(lines: list[str]) -> list[str]:
     return lines
 
 
+@dataclass(frozen=True)
+class _Cell:
+    """The cell that is being launched; `source` is empty for a statement of ``%bg``."""
+
+    number: int
+    origin: str
+    source: str
+    name: str
+
+    def started(self, job: Job) -> bool:
+        """Whether this cell started `job`, in an earlier run.
+
+        Not what a loop in this run has just started. Where the front end does not tell which
+        cell it is, and so there is no `origin`, the same text under the same name is the same.
+        """
+        if job.cell == self.number:
+            return False
+        if self.origin:
+            return job.origin == self.origin
+        return bool(self.source) and (job.source, job.name) == (self.source, self.name)
+
+
 class Launcher:
     """Launches cells and statements as jobs; for the thread that runs a cell."""
 
@@ -68,10 +91,10 @@ class Launcher:
         """
         after = [job for spec in args.after for job in options.find(self._manager, spec)]
         call = cells.compile_cell(self._shell, source, whole=whole, variable=args.out)
-        name = args.name or title(source) or "cell"
-        number = cells.cell_number(self._shell)
+        name = render.one_line(args.name or title(source) or "cell")
         origin = self._origin() if whole else ""
-        earlier = self._earlier(args.name, name, source if whole else "", number, origin)
+        cell = _Cell(cells.cell_number(self._shell), origin, source if whole else "", name)
+        earlier = self._earlier(cell, named=args.name is not None)
         if args.replace:
             self._replace(earlier, after)
         else:
@@ -80,12 +103,15 @@ class Launcher:
         told = () if args.replace else earlier
         others = [job for job in self._manager.running() if job not in told]
         self._tell_races(call.codes, origin or source, others)
+        for job in self._manager:
+            if job.done() and cell.started(job):
+                job.forget("its cell was run again")
         card = (whole or self._is_whole_cell(line)) and not args.quiet
         return self._manager.launch(
             call,
             name=name,
             source=source,
-            cell=number,
+            cell=cell.number,
             origin=origin,
             timeout=args.timeout,
             after=after,
@@ -95,26 +121,17 @@ class Launcher:
             present=self._present if card else None,
         )
 
-    def _earlier(
-        self, given: str | None, name: str, source: str, number: int, origin: str
-    ) -> dict[Job, str]:
+    def _earlier(self, cell: _Cell, *, named: bool) -> dict[Job, str]:
         """Return the running jobs whose place the new one takes, and why.
 
-        Those are the jobs with the name that was `given`, and those that this cell started
-        in an earlier run. A front end that does not tell which cell it is has no `origin`;
-        there a cell without a name is known by its whole text, whose title is its name.
+        Those are the jobs that this cell started in an earlier run, and those with its name
+        if the user has `named` it.
         """
         found: dict[Job, str] = {}
-        given = given and render.one_line(given)
         for job in self._manager.running():
-            if given and job.name == given:
+            if named and job.name == cell.name:
                 found[job] = "which has the same name"
-            elif job.cell == number:
-                continue  # a loop in this cell started it just now
-            elif origin:
-                if job.origin == origin:
-                    found[job] = "which this cell started before"
-            elif not given and source and job.source == source and job.name == name:
+            elif cell.started(job):
                 found[job] = "which this cell started before"
         return found
 

@@ -441,6 +441,8 @@ class JobManager:
         jobs
             Which; by default all of which no thread and no process lives any more.
 
+        What they gave goes as well: who still has such a job gets no value from it any more.
+
         Raises
         ------
         JobError
@@ -459,6 +461,8 @@ class JobManager:
         with self._lock:
             for job in chosen:
                 self._jobs.pop(job.id, None)
+        for job in chosen:
+            job.forget("it was cleared")
         return chosen
 
     def _at_exit(self) -> None:

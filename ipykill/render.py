@@ -76,6 +76,21 @@ def duration(seconds: float) -> str:
     return f"{days} d {hours:02d} h"
 
 
+def size(number: int) -> str:
+    """Return a number of bytes in words: ``191 MB``."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+        if number >= factor:
+            return f"{number / factor:.3g} {unit}"
+    return f"{number} bytes"
+
+
+def kept(info: JobInfo) -> str:
+    """Return what a job that is over keeps, where that is worth a word."""
+    if not info.size:
+        return ""
+    return f"keeps its value, {size(info.size)}, until it is cleared or its cell is run again"
+
+
 def one_line(text: str, width: int = 1000) -> str:
     """Return `text` as one line of at most `width` characters, without control characters."""
     if not text.isprintable():
@@ -108,7 +123,7 @@ def _status(info: JobInfo) -> str:
         case "killing":
             return f"kill pending for {duration(info.asked or 0)}{why}{in_}{hindered}"
         case "done":
-            return f"done in {took}"
+            return f"done in {took}" + (f"; it {kept(info)}" if info.size else "")
         case "failed":
             return f"failed after {took}{at}: {one_line(info.error, 200)}"
         case "skipped":
@@ -245,6 +260,7 @@ def table_text(
                 f"cell [{info.cell}]" if info.cell is not None else "",
                 f"{info.threads} threads" if info.threads != 1 else "1 thread",
                 one_line(info.last_line, 80),
+                kept(info),
             ]
             lines.append("    " + " · ".join(detail for detail in details if detail))
         if number:

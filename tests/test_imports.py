@@ -15,8 +15,8 @@ PACKAGE = ROOT / "ipykill"
 
 CORE = [
     {"exceptions"},
-    {"imports", "log", "names", "stack", "title", "waiting"},
-    {"processes", "threads"},
+    {"imports", "log", "names", "sizes", "stack", "title", "waiting"},
+    {"failure", "processes", "threads"},
     {"adoption", "agent", "kill", "family", "info", "interrupts"},
     {"job"},
     {"loop", "questions", "render", "spec"},

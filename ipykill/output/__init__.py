@@ -32,7 +32,7 @@ from typing import Any
 
 from .. import figures, progress, questions
 from ..exceptions import JobKilled, JobStopped
-from ..job import message
+from ..failure import message
 from ..manager import JobManager
 from . import kernel, terminal
 from .errors import clean, format_error

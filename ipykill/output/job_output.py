@@ -11,8 +11,9 @@ from typing import Any
 
 from .. import figures
 from ..agent import Agent
+from ..failure import message
 from ..info import JobState
-from ..job import Job, current_job, message
+from ..job import Job, current_job
 from ..leftovers import Locks
 from .errors import format_error
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import stack
 from ..info import JobInfo, JobState, Progress
-from ..job import Job, message
+from ..job import Job
 from ..kill import Look, look
 from ..log import JobLog
 from ..manager import JobManager
@@ -279,13 +279,12 @@ def _processes(job: Job) -> list[dict[str, Any]]:
 
 
 def _error(job: Job) -> dict[str, Any] | None:
-    if not job.done() or job.state is not JobState.FAILED:
+    failure = job.failure
+    if not job.done() or failure is None:
         return None
-    error = job.exception(0)
-    assert error is not None
-    lines = [plain(line, _LINE) for line in message(error).splitlines()[:_LOG]]
+    lines = [plain(line, _LINE) for line in failure.text.splitlines()[:_LOG]]
     return {
-        "type": type(error).__name__,
+        "type": plain(failure.kind.__name__, _TEXT),
         "message": "\n".join(lines),
-        "stack": _frames(stack.trim(stack.of_traceback(error.__traceback__))),
+        "stack": _frames(failure.frames),
     }

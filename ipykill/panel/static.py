@@ -30,7 +30,7 @@ _SHOWN = 50  # jobs in the text of the panel
 def sentence(info: JobInfo) -> str:
     """Return what stays true of a job when nobody updates it any more."""
     if info.state.final:
-        return render.sentence(info)
+        return render.sentence(info._replace(size=0))
     moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(info.created))
     return f"[{info.id}] {render.one_line(info.name, 60)}: launched {moment}"
 
