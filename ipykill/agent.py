@@ -6,10 +6,10 @@ import heapq
 import itertools
 import logging
 import queue
-import threading
 import time
 from collections.abc import Callable
 
+from . import locks
 from .threads import ServiceThread
 
 __all__ = ["Agent"]
@@ -31,7 +31,7 @@ class Agent:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._lock = threading.RLock()
+        self._lock = locks.RLock()
         self._calls: queue.SimpleQueue[tuple[float, Callable[[], None]]] = queue.SimpleQueue()
         self._started = False
         self._told = False  # that it cannot start

@@ -11,13 +11,12 @@ from __future__ import annotations
 import contextlib
 import inspect
 import itertools
-import threading
 import traceback
 import weakref
 from collections.abc import Iterator
 from typing import Any
 
-from . import stack
+from . import locks, stack
 
 __all__ = ["Failure", "message"]
 
@@ -31,7 +30,7 @@ _PLAIN = {str, bytes, int, float, complex, bool, type(None)}
 _set = BaseException.__setattr__
 _name_of = vars(type)["__name__"].__get__
 
-_lock = threading.RLock()  # which a signal handler or a finalizer may take again
+_lock = locks.RLock()  # which a signal handler or a finalizer may take again
 _newest: weakref.ref[Failure] | None = None
 _numbers = itertools.count()
 

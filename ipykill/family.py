@@ -24,7 +24,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
-from . import processes, stack
+from . import locks, processes, stack
 from .exceptions import JobKilled, JobStopped
 from .kill import (
     Look,
@@ -75,7 +75,7 @@ class Family:
     ) -> None:
         self._enter = enter
         self._leave_thread = leave
-        self._lock = threading.RLock()
+        self._lock = locks.RLock()
         # Each with the fact that it left: its code ended, or it was let go. A thread that is
         # not alive and has not left is about to start. (Thread.ident does not tell: it is
         # set a moment before is_alive() says True.)

@@ -20,7 +20,7 @@ from dataclasses import replace
 from types import CodeType, FrameType
 from typing import Any, Literal, Protocol
 
-from . import adoption, stack
+from . import adoption, locks, stack
 from .exceptions import JobAborted, JobError, JobKilled, JobStopped, JobTimeout
 from .failure import Failure
 from .family import Family
@@ -873,7 +873,7 @@ def _drain(calls: list[Callable[[], None]]) -> Iterator[Callable[[], None]]:
             return
 
 
-_waiting = threading.RLock()  # held while somebody looks who waits for whom
+_waiting = locks.RLock()  # held while somebody looks who waits for whom
 
 
 def _of_this_thread() -> Job | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
-import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
+
+from . import locks
 
 __all__ = ["JobLog"]
 
@@ -69,7 +70,7 @@ class JobLog:
     def __init__(
         self, max_lines: int = 10_000, max_line: int = 100_000, max_chars: int = 10_000_000
     ) -> None:
-        self._lock = threading.RLock()
+        self._lock = locks.RLock()
         self._max_lines = max_lines
         self._lines: deque[str] = deque()
         self._max_line = max_line

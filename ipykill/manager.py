@@ -22,7 +22,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from . import loop, processes, questions, render, stack
+from . import locks, loop, processes, questions, render, stack
 from . import spec as specs
 from .agent import Agent
 from .exceptions import JobError, UnknownJobError
@@ -77,7 +77,7 @@ class JobManager:
             os.register_at_fork(after_in_child=self._begin)
 
     def _begin(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = locks.RLock()
         self._jobs: dict[int, Job] = {}
         self._pending: dict[Job, tuple[Job, ...]] = {}
         self._clock = Agent("manager")

@@ -68,6 +68,8 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
+from . import locks
+
 __all__ = [
     "SIGKILL",
     "ChildProcess",
@@ -159,7 +161,7 @@ class ChildProcess:
         self._made_by_hand = handle is None and ours
         self._command = command
         self._leads = leads
-        self._lock = threading.RLock()
+        self._lock = locks.RLock()
         self._pidfd: int | None = None
         self._ended = False
         self._beyond = False  # another user's

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal
 
+from . import locks
 from .waiting import Deadline, Latch, wait_any
 
 __all__ = ["ServiceThread", "StoppableThread", "ThreadWithExc", "async_raise"]
@@ -222,7 +223,7 @@ class ThreadWithExc(StoppableThread):
     Any thread, the thread itself included, may call `raise_exc`. It does not block.
     """
 
-    # Why an exception hits the body or nothing. `_gate` is a C-level lock.
+    # Why an exception hits the body or nothing. `_gate` is a C-level lock (nearly: see `locks`).
     #
     # 1. raise_exc() files a request only with the gate held, and only if _phase is "open".
     #    Before that, when start() has returned, it leaves the exception in _early, and the
@@ -241,7 +242,7 @@ class ThreadWithExc(StoppableThread):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._gate = threading.Lock()
+        self._gate = locks.RLock()
         self._phase: Literal["new", "open", "over"] = "new"
         self._early: type[BaseException] | None = None
         self._guarded = self._asked = False

@@ -53,14 +53,14 @@ class Latch:
 
 def wait_any(latches: Sequence[Latch], timeout: float | None = None) -> bool:
     """Wait until one of `latches` is set, or `timeout` seconds; return whether one is."""
-    if any(latch._set for latch in latches):
+    if _is_any_set(latches):
         return True
     mine = threading.Lock()
     mine.acquire()
     for latch in latches:
         latch._waiters.append(mine)
     try:
-        if not any(latch._set for latch in latches):
+        if not _is_any_set(latches):
             # The largest timeout that a lock takes; about 292 years.
             left = -1 if timeout is None else max(min(timeout, threading.TIMEOUT_MAX), 0)
             mine.acquire(timeout=left)
@@ -70,6 +70,12 @@ def wait_any(latches: Sequence[Latch], timeout: float | None = None) -> bool:
                 latch._waiters.remove(mine)
             except ValueError:
                 pass
+    return _is_any_set(latches)
+
+
+def _is_any_set(latches: Sequence[Latch]) -> bool:
+    # A function of its own: in a try, 3.14 leaves the jumps of the loop that it makes of this
+    # out of what is guarded, and a Ctrl-C may come there.
     return any(latch._set for latch in latches)
 
 

@@ -101,7 +101,9 @@ def _opcode(name: str) -> int:
 
 _EXTENDED_ARG = _opcode("EXTENDED_ARG")
 _PUSH_EXC_INFO = _opcode("PUSH_EXC_INFO")
-_BEFORE_WITH = _opcode("BEFORE_WITH")
+_BEFORE_WITH = _opcode("BEFORE_WITH")  # up to 3.13
+_LOAD_SPECIAL = _opcode("LOAD_SPECIAL")  # from 3.14 on
+_LOADS_ENTER = 0  # its argument for __enter__
 _WITH_EXCEPT_START = _opcode("WITH_EXCEPT_START")
 _RESUME = _opcode("RESUME")
 _SEND_AGAIN = _opcode("JUMP_BACKWARD_NO_INTERRUPT")
@@ -208,11 +210,24 @@ def codemap(code: CodeType) -> CodeMap:
     leaving_with = _exits(found)
     # A code object may have fewer positions than instructions, or none.
     positions = dict(zip(range(0, len(code.co_code), 2), code.co_positions(), strict=False))
-    places = {positions.get(offset) for offset in cleanup}
-    places = {place for place in places if place is not None and place[0] is not None}
-    if cleanup and not places:  # which copies of it there are is not known
+
+    def places(offsets: Iterable[int]) -> set[object]:
+        found = {positions.get(offset) for offset in offsets}
+        return {place for place in found if place is not None and place[0] is not None}
+
+    # The jump back after a body may have the position of its last statement, and is no part of
+    # it. It belongs to the loop to which it leads.
+    loops = {offset: found[offset].target for offset in found if found[offset].op in _LOOPS}
+    alone = {offset for offset, target in loops.items() if target in loops}  # while True: pass
+    copied = places(cleanup - (loops.keys() - alone))
+    if cleanup and not copied:  # which copies of it there are is not known
         cleanup = set(found)
-    cleanup |= {offset for offset in found if positions.get(offset) in places}
+    cleanup |= {
+        offset
+        for offset in found
+        if (offset not in loops or offset in alone) and positions.get(offset) in copied
+    }
+    cleanup |= {offset for offset, target in loops.items() if target in cleanup}
 
     def may_begin(offset: int) -> bool:
         return (
@@ -257,7 +272,7 @@ def codemap(code: CodeType) -> CodeMap:
         turns=frozenset(turns),
         cleanup=_with_caches(found, cleanup),
         finalizing=_with_caches(found, finalizing),
-        enters=frozenset(offset for offset in found if found[offset].op == _BEFORE_WITH),
+        enters=_enters(found),
         exits=_with_caches(found, {*_whole_calls(found, leaving_with.values()), *unwinding}),
         leaving=frozenset(offset for offset in found if found[offset].op in _LEAVING),
     )
@@ -310,6 +325,17 @@ def _bodies(found: dict[int, _Instruction], handlers: dict[int, _Handler]) -> se
     return bodies
 
 
+def _enters(found: dict[int, _Instruction]) -> frozenset[int]:
+    """Return the calls of ``__enter__``: up to 3.13 an instruction, then two, the second a CALL."""
+    enters = set()
+    for offset, (op, argument, end, _) in found.items():
+        if op == _BEFORE_WITH:
+            enters.add(offset)
+        elif op == _LOAD_SPECIAL and argument == _LOADS_ENTER:
+            enters.add(end)
+    return frozenset(enters)
+
+
 def _exits(found: dict[int, _Instruction]) -> dict[int, int]:
     """Return where ``__exit__(None, None, None)`` begins after its function, and the call."""
     exits = {}
@@ -357,6 +383,7 @@ def sample(lock, work):
         finally:
             lock.release()
             work()
+        work()
 """
 
 

@@ -136,6 +136,8 @@ class Monitoring:
             safe = offset in known.safe
             if target is not None:
                 if safe and may_land(target, sys._getframe(1), offset):
+                    if target.survey:
+                        self.arm_here(target, sys._getframe(1))
                     raise target.strike()
                 if target.survey and (safe or offset in known.leaving):
                     self.arm_here(target, sys._getframe(1))

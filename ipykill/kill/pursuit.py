@@ -39,6 +39,7 @@ import time
 from collections.abc import Iterable, Iterator
 from types import FrameType
 
+from .. import locks
 from ..exceptions import JobKilled
 from ..threads import ServiceThread
 from . import policy, running, waits, wake
@@ -80,7 +81,7 @@ class _Chase:
         self.struck = 0
 
 
-_lock = threading.RLock()
+_lock = locks.RLock()
 _hunted: dict[Group, float] = {}  # since when
 _chases: dict[Target, _Chase] = {}
 _engine: running.Engine | None = None
@@ -369,7 +370,7 @@ def _set_interval(seconds: float) -> None:
 def _after_fork_in_child() -> None:
     # No thread is left but the caller; locks may be held by those that are gone.
     global _lock, _bell, _reaper
-    _lock = threading.RLock()
+    _lock = locks.RLock()
     _bell = queue.SimpleQueue()
     _reaper = None
     _waiting.clear()

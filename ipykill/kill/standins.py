@@ -36,6 +36,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TypeAlias
 
+from .. import locks
 from . import target as targets
 
 __all__ = ["Handler", "Heard", "StandIns", "install", "lending", "make_way", "set_handler"]
@@ -47,7 +48,7 @@ _ENTRY = 2 * _POINTER  # whether the signal has come, an int, and the handler
 _SEARCHED = 1 << 14  # bytes of _PyRuntime, from CPython 3.12 on
 
 
-lending = threading.RLock()
+lending = locks.RLock()
 """Held by the one who lends the word."""
 
 

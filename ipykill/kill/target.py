@@ -29,6 +29,7 @@ from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Protocol
 
+from .. import locks
 from ..exceptions import JobKilled
 from ..processes import ChildProcess
 from ..threads import take_back
@@ -154,7 +155,7 @@ class Target:
         self.ident = threading.get_ident()
         self.native_id = threading.get_native_id()
         self.thread_state: int = get_thread_state()
-        self.gate = threading.RLock()  # not Lock: a signal handler may ask for the CPU time
+        self.gate = locks.RLock()  # not Lock: a signal handler may ask for the CPU time
         self.asked = False
         self.busy = False
         self.depth = 0
@@ -311,7 +312,7 @@ def _after_fork_in_child() -> None:
     # Only the calling thread is left; somebody else may have held its gate.
     target = current_target()
     if target is not None:
-        target.gate = threading.RLock()
+        target.gate = locks.RLock()
         target.lender = None
     _targets.clear()
 

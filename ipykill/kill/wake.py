@@ -56,6 +56,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from .. import locks
 from . import codemap, cstack, policy, standins, waits
 from . import target as targets
 from .switches import has_gil, level
@@ -329,7 +330,7 @@ def _after_fork_in_child() -> None:
     # CPython has made the calling thread the main thread.
     global _request
     _request = None
-    standins.lending = threading.RLock()
+    standins.lending = locks.RLock()
     if _found:
         targets.main_ident = threading.get_ident()
         targets.main_state = targets.get_thread_state()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
+
+from .. import locks
 
 __all__ = ["Bucket", "Budget", "budget"]
 
@@ -27,7 +28,7 @@ class Bucket:
         self._size = self._level = size
         self._rate = rate
         self._time = time.monotonic()
-        self._lock = threading.RLock()
+        self._lock = locks.RLock()
 
     def take(self, most: int) -> int:
         """Take up to `most`; return how much there was."""

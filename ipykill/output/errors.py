@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import copy
-import threading
 import traceback
 from typing import Any
 
-from .. import stack
+from .. import locks, stack
 from ..exceptions import JobError
 from ..job import comes_from
 
 __all__ = ["clean", "format_error"]
 
-_traceback_lock = threading.Lock()
+_traceback_lock = locks.RLock()
 
 
 def format_error(shell: Any, error: BaseException) -> list[str]:

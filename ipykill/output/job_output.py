@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .. import figures
+from .. import figures, locks
 from ..agent import Agent
 from ..failure import message
 from ..info import JobState
@@ -45,7 +45,7 @@ class JobOutput:
         self.shell = shell
         self.publisher = publisher
         self.job = job
-        self._lock = threading.RLock()
+        self._lock = locks.RLock()
         self._busy = False
         self._incoming: deque[tuple[str, Any]] = deque()
         self._alone: int | None = None  # the only thread whose output is dealt with now

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .. import render
+from .. import locks, render
 from ..info import JobState
 from ..job import Job, current_job
 from ..kill import shield
@@ -36,7 +35,7 @@ class _KernelOutput(JobOutput):
             self.parent: dict[str, Any] = outer.host.parent
         else:
             self.parent = dict(publisher.parent_header)
-        self._sending = threading.RLock()
+        self._sending = locks.RLock()
         self._backlog = Backlog(job.id)
         self._scheduled = False
         self._next = 0.0

@@ -6,13 +6,12 @@ import functools
 import itertools
 import operator
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from .. import render
+from .. import locks, render
 from ..job import Job
 from .job_output import JobOutput, Told, agent
 from .streams import tap_prompt
@@ -39,7 +38,7 @@ class _Terminal:
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
-        self._lock = threading.Lock()
+        self._lock = locks.RLock()
         self._waiting: deque[tuple[str, str]] = deque()
         self._size = 0  # about, since no lock guards it
 

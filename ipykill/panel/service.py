@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from .. import locks
 from ..exceptions import UnknownJobError
 from ..job import Job
 from ..manager import JobManager
@@ -67,7 +67,7 @@ class Service:
     def __init__(self, manager: JobManager) -> None:
         self._manager = manager
         self._channel: Channel | None = None
-        self._lock = threading.RLock()
+        self._lock = locks.RLock()
         self._feed = Feed(manager)
         self._details = Details()
         self._pages: dict[str, tuple[float, set[int]]] = {}

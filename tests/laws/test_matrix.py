@@ -522,7 +522,7 @@ def test_a_query_of_others_is_not_interrupted() -> None:
     data = os.urandom(30_000_000)
 
     def body() -> None:
-        connection.in_transaction
+        connection.row_factory
         zlib.compress(data, 9)
 
     job = ipykill.submit(body)
