@@ -22,7 +22,7 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
 
-from . import processes
+from . import processes, stack
 from .family import ADOPTED, Family, asks
 from .kill import current_target, pool_of, sheltered
 from .processes import ChildProcess
@@ -64,6 +64,20 @@ def _callers() -> Iterator[str]:
         frame = frame.f_back
 
 
+def _starter(thread: threading.Thread) -> FrameType | None:
+    """Return the frame that has a thread start.
+
+    That is none of the thread's own methods, nor of a tool that has wrapped ``Thread.start``:
+    their first argument is the thread itself.
+    """
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_code.co_argcount:
+        if frame.f_locals.get(frame.f_code.co_varnames[0]) is not thread:
+            break
+        frame = frame.f_back
+    return frame
+
+
 @functools.wraps(threading.Thread.start)
 def _start(thread: threading.Thread) -> None:
     assert _thread_start is not None
@@ -81,7 +95,10 @@ def _start(thread: threading.Thread) -> None:
             return
         family = maker
     own_run = adopted.get("run")
-    family._adopt(thread, parent=target.thread)  # a ThreadWithExc has guarded its body by now
+    starter = _starter(thread)
+    by_library = starter is not None and not stack.is_user(starter.f_code.co_filename)
+    # A ThreadWithExc has guarded its body by now.
+    family._adopt(thread, parent=target, by_library=by_library)
     try:
         _thread_start(thread)
     except RuntimeError:  # it had been started before, or the system has no thread left
@@ -111,8 +128,7 @@ def _submit(
     pool: ThreadPoolExecutor, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
 ) -> Future[Any]:
     assert _pool_submit is not None
-    family = _family()
-    if family is not None and _maker(pool) is not family:
+    if (family := _family()) is not None:
         fn = family.errand(fn)
     return _pool_submit(pool, fn, *args, **kwargs)
 

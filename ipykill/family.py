@@ -34,8 +34,9 @@ from .kill import (
     current_target,
     get_ready,
     hindrance,
+    hold,
+    is_cleaning,
     pursue,
-    serves_cleanup,
 )
 from .processes import ChildProcess
 from .threads import ServiceThread, ThreadWithExc
@@ -90,6 +91,7 @@ class Family:
         self.kill_requested = self.interrupt_requested = False
         self.struck = self.spares = self._desolate = False
         self._first = first
+        self._first_target: Target | None = None
         first._guard()
         self._adopt(first, finish=finish)
 
@@ -125,8 +127,10 @@ class Family:
         self.kill_requested = True
         pursue(self, patience)
         target = current_target()
-        if target is not None and target.group is self and target.wanted:
-            raise target.strike()
+        if target is not None and target.group is self:
+            target.turn = True
+            if target.wanted:
+                raise target.strike()
 
     def interrupt(self) -> None:
         """Raise `KeyboardInterrupt` once in the first thread, as soon as it may be raised there.
@@ -151,10 +155,6 @@ class Family:
             if left.is_set() and not thread.is_alive():
                 self._threads.pop(thread, None)
         return list(self._threads)
-
-    def first_runs(self) -> bool:
-        """Whether the code that the family began with still runs."""
-        return any(target.open and target.thread is self._first for target in self.targets())
 
     def tree(self) -> Iterator[tuple[threading.Thread, int]]:
         """Return the threads, each below the one that started it, with its depth there."""
@@ -348,17 +348,27 @@ class Family:
         self,
         thread: threading.Thread,
         *,
-        parent: threading.Thread | None = None,
+        parent: Target | None = None,
+        by_library: bool = False,
         finish: Callable[[BaseException | None], None] | None = None,
     ) -> None:
         body = thread.run
         left = Latch()
+        leader, late = parent, self.kill_requested
+        if leader is not None and leader.group is not self:  # it works in a pool of this family
+            leader = self._first_target
+
+        def late_body(target: Target) -> None:
+            hold(target)
+            body()
 
         def contained(target: Target) -> BaseException | None:
-            error = contain(target, body)
+            held = late and not by_library
+            error = contain(target, functools.partial(late_body, target) if held else body)
             try:
                 if os.getpid() != self._pid:
                     _end_fork(error)
+                self._lead_no_longer(target)
                 return error
             finally:
                 error = None  # else it and this frame, in its traceback, are a cycle
@@ -366,7 +376,9 @@ class Family:
         def run() -> None:
             target = Target(self, thread)
             target.first = finish is not None
-            target.last = finish is None and serves_cleanup(thread)
+            if target.first:
+                self._first_target = target
+            target.follow(leader, late=late)
             self._targets.append(target)
             self.claim()
             self._enter()
@@ -381,29 +393,47 @@ class Family:
                     raise error
             finally:
                 error = None  # else it and this frame, in its traceback, are a cycle
+                target.leader = None  # else the last of a chain keeps them all
                 self._leave(target)
                 left.set()
                 vars(thread).pop("run", None)  # who keeps the thread shall not keep the job
                 target.answer()
 
         thread.run = run  # type: ignore[method-assign]
-        vars(thread)[ADOPTED] = _nobody if parent is None else weakref.ref(parent)
+        vars(thread)[ADOPTED] = _nobody if parent is None else weakref.ref(parent.thread)
         self._threads[thread] = left
+
+    def _lead_no_longer(self, target: Target) -> None:
+        # Those that were to die after this thread, which has just ended, need not wait until
+        # the reaper looks.
+        if self.kill_requested and target.leads:
+            pursue(self)
 
     def errand(self, work: Callable[..., Any]) -> Callable[..., Any]:
         """Return `work` as a call that is a member while a thread of others makes it."""
+        leader, late = current_target(), is_cleaning()
 
         def run(*args: Any, **kwargs: Any) -> Any:
-            if current_target() is not None:  # one of another job: nobody else ends what it does
-                return work(*args, **kwargs)
             call = functools.partial(work, *args, **kwargs)
-            return contextvars.copy_context().run(self._run_errand, call)
+            target = current_target()
+            if target is None:
+                target = Target(self, threading.current_thread())
+                target.follow(leader, late=late)
+                return contextvars.copy_context().run(self._run_errand, target, call)
+            if target.group is not self:  # one of another job: nobody else ends what it does
+                return call()
+            if self.kill_requested and not late:
+                raise JobKilled  # what waits in a pool for its turn is not begun any more
+            before, target.late = target.late, late
+            try:
+                return call()
+            finally:
+                target.late = before
 
         return run
 
-    def _run_errand(self, work: Callable[[], Any]) -> Any:
+    def _run_errand(self, target: Target, work: Callable[[], Any]) -> Any:
         values: list[Any] = []
-        target = Target(self, threading.current_thread())
         with self._lock:
             self._threads[target.thread] = Latch()
             self._targets.append(target)
@@ -413,6 +443,8 @@ class Family:
         error: BaseException | None = None
         try:
             error = contain(target, lambda: values.append(work()))
+            if isinstance(error, JobKilled) and not (target.struck or target.asked):
+                error = error.__context__  # others were killed, this was not
             if error is not None:
                 raise error
             return values.pop()
@@ -420,6 +452,7 @@ class Family:
             error = None  # else it and this frame, in its traceback, are a cycle
             self._leave_thread()
             self.let_go(target)
+            self._lead_no_longer(target)
 
     def claim(self) -> None:
         """Make the calling context, of the code it runs and asks for, the family's."""

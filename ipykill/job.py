@@ -228,8 +228,9 @@ class Job:
     @property
     def state(self) -> JobState:
         """What is true of the job now."""
-        if self._outcome is not None:
-            return self._outcome
+        return self._outcome or self._state_until_end()
+
+    def _state_until_end(self) -> JobState:
         if self._started is None:
             return JobState.PENDING
         if self._family.kill_requested:
@@ -402,7 +403,7 @@ class Job:
             name=self.name,
             source=self.source,
             cell=self.cell,
-            state=self.state if outcome is None else outcome,
+            state=outcome or self._state_until_end(),
             requested=self.requested,
             reason=self._reason,
             created=self._created,
@@ -919,7 +920,8 @@ def stop_requested() -> bool:
 def checkpoint() -> None:
     """Let a Stop take effect here.
 
-    Does nothing outside a job, or inside `shield`.
+    Does nothing outside a job, inside `shield`, or in a thread that the cleanup of the one that
+    started it may need.
 
     Raises
     ------
@@ -931,10 +933,16 @@ def checkpoint() -> None:
     job = _current.get(None)
     if job is None or not job.asked():
         return
-    target = current_target()
-    if target is not None and target.depth:
+    if _is_excused(job):
         return
     raise JobKilled if job.requested == "kill" else JobStopped
+
+
+def _is_excused(job: Job) -> bool:
+    target = current_target()
+    return target is not None and (
+        target.depth > 0 or (job.requested == "kill" and not target.has_turn)
+    )
 
 
 def sleep(seconds: float) -> None:
@@ -949,8 +957,7 @@ def sleep(seconds: float) -> None:
     """
     checkpoint()
     job = _current.get(None)
-    target = current_target()
-    if job is None or (target is not None and target.depth):
+    if job is None or _is_excused(job):
         time.sleep(seconds)
     else:
         if seconds < 0:

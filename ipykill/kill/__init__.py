@@ -20,8 +20,8 @@ Read in this order:
     `waits` (the waits of the standard library that must be got ready to be left).
 `standins`
     Who is called for the other signals meanwhile.
-`pursuit`
-    The reaper, which tries again until every thread is dead.
+`pursuit`, `order`
+    The reaper, which tries again until every thread is dead; which of them dies first.
 `shielding`
     `shield`: not now.
 `switches`, `report`
@@ -35,14 +35,15 @@ from __future__ import annotations
 from . import wake
 from .hindrance import hindrance
 from .looking import Look, look
-from .policy import in_cleanup, sheltered
+from .order import hold
+from .policy import in_cleanup, is_cleaning, sheltered
 from .pursuit import arm_suspended, await_death, get_ready, pursue, volley
 from .report import About, about
 from .shielding import shield
 from .standins import set_handler
 from .switches import LEVELS, level, use
 from .target import Group, Target, contain, current_target
-from .waits import pool_of, serves_cleanup
+from .waits import pool_of
 
 __all__ = [
     "LEVELS",
@@ -57,12 +58,13 @@ __all__ = [
     "current_target",
     "get_ready",
     "hindrance",
+    "hold",
     "in_cleanup",
+    "is_cleaning",
     "level",
     "look",
     "pool_of",
     "pursue",
-    "serves_cleanup",
     "set_handler",
     "sheltered",
     "shield",

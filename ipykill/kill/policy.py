@@ -34,6 +34,7 @@ from .target import Target, contain, current_target
 __all__ = [
     "in_cleanup",
     "in_reach",
+    "is_cleaning",
     "is_ours",
     "may_break",
     "may_land",
@@ -114,12 +115,16 @@ def may_land(target: Target, frame: FrameType, offset: int) -> bool:
 
     Asked by the target's own thread, about its innermost frame.
     """
-    return (
-        target.wanted
+    if not (
+        (target.group.kill_requested or target.wanted)
         and offset in codemap(frame.f_code).safe
         and in_reach(frame.f_code, libraries=target.libraries)
         and shelter(frame, calling=False) is None
-    )
+    ):
+        return False
+    if not target.wanted:
+        target.give_way()
+    return target.wanted
 
 
 def may_turn(target: Target, frame: FrameType) -> bool:
@@ -202,6 +207,16 @@ def _shelters(code: CodeType) -> str:
 def _is_one_of(code: CodeType, codes: tuple[CodeType, ...]) -> bool:
     # Not `in`, which compares two code objects of one name instruction by instruction.
     return any(code is each for each in codes)
+
+
+def is_cleaning() -> bool:
+    """Whether the code that calls cleans up, as a part of a job that is being killed."""
+    target = current_target()
+    return (
+        target is not None
+        and target.group.kill_requested
+        and (target.struck > 0 or not target.has_turn or shelter(sys._getframe(1)) is not None)
+    )
 
 
 def sheltered() -> bool:

@@ -42,7 +42,7 @@ from types import FrameType
 from .. import locks
 from ..exceptions import JobKilled
 from ..threads import ServiceThread
-from . import policy, running, waits, wake
+from . import order, policy, running, waits, wake
 from .codemap import codemap
 from .target import Group, Target, current_target
 
@@ -121,8 +121,10 @@ def pursue(group: Group, patience: float = 0.0) -> None:
             _hunted.setdefault(group, now)
             _hurry()
             targets = _sought(group)
-            for target in targets:
+            # Those whose turn comes later as well: one that computes gives way to the others.
+            for target in group.targets() if group.kill_requested else targets:
                 engine.arm(target)
+            for target in targets:
                 _note_place(target)
         if all(map(_turns, targets)):
             look_at += _DYING
@@ -234,6 +236,8 @@ def _look() -> bool:
             _relax()
         targets = []
         for group, since in _hunted.items():
+            if group.kill_requested:
+                order.give_turns(group.targets(), now)
             for target in _sought(group):
                 target.libraries = now - since > _LIBRARIES
                 _engine.arm(target)
@@ -249,7 +253,7 @@ def _is_open(group: Group) -> bool:
 
 
 def _sought(group: Group) -> list[Target]:
-    return [it for it in group.targets() if group.kill_requested or it.first]
+    return [target for target in group.targets() if target.sought]
 
 
 def _put_back() -> None:

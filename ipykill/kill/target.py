@@ -63,6 +63,8 @@ def frame_of(thread_state: int) -> FrameType | None:
     return frame
 
 
+_WAY, _WAYS = 0.0005, 40  # seconds for which a thread gives way, and how often
+
 _HAS_CLOCKS = hasattr(time, "pthread_getcpuclockid")
 
 
@@ -93,10 +95,6 @@ class Group(Protocol):
         """Wait until no other thread of the group lives; return whether none does."""
         ...
 
-    def first_runs(self) -> bool:
-        """Whether the code that the group began with still runs."""
-        ...
-
     def let_go(self, target: Target) -> None:
         """Forget a thread that turned out to serve others as well."""
         ...
@@ -115,9 +113,18 @@ class Target:
         How many times a Kill was raised in it.
     first : bool
         Whether it is the one that its group began with.
-    last : bool
-        Whether it is killed only when the first thread of its group has ended, see
-        `waits.serves_cleanup`.
+    leader : Target or None
+        The thread that is to die before this one, see `order`.
+    leads : bool
+        Whether this one is such a thread.
+    turn : bool
+        Whether this one is to be killed although its leader lives.
+    late : bool
+        Whether it does, at this moment, what its leader's cleanup began.
+    watch : object
+        What `order` has seen of it.
+    ways : int
+        How often it has given way to its leader.
     busy : bool
         Whether its CPU clock moved between the last attempts to wake it.
     asked : bool
@@ -145,8 +152,9 @@ class Target:
 
     __slots__ = (
         *("_clock", "_cpu_time", "asked", "busy", "depth", "first", "gate", "group", "ident"),
-        *("last", "lender", "libraries", "native_id", "open", "shielded_by", "struck", "survey"),
-        *("thread", "thread_state", "traced", "waits_at"),
+        *("late", "leader", "leads", "lender", "libraries", "native_id", "open", "shielded_by"),
+        *("struck", "survey", "thread", "thread_state", "traced", "turn", "waits_at", "watch"),
+        "ways",
     )
 
     def __init__(self, group: Group, thread: threading.Thread) -> None:
@@ -162,11 +170,16 @@ class Target:
         self.open = False
         self.struck = 0
         self.first = False
-        self.last = False
+        self.late = False
+        self.leader: Target | None = None
+        self.leads = False
         self.libraries = False
         self.survey = False
         self.shielded_by: tuple[CodeType, int] | None = None
         self.traced = False
+        self.turn = False
+        self.watch: object = None
+        self.ways = 0
         self.waits_at: tuple[FrameType, int] | None = None
         self.lender: threading.Lock | None = None
         self._clock: int | None = None
@@ -178,10 +191,32 @@ class Target:
         return self.open and not self.depth and self.sought
 
     @property
+    def has_turn(self) -> bool:
+        """Whether no other thread has to die before this one."""
+        leader = self.leader
+        return leader is None or not leader.open or (self.turn and not self.late)
+
+    def follow(self, leader: Target | None, *, late: bool) -> None:
+        """Let `leader`, if it is of the same group, die before this thread."""
+        if leader is not None and leader.group is self.group:
+            self.leader, self.late = leader, late
+            leader.leads = True
+
+    def give_way(self) -> None:
+        """Leave the interpreter to the leader, if that is to die first; own thread only.
+
+        A thread that computes would delay it, and with it its own end. But the leader may need
+        what this one computes, so there is an end to that.
+        """
+        if self.ways < _WAYS and not self.has_turn:
+            self.ways += 1
+            time.sleep(_WAY)
+
+    @property
     def sought(self) -> bool:
         """Whether somebody asked for a Kill of this thread, or for an interrupt."""
         if self.group.kill_requested:
-            return not (self.last and self.group.first_runs())
+            return self.has_turn
         return self.first and self.group.interrupt_requested
 
     def strike(self) -> type[KeyboardInterrupt]:

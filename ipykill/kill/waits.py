@@ -27,7 +27,7 @@ from .. import processes
 from ..processes import ChildProcess
 from .target import Target
 
-__all__ = ["hasten", "interrupt_query", "leave", "may_be_left", "pool_of", "serves_cleanup"]
+__all__ = ["hasten", "interrupt_query", "joined", "leave", "may_be_left", "pool_of"]
 
 _NEAR = 4  # frames: how far out the wait may be from the call that waits
 _REAP = 0.5  # seconds that a killed child process has to be gone
@@ -54,7 +54,7 @@ def may_be_left(frame: FrameType, target: Target) -> bool:
     that it has cancelled, and in a thread that others rely on until the processes it serves
     have ended, see `hasten`.
     """
-    if frame.f_code is _POOL_WORKER or (target.last and target.group.spares):
+    if frame.f_code is _POOL_WORKER or (target.group.spares and _serves(target.thread)):
         return False
     if _manages_processes(target.thread) and _workers(target, target.thread):
         return False
@@ -106,7 +106,7 @@ def hasten(frame: FrameType, target: Target) -> bool:
     if frame.f_code is _POOL_WORKER:
         _end_pool(target, frame)
         return False
-    if group.spares and target.last:
+    if group.spares and _serves(target.thread):
         group.let_go(target)
         return False
     if _manages_processes(target.thread):
@@ -189,17 +189,21 @@ def _mentioned(frame: FrameType) -> list[object]:
     return found
 
 
-def serves_cleanup(thread: threading.Thread) -> bool:
-    """Whether the cleanup of other code of the job waits for `thread`, maybe for ever.
+def joined(frame: FrameType | None) -> threading.Thread | None:
+    """Return the thread for whose end a thread waits that is at `frame`; any thread may ask."""
+    for near in _near(frame):
+        if near.f_code is _JOIN:
+            thread = near.f_locals.get("self")
+            return thread if isinstance(thread, threading.Thread) else None
+    return None
 
-    ``asyncio.run`` ends its loop's thread pool in a thread. The handlers of a
-    ``multiprocessing.Pool`` tell its workers to end, for which ``Pool.__exit__`` waits. So
-    does the thread that manages a ``ProcessPoolExecutor``, through one that feeds a queue.
-    """
+
+def _serves(thread: threading.Thread) -> bool:
+    """Whether processes, which are spared, need a thread that has nothing to do."""
     target = getattr(thread, "_target", None)
     name = getattr(target, "__qualname__", "")
     return (
-        name in ("BaseEventLoop._do_shutdown", "Queue._feed")
+        name == "Queue._feed"
         or (name.startswith("Pool._handle_") and target.__module__ == "multiprocessing.pool")
         or _manages_processes(thread)
     )
@@ -224,8 +228,8 @@ def _end_workers(target: Target, manager: threading.Thread) -> None:
             target.group.struck = True
 
 
-def _near(frame: FrameType) -> Iterator[FrameType]:
-    near: FrameType | None = frame
+def _near(frame: FrameType | None) -> Iterator[FrameType]:
+    near = frame
     for _ in range(_NEAR):
         if near is None:
             return
@@ -278,7 +282,7 @@ def _hand_over(process: Any) -> None:
 def _end_pool(target: Target, worker: FrameType) -> None:
     """End the pool of an idle worker thread, if nobody else has a part in it."""
     group = target.group
-    if group.first_runs():
+    if target.leader is not None and target.leader.open:
         return  # it may still use its pool, in a finally: for example
     reference = worker.f_locals.get("executor_reference")
     executor = reference() if callable(reference) else None
@@ -291,7 +295,7 @@ def _end_pool(target: Target, worker: FrameType) -> None:
 
 
 def pool_of(thread: threading.Thread) -> concurrent.futures.ThreadPoolExecutor | None:
-    """Return the pool that a thread, not yet started, is going to work for."""
+    """Return the pool that a thread works for, or is going to."""
     target = getattr(thread, "_target", None)
     if getattr(target, "__code__", None) is not _POOL_WORKER:
         return None

@@ -1,0 +1,468 @@
+"""Who dies first: a thread before those that it has started, which its cleanup may need."""
+
+import asyncio
+import logging
+import logging.handlers
+import queue
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
+
+import pytest
+
+import ipykill
+from ipykill.exceptions import JobKilled
+from ipykill.job import JobState
+from ipykill.manager import JobManager
+from tests.racing import frequent_switches
+from tests.waiting import HANG_GUARD, wait_for
+
+
+@pytest.fixture
+def jobs():
+    manager = JobManager()
+    yield manager
+    manager.kill_all(HANG_GUARD)
+
+
+@pytest.fixture
+def kill(jobs):
+    """Run a function that calls what it is given when it may be killed; kill it there."""
+
+    def kill(body):
+        began = threading.Event()
+        job = jobs.submit(body, began.set)
+        assert began.wait(HANG_GUARD)
+        assert job.kill(HANG_GUARD), job.where()
+        assert job.state is JobState.KILLED
+        return job
+
+    return kill
+
+
+class Worker:
+    """Has a thread that works until it is told to end, and then writes what is left."""
+
+    def __init__(self, log):
+        self.log = log
+        self.queue = queue.Queue()
+        self.thread = threading.Thread(target=self._work)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def _work(self):
+        while (item := self.queue.get()) is not None:
+            self.log.append(item)
+            self.queue.task_done()
+        self.log.append("written")
+
+    def __exit__(self, *error):
+        self.queue.put("last")
+        self.queue.join()
+        self.queue.put(None)
+        self.thread.join()
+        self.log.append("closed")
+
+
+def test_a_worker_that_its_with_block_ends(kill):
+    log = []
+
+    def body(began):
+        with Worker(log) as worker:
+            worker.queue.put("first")
+            began()
+            time.sleep(1000)
+
+    kill(body)
+    assert log == ["first", "last", "written", "closed"]
+
+
+class Loop:
+    """An event loop in a thread, and what it has opened."""
+
+    def __init__(self, log):
+        self.log = log
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
+
+    def call(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
+
+    async def open(self):
+        await asyncio.sleep(0)
+
+    async def aclose(self):
+        await asyncio.sleep(0.01)
+        await asyncio.to_thread(self.log.append, "closed")
+
+    def __enter__(self):
+        self.call(self.open())
+
+    def __exit__(self, *error):
+        self.call(self.aclose())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.log.append("stopped")
+
+
+def test_an_event_loop_in_a_thread_closes_what_it_has_opened(kill):
+    log = []
+
+    def body(began):
+        with Loop(log):
+            began()
+            while True:
+                pass
+
+    kill(body)
+    assert log == ["closed", "stopped"]
+
+
+def test_a_listener_of_logging_handles_what_is_left(kill):
+    handled = []
+
+    class Slow(logging.Handler):
+        def emit(self, record):
+            time.sleep(0.001)
+            handled.append(record.getMessage())
+
+    def body(began):
+        records = queue.SimpleQueue()
+        listener = logging.handlers.QueueListener(records, Slow())
+        listener.start()
+        try:
+            for number in range(20):
+                record = logging.LogRecord("x", 20, "", 1, str(number), None, None)
+                records.put_nowait(record)
+            began()
+            time.sleep(1000)
+        finally:
+            listener.stop()
+
+    kill(body)
+    assert handled == [str(number) for number in range(20)]
+
+
+class Download:
+    """Parts that threads of a pool fetch; each tells the others when it is given up."""
+
+    def __init__(self, log):
+        self.log = log
+        self.cancelled = threading.Event()
+        self.done = [threading.Event() for _ in range(3)]
+        self.pool = ThreadPoolExecutor(2)
+
+    def part(self, number):
+        while not self.cancelled.wait(0.001):
+            pass
+        self.log.append(number)
+        self.done[number].set()
+
+    def __enter__(self):
+        for number in range(2):
+            self.pool.submit(self.part, number)
+        return self
+
+    def __exit__(self, *error):
+        self.cancelled.set()
+        for event in self.done[:2]:
+            event.wait()
+        self.pool.shutdown()
+        self.log.append("closed")
+
+
+def test_a_download_whose_parts_are_given_up(kill):
+    log = []
+
+    def body(began):
+        with Download(log):
+            began()
+            time.sleep(1000)
+
+    kill(body)
+    assert sorted(log[:2]) == [0, 1]
+    assert log[2:] == ["closed"]
+
+
+def test_cleanup_may_give_work_to_a_pool(kill):
+    saved = []
+
+    def save(part):
+        time.sleep(0.01)
+        saved.append(part)
+
+    def body(began):
+        pool = ThreadPoolExecutor(3)
+        pool.submit(time.sleep, 1000)
+        try:
+            began()
+            time.sleep(1000)
+        finally:
+            list(pool.map(save, range(8)))
+
+    kill(body)
+    assert sorted(saved) == list(range(8))
+
+
+def test_cleanup_may_give_work_to_a_pool_of_others(kill):
+    saved = []
+    with ThreadPoolExecutor(2) as pool:
+
+        def body(began):
+            try:
+                began()
+                time.sleep(1000)
+            finally:
+                list(pool.map(saved.append, range(8)))
+
+        kill(body)
+    assert sorted(saved) == list(range(8))
+
+
+@pytest.mark.parametrize("item", ["sleeps", "computes"])
+def test_a_pool_in_a_with_block_dies_at_once(kill, item):
+    ends = []
+    running = threading.Semaphore(0)
+
+    def work():
+        running.release()
+        try:
+            if item == "sleeps":
+                time.sleep(1000)
+            while True:
+                pass
+        finally:
+            ends.append(1)
+
+    def body(began):
+        with ThreadPoolExecutor(4) as pool:
+            futures = [pool.submit(work) for _ in range(100)]
+            for _ in range(4):
+                running.acquire()
+            began()
+            wait(futures)
+
+    kill(body)
+    assert len(ends) == 4
+
+
+def test_what_is_queued_in_a_pool_of_the_job_does_not_run_any_more(kill):
+    ran = []
+    futures = []
+
+    def body(began):
+        with ThreadPoolExecutor(1) as pool:
+            futures.append(pool.submit(lambda: (began(), time.sleep(1000))))
+            futures.extend(pool.submit(ran.append, number) for number in range(1000))
+            time.sleep(1000)
+
+    kill(body)
+    assert ran == []
+    for future in futures:
+        assert isinstance(future.exception(HANG_GUARD), JobKilled)
+
+
+def test_a_cleanup_that_waits_in_vain_is_helped_after_a_while(kill):
+    order = []
+
+    def child(done):
+        try:
+            time.sleep(1000)
+        finally:
+            order.append("child")
+            done.set()
+
+    def body(began):
+        done = threading.Event()
+        threading.Thread(target=child, args=(done,)).start()
+        try:
+            began()
+            time.sleep(1000)
+        finally:
+            done.wait()
+            order.append("parent")
+
+    kill(body)
+    assert order == ["child", "parent"]
+
+
+@pytest.mark.parametrize("how", ["sleeps", "computes"])
+def test_a_cleanup_that_joins_a_thread_that_does_not_end(kill, how):
+    ends = []
+
+    def child():
+        try:
+            if how == "sleeps":
+                time.sleep(1000)
+            while True:
+                pass
+        finally:
+            ends.append("child")
+
+    def body(began):
+        threads = [threading.Thread(target=child) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            began()
+            time.sleep(1000)
+        finally:
+            for thread in threads:
+                thread.join()
+            ends.append("parent")
+
+    kill(body)
+    assert ends == ["child", "child", "child", "parent"]
+
+
+def test_a_polling_cleanup_is_one_that_waits(kill):
+    ends = []
+
+    def body(began):
+        thread = threading.Thread(target=time.sleep, args=(1000,))
+        thread.start()
+        try:
+            began()
+            time.sleep(1000)
+        finally:
+            while thread.is_alive():
+                thread.join(timeout=0.05)
+            ends.append("parent")
+
+    kill(body)
+    assert ends == ["parent"]
+
+
+def test_each_generation_dies_before_the_next(kill):
+    log = []
+
+    def supervise(began):
+        with Worker(log):
+            began()
+            time.sleep(1000)
+
+    def body(began):
+        thread = threading.Thread(target=supervise, args=(began,))
+        thread.start()
+        thread.join()
+
+    kill(body)
+    assert log == ["last", "written", "closed"]
+
+
+def test_a_child_that_kills_its_own_job_dies_at_once(jobs):
+    ends = []
+
+    def child():
+        ipykill.current_job().kill()
+        ends.append("survived")
+
+    def body():
+        with ipykill.shield():
+            thread = threading.Thread(target=child)
+            thread.start()
+            thread.join()
+
+    job = jobs.submit(body)
+    assert job.wait(HANG_GUARD)
+    assert job.state is JobState.KILLED
+    assert ends == []
+
+
+def test_a_checkpoint_of_a_thread_that_cleanup_needs_lets_it_go_on(kill):
+    log = []
+
+    def child(told):
+        told.wait()
+        ipykill.checkpoint()
+        ipykill.sleep(0.001)
+        log.append("flushed")
+
+    def body(began):
+        told = threading.Event()
+        thread = threading.Thread(target=child, args=(told,))
+        thread.start()
+        try:
+            began()
+            time.sleep(1000)
+        finally:
+            told.set()
+            thread.join()
+
+    kill(body)
+    assert log == ["flushed"]
+
+
+def test_why_a_thread_lives_that_cleanup_may_need(jobs):
+    began, go = threading.Event(), threading.Event()
+
+    def body():
+        threading.Thread(target=time.sleep, args=(1000,), name="helper").start()
+        try:
+            began.set()
+            time.sleep(1000)
+        finally:
+            while not go.is_set():
+                sum(range(1000))
+
+    job = jobs.submit(body)
+    assert began.wait(HANG_GUARD)
+    job.kill()
+    wait_for(lambda: "in cleanup" in job.info().hindrance, "the reason")
+    helper = job.where()[-1]
+    assert helper.hindrance == "the cleanup of ipykill-1 may need it, and it dies after that"
+    go.set()
+    assert job.kill(HANG_GUARD)
+
+
+@pytest.mark.stress
+@pytest.mark.slow
+@frequent_switches()
+def test_cleanup_is_served_whenever_the_kill_comes(kill):
+    for _ in range(60):
+        log = []
+
+        def body(began, log=log):
+            began()
+            with Worker(log):
+                while True:
+                    sum(range(100))
+
+        kill(body)
+        assert log in ([], ["last", "written", "closed"])
+
+
+@pytest.mark.stress
+@pytest.mark.slow
+def test_many_plain_threads_die_with_the_one_that_joins_them(kill):
+    def body(began):
+        threads = [threading.Thread(target=time.sleep, args=(1000,)) for _ in range(50)]
+        for thread in threads:
+            thread.start()
+        began()
+        for thread in threads:
+            thread.join()
+
+    for _ in range(3):
+        kill(body)
+
+
+@pytest.mark.slow
+def test_a_chain_of_threads_keeps_none_that_has_ended(jobs):
+    count = []
+
+    def link():
+        count.append(1)
+        if len(count) < 50:
+            threading.Thread(target=link).start()
+        else:
+            time.sleep(1000)
+
+    job = jobs.submit(link)
+    wait_for(lambda: len(count) == 50 and len(job.threads) == 1, "the last one")
+    (target,) = job._family.targets()
+    assert target.leader is None or target.leader.leader is None
+    assert job.kill(HANG_GUARD)
