@@ -222,6 +222,7 @@ def test_cleanup_may_give_work_to_a_pool_of_others(kill):
     assert sorted(saved) == list(range(8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("item", ["sleeps", "computes"])
 def test_a_pool_in_a_with_block_dies_at_once(kill, item):
     ends = []
@@ -265,6 +266,7 @@ def test_what_is_queued_in_a_pool_of_the_job_does_not_run_any_more(kill):
         assert isinstance(future.exception(HANG_GUARD), JobKilled)
 
 
+@pytest.mark.slow
 def test_a_cleanup_that_waits_in_vain_is_helped_after_a_while(kill):
     order = []
 
@@ -289,6 +291,7 @@ def test_a_cleanup_that_waits_in_vain_is_helped_after_a_while(kill):
     assert order == ["child", "parent"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["sleeps", "computes"])
 def test_a_cleanup_that_joins_a_thread_that_does_not_end(kill, how):
     ends = []
@@ -396,6 +399,7 @@ def test_a_checkpoint_of_a_thread_that_cleanup_needs_lets_it_go_on(kill):
     assert log == ["flushed"]
 
 
+@pytest.mark.slow
 def test_why_a_thread_lives_that_cleanup_may_need(jobs):
     began, go = threading.Event(), threading.Event()
 
