@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-import threading
 from types import ModuleType
 from typing import Any
 
@@ -45,15 +44,16 @@ def install() -> None:
 def _watch_redirections(kind: Any) -> None:
     enter, leave = kind.__enter__, kind.__exit__
 
+    # One object may be in use in several jobs and in the foreground at once, so each ends its own.
+
     @functools.wraps(enter)
     def __enter__(self: Any) -> Any:
         target = self._new_target
-        ends = vars(self).setdefault("_ipykill_ends", [])
         job = output.of_job()
         if job is not None:
-            ends.append(job.redirect(self._stream, target))
+            entries = vars(self).setdefault("_ipykill_entries", [])
+            entries.append((job, job.redirect(self._stream, target)))
             return target
-        ends.append(None)
         if target is not None:
             self._new_target = output.stand_in(self._stream, target)
         try:
@@ -64,8 +64,13 @@ def _watch_redirections(kind: Any) -> None:
 
     @functools.wraps(leave)
     def __exit__(self: Any, *error: Any) -> Any:
-        end = self._ipykill_ends.pop() if vars(self).get("_ipykill_ends") else None
-        return leave(self, *error) if end is None else end()
+        job = output.of_job()
+        entries = vars(self).get("_ipykill_entries", [])
+        entry = next((it for it in reversed(entries) if it[0] is job), None)
+        if entry is None:
+            return leave(self, *error)
+        entries.remove(entry)
+        return entry[1]()
 
     kind.__enter__, kind.__exit__ = __enter__, __exit__
 
@@ -123,36 +128,33 @@ def _watch_widget(module: ModuleType) -> None:
     @functools.wraps(enter)
     def __enter__(self: Any) -> Any:
         job = output.of_job()
-        cell = None if job is None else job.cell_message
-        if job is None or cell is None:
-            return enter(self)
-        job.flush()  # what was printed before belongs to the cell
-        if threading.current_thread() is not job.job.thread:
-            # rich repaints a bar in the widget, from a thread of its own; what the job prints
-            # meanwhile would be moved there too, and be cleared.
-            job.alone()
-        self._ipykill_depth = vars(self).get("_ipykill_depth", 0) + 1
-        self.msg_id = cell
-        return None
+        if job is not None and job.cell_message is not None:
+            job.widgets().append(self)
+            return None
+        entered = enter(self)
+        output.blocks.widgets.append(self)
+        return entered
 
     @functools.wraps(leave)
     def __exit__(self: Any, kind: Any, error: Any, tb: Any) -> Any:
         job = output.of_job()
-        if job is None or not vars(self).get("_ipykill_depth"):
+        if job is None or self not in job.widgets():
+            _remove_last(self, output.blocks.widgets)
             return leave(self, kind, error, tb)
         # As the original does, it shows an error and goes on; but a job that is to end ends.
         shown = error is not None and not isinstance(error, JobKilled | JobStopped)
         if shown:
             lines = output.format_error(job.shell, error)
             job.show_error(kind.__name__, message(error), lines)
-        job.flush()
-        self._ipykill_depth -= 1
-        if not self._ipykill_depth:
-            self.msg_id = ""
-            job.together()
+        _remove_last(self, job.widgets())
         return shown or None
 
     kind.__enter__, kind.__exit__ = __enter__, __exit__
+
+
+def _remove_last(widget: Any, widgets: list[Any]) -> None:
+    if widget in widgets:
+        del widgets[len(widgets) - 1 - widgets[::-1].index(widget)]
 
 
 def _watch_live_displays(module: ModuleType) -> None:

@@ -21,6 +21,7 @@ from types import CodeType, FrameType
 from typing import Any, Literal, Protocol
 
 from . import adoption, locks, stack
+from .contexts import own_context
 from .exceptions import JobAborted, JobError, JobKilled, JobStopped, JobTimeout
 from .failure import Failure
 from .family import Family
@@ -192,7 +193,7 @@ class Job:
         self._on_wait = on_wait
         self._awaits = 0  # other jobs
         self._family = Family(self.thread, self._enter, self._finish, self._leave)
-        self._context = contextvars.copy_context()
+        self._context = own_context()
         self._claim = threading.Lock()  # never released
         self._created = time.time()
         self._started: float | None = None

@@ -169,11 +169,16 @@ class Launcher:
         return str(metadata.get("cellId", ""))
 
     def _refuse_shared_file(self, log: Path | None) -> None:
-        """Refuse to empty a file that a job is writing."""
+        """Refuse to mix what two jobs print, and say what a file has from before."""
         for job in self._manager.running():
             if log is not None and log.is_file() and job.log.path == log.resolve():
                 whose = f"{render.named(job)} still writes to {str(log)!r}"
                 raise UsageError(f"not started: {whose}; name another file")
+        if log is not None and log.is_file() and (size := log.stat().st_size):
+            print(
+                f"{str(log)!r} has {size:,} bytes from before; what this job prints is added at "
+                "its end. To begin anew, delete it or name another file"
+            )
 
     def _tell_races(self, codes: Sequence[CodeType], cell: str, others: list[Job]) -> None:
         """Say which variables other jobs assign as well; once for two cells."""

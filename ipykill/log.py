@@ -89,8 +89,13 @@ class JobLog:
         self.path: Path | None = None
         self._file: TextIO | None = None
 
-    def copy_to(self, path: str | Path) -> None:
-        """Copy all that is written from now on to a new file at `path`.
+    def copy_to(self, path: str | Path, *, append: bool = False) -> None:
+        """Copy all that is written from now on to a file at `path`.
+
+        Parameters
+        ----------
+        append
+            Whether what is in the file stays, before that.
 
         Raises
         ------
@@ -98,7 +103,7 @@ class JobLog:
             The file cannot be written.
         """
         self.path = Path(path).expanduser().resolve()
-        self.path.write_text("")
+        self.path.open("a" if append else "w").close()
 
     def close(self) -> None:
         """Close the file; what is written later opens it again.

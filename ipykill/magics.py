@@ -123,7 +123,7 @@ class BackgroundMagics(Magics):
         "--log",
         type=options.file,
         metavar="FILE",
-        help="write all that the job prints to a file as well",
+        help="write all that the job prints to a file as well, at its end",
     )
     @argument("-q", "--quiet", action="store_true", help="do not return the job")
     @line_cell_magic

@@ -227,7 +227,7 @@ class JobManager:
         name, source, cell, origin, timeout, report, codes
             See `Job`.
         log
-            A file that gets all that the job prints.
+            A file that gets all that the job prints, after what is in it.
         present
             Called in this thread with the job before it starts, to show it before its
             output; what it raises skips the job.
@@ -250,7 +250,7 @@ class JobManager:
         questions.install()
         file = JobLog()
         if log is not None:
-            file.copy_to(log)
+            file.copy_to(log, append=True)
         with self._lock:
             job = Job(
                 self._next_id,

@@ -112,7 +112,7 @@ def _status(info: JobInfo) -> str:
     in_ = f" in {place}" if place else ""
     why = f" ({reason})" if reason else ""
     took = duration(info.elapsed)
-    hindered = f"; {info.hindrance}" if info.hindrance else ""
+    hindered = f"; {one_line(info.hindrance, 300)}" if info.hindrance else ""
     match state:
         case "pending":
             return f"waiting to start{why}"
@@ -215,13 +215,13 @@ def stacks(stacks: Sequence[Stack]) -> list[str]:
         margin = "  "
         if number:
             kind = "task" if one.task else "thread"
-            why = f": {one.hindrance}" if one.hindrance else ""
+            why = f": {one_line(one.hindrance, 300)}" if one.hindrance else ""
             lines.append("  " * one.depth + f"{kind} {one_line(one.name, 60)}{why}")
             margin += "  " * one.depth
         for frame in one.frames:
-            lines.append(f"{margin}{frame.place}, in {frame.function}")
+            lines.append(f"{margin}{one_line(frame.place)}, in {one_line(frame.function)}")
             if frame.source:
-                lines.append(f"{margin}  {frame.source}")
+                lines.append(f"{margin}  {one_line(frame.source)}")
     left_out = len(stacks) - _MOST - 1
     return [*lines, f"  ... and {left_out} more"] if left_out > 0 else lines
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dis
 import functools
+import importlib.machinery
 import itertools
 import linecache
 import os
@@ -26,6 +27,8 @@ _T = TypeVar("_T")
 _LIBRARY = tuple(
     os.path.join(sysconfig.get_path(key), "") for key in ("stdlib", "platstdlib", "purelib")
 )
+_CYTHON = (".pyx", ".pxd", ".pxi")
+_COMPILED = tuple(importlib.machinery.EXTENSION_SUFFIXES)
 _OURSELVES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 
 _CACHED = 2000  # places, and names of files
@@ -114,9 +117,20 @@ def is_user(filename: str) -> bool:
     """Whether `filename` is the user's own code."""
     return not (
         filename.startswith((*_LIBRARY, _OURSELVES, "<frozen"))
+        or filename.endswith(_CYTHON)
         or "site-packages" in filename
         or "dist-packages" in filename
     )
+
+
+def _is_compiled(module_globals: Mapping[str, object]) -> bool:
+    """Whether a frame was made up by compiled code, of Cython or mypyc, for a traceback.
+
+    Its file is the source, wherever that was when it was compiled. That may be the user's own
+    work, but the line of Python that calls it says more.
+    """
+    file = module_globals.get("__file__")
+    return isinstance(file, str) and file.endswith(_COMPILED)
 
 
 def _is_made_up(filename: str) -> bool:
@@ -221,7 +235,7 @@ def here(frame: FrameType | None, labels: Mapping[str, str] = NO_LABELS) -> Fram
     made_up: FrameType | None = None
     while frame is not None:
         filename = frame.f_code.co_filename
-        if is_user(filename):
+        if is_user(filename) and not _is_compiled(frame.f_globals):
             if filename in labels or not _is_made_up(filename):
                 break
             made_up = made_up or frame
@@ -237,7 +251,7 @@ def end(tb: TracebackType | None) -> tuple[CodeType, int] | None:
     found = made_up = None
     while tb is not None:
         filename = tb.tb_frame.f_code.co_filename
-        if is_user(filename):
+        if is_user(filename) and not _is_compiled(tb.tb_frame.f_globals):
             if _is_made_up(filename):
                 made_up = tb
             else:
@@ -277,7 +291,8 @@ def _describe(
     lines = linecache.getlines(filename, module_globals)
     source = lines[lineno - 1].strip() if 0 < lineno <= len(lines) else ""
     call = _callee(code, lasti, lines)
-    frame = Frame(filename, lineno, code.co_name, source, call, is_user(filename), label)
+    user = is_user(filename) and not _is_compiled(module_globals)
+    frame = Frame(filename, lineno, code.co_name, source, call, user, label)
     if len(_known) >= _CACHED:
         _known.clear()
     _known[key] = code, frame

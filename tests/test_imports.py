@@ -15,7 +15,7 @@ PACKAGE = ROOT / "ipykill"
 
 CORE = [
     {"exceptions"},
-    {"imports", "locks", "log", "names", "sizes", "stack", "title", "waiting"},
+    {"contexts", "imports", "locks", "log", "names", "sizes", "stack", "title", "waiting"},
     {"failure", "processes", "threads"},
     {"adoption", "agent", "kill", "family", "info", "interrupts"},
     {"job"},

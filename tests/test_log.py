@@ -188,6 +188,16 @@ def test_a_file_gets_all_that_is_written_as_it_is_written(tmp_path):
     assert log.path == path
 
 
+def test_a_file_may_keep_what_is_in_it(tmp_path):
+    path = tmp_path / "job.log"
+    for number in range(2):
+        log = JobLog()
+        log.copy_to(path, append=True)
+        log.write(f"{number}\n")
+        log.close()
+    assert path.read_text() == "0\n1\n"
+
+
 def test_a_file_that_cannot_be_written_is_refused_at_once(tmp_path):
     with pytest.raises(FileNotFoundError):
         JobLog().copy_to(tmp_path / "missing" / "job.log")

@@ -129,6 +129,60 @@ def test_a_cell_that_is_full_gets_displays_and_what_comes_after_a_clearing(
     assert shown(backlog.take(bounded=True)) == [None, "anew\n"]
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_of_text_and_displays_in_a_full_cell_the_end_of_both_arrives(
+    backlog: Backlog, clock: list[float], seed: int
+) -> None:
+    trickle(backlog, clock, 15)
+    rng = random.Random(seed)
+    printed, displayed = [], []
+    seen: list[str] = []
+    for number in range(200):
+        if rng.random() < 0.5:
+            printed.append(f"line {number}\n")
+            backlog.write(rng.choice(["stdout", "stderr"]), printed[-1])
+        else:
+            displayed.append(f"display {number}")
+            backlog.display(display(displayed[-1]))
+        clock[0] += rng.choice([0, 0.1, 2])
+        if rng.random() < 0.3:
+            seen += shown(backlog.take(bounded=True))
+    notice, *rest = shown(backlog.take(bounded=False))
+    assert "left out here" in notice
+    assert [it for it in seen + rest if it.startswith("display")] == displayed
+    assert "".join(it for it in rest if not it.startswith("display")).endswith("".join(printed))
+
+
+def test_what_was_left_out_of_a_full_cell_is_told_though_nothing_comes_after_it(
+    backlog: Backlog, clock: list[float]
+) -> None:
+    trickle(backlog, clock, 12)
+    backlog.write("stdout", "x" * 3 * module.KEEP)
+    backlog.write("stdout", "accuracy: 0.97\n")
+    backlog.display(display("a plot"))
+    clock[0] += 10
+    assert shown(backlog.take(bounded=True)) == ["a plot"]
+    notice, last = shown(backlog.take(bounded=False))
+    assert "characters left out here" in notice
+    assert last.endswith("accuracy: 0.97\n")
+
+
+def test_of_many_displays_that_are_updated_each_has_its_last_state(backlog: Backlog) -> None:
+    spend_messages()
+    for step in range(100):
+        for number in range(200):
+            backlog.display(display(f"{number} {step}", str(number), "update_display_data"))
+    assert shown(backlog.take(bounded=False)) == [f"{number} 99" for number in range(200)]
+
+
+def test_a_clearing_is_not_left_out(backlog: Backlog) -> None:
+    spend_messages()
+    backlog.display(clear())
+    for number in range(200):
+        backlog.display(display(str(number)))
+    assert "clear_output" in [piece.name for piece in backlog.take(bounded=False)]
+
+
 def test_large_displays_are_few(backlog: Backlog) -> None:
     spend_messages()
     for letter in "abcd":

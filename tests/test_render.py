@@ -2,7 +2,17 @@ import pytest
 
 from ipykill.info import JobInfo, JobState
 from ipykill.processes import ProcessInfo
-from ipykill.render import duration, one_line, parse_duration, sentence, table_html, table_text
+from ipykill.render import (
+    duration,
+    one_line,
+    parse_duration,
+    sentence,
+    stacks,
+    table_html,
+    table_text,
+    tree,
+)
+from ipykill.stack import Frame, Stack
 
 INFO = JobInfo(
     id=3,
@@ -169,7 +179,9 @@ def test_long_text_is_cut():
 
 
 @pytest.mark.parametrize("state", list(JobState))
-@pytest.mark.parametrize("field", ["name", "place", "error", "reason", "last_line", "source"])
+@pytest.mark.parametrize(
+    "field", ["name", "place", "error", "reason", "last_line", "source", "hindrance"]
+)
 def test_hostile_text_stays_one_line_of_text(state, field):
     job = info(state, asked=1.0, **{field: HOSTILE})
     assert sentence(job).isprintable()
@@ -180,6 +192,14 @@ def test_hostile_text_stays_one_line_of_text(state, field):
     assert "<img" not in html
     assert html.isprintable()
     assert html.count("<td") == html.count("</td>") == 6
+
+
+def test_hostile_names_of_threads_and_functions_stay_lines_of_text():
+    frame = Frame(HOSTILE, 7, HOSTILE, HOSTILE, "", True)
+    found = [Stack(HOSTILE, depth, False, (frame,), HOSTILE) for depth in range(2)]
+    lines = stacks(found) + tree(found)
+    assert len(lines) == 2 * 2 + 1 + 1
+    assert all(line.isprintable() for line in lines)
 
 
 def test_huge_text_does_not_make_a_huge_table():

@@ -1,4 +1,5 @@
 import contextlib
+import importlib.machinery
 import json
 import linecache
 import os
@@ -266,3 +267,30 @@ def test_the_end_of_a_traceback_is_the_users():
     assert (found.function, found.call) == ("mine", "json.loads")
     assert end(caught.value.__traceback__.tb_next.tb_next) is None, "the library's part"
     assert end(None) is None
+
+
+@pytest.mark.parametrize(
+    ("filename", "file"),
+    [
+        ("pandas/_libs/parsers.pyx", "parsers.cpython-313-x86_64-linux-gnu.so"),
+        ("parsers.pyx", None),
+        ("/home/me/fast.pyx", "/home/me/fast.abi3.so"),
+        ("/home/me/mypyc_made.py", "/home/me/mypyc_made.abi3.so"),
+    ],
+)
+def test_a_failure_in_compiled_code_is_where_python_calls_it(filename, file):
+    """Cython and mypyc put frames of their own into a traceback."""
+    suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
+    compiled = {} if file is None else {"__file__": file.partition(".")[0] + suffix}
+    exec(compile("def inner():\n    1 / 0\ndef read(): inner()", filename, "exec"), compiled)
+
+    def work():
+        compiled["read"]()
+
+    job = ipykill.submit(work)
+    with pytest.raises(ZeroDivisionError):
+        job.result(HANG_GUARD)
+    line = work.__code__.co_firstlineno + 1
+    assert job.info().place == f"test_stack.py, line {line}"
+    frames = of_traceback(job.exception().__traceback__)
+    assert not any(frame.user for frame in frames if frame.filename == filename)

@@ -16,8 +16,16 @@ writes to file descriptors 1 and 2 go where the kernel puts them, below the newe
     What is the same everywhere: `JobOutput`, which knows where what is written leads.
 `streams`
     The taps.
-`kernel`, `backlog`, `budget`
-    In a kernel: messages, of which only so many are sent.
+`kernel`
+    In a kernel: messages.
+`backlog`, `budget`
+    Of which only so many are sent.
+`region`
+    What clears them.
+`cells`
+    To which cell they belong.
+`iopub`
+    The one thread that sends them.
 `terminal`
     In a terminal.
 `errors`
@@ -35,11 +43,13 @@ from ..exceptions import JobKilled, JobStopped
 from ..failure import message
 from ..manager import JobManager
 from . import kernel, terminal
+from .cells import blocks
 from .errors import clean, format_error
 from .job_output import of_job
 from .streams import captured, stand_in, tap_again, untap
 
 __all__ = [
+    "blocks",
     "captured",
     "clean",
     "format_error",
@@ -96,5 +106,6 @@ def uninstall(manager: JobManager) -> None:
     """Route no more jobs; the output of those that run still finds its way."""
     manager.host = None
     if not manager.running():
+        kernel.forget_cells()
         untap("stdout")
         untap("stderr")

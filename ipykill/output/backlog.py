@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import operator
 import time
 from collections import deque
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .budget import budget
+from .errors import clean
 
 __all__ = ["Backlog", "Piece"]
 
@@ -24,6 +26,7 @@ _COLOUR = 40  # characters that take as long as an escape sequence
 # The end that each job has, however many end at once.
 _END = 4_000  # characters
 _END_DISPLAYS = 5
+_UPDATES = 500  # of displays, that may wait; each display has one at most
 _JOIN = 2_000  # characters; shorter texts that wait are joined with the next
 EBB = 1.0  # seconds without a loss after which a flood is over
 
@@ -31,17 +34,24 @@ EBB = 1.0  # seconds without a loss after which a flood is over
 class Piece:
     """Text of a stream, or a message of the display publisher, on its way to a cell."""
 
-    __slots__ = ("message", "name", "size", "text")
+    __slots__ = ("message", "name", "number", "size", "text")
 
     def __init__(self, name: str, text: str = "", message: dict[str, Any] | None = None) -> None:
         self.name = name  # of the stream, or the type of the message
         self.text = text
         self.message = message
         self.size = len(text) if message is None else _size(message)
+        self.number = 0  # in the order in which they came
 
     def is_text(self) -> bool:
         """Whether it is text of a stream."""
         return self.message is None
+
+    def as_message(self) -> tuple[str, dict[str, Any]]:
+        """Return the type and the content of the message that shows it."""
+        if self.message is not None:
+            return self.name, self.message["content"]
+        return "stream", {"name": self.name, "text": clean(self.text)}
 
     def is_display(self) -> bool:
         """Whether it is a message of the display publisher."""
@@ -54,23 +64,38 @@ class Backlog:
     Of a flood the beginning, as far as the budget goes, and the end get through; what is
     between is left out and counted. What would be painted over at once is not sent: a line
     after whose beginning the text returns, a display that is updated, an output that is
-    cleared. And when the cell is full, only displays and the end of the text get there. Its
-    lock is that of the `JobOutput`.
+    cleared. And when the cell is full, only displays get there, and the end of the text when
+    the job ends: the displays pass by the text that waits. Its lock is that of the
+    `JobOutput`.
     """
+
+    # Text and displays wait in a queue each, since each has bounds of its own, and when the cell
+    # is full one overtakes the other. The numbers of the pieces say which was first.
 
     def __init__(self, job_id: int) -> None:
         self._job_id = job_id
         self._due: list[Piece] = []  # paid for, to be sent next
-        self._waiting: deque[Piece] = deque()
-        self._characters = self._displays = self._bytes = 0  # of what waits
+        self._texts: deque[Piece] = deque()
+        self._displays: deque[Piece] = deque()  # updates of displays and clearings too
+        self._numbers = itertools.count()
+        self._characters = self._bytes = self._new = 0  # of what waits; and the new displays there
         self._shown: dict[object, Piece] = {}  # displays that wait, by their id
         self._left_out = [0, 0]  # characters and displays
+        self._clearing: Piece | None = None  # waits for what comes next
         self._last_cut = 0.0
         self._room = ROOM
 
     def __bool__(self) -> bool:
         """Whether something waits that can be sent before the end."""
-        return bool(self._due or self._displays or (self._waiting and self._room))
+        return bool(self._due or self._front() or self._clearing)
+
+    def _front(self) -> Piece | None:
+        """Return what is to be sent next. Text does not fit into a cell that is full."""
+        text = self._texts[0] if self._texts and self._room else None
+        display = self._displays[0] if self._displays else None
+        if text is None or (display is not None and display.number < text.number):
+            return display
+        return text
 
     def write(self, name: str, text: str) -> None:
         """Append text of the stream `name`."""
@@ -78,9 +103,11 @@ class Backlog:
             self._write(name, text[start : start + KEEP])
 
     def _write(self, name: str, text: str) -> None:
-        last = self._waiting[-1] if self._waiting else None
-        if last is not None and last.name == name and last.size < _JOIN:
-            self._waiting.pop()
+        self._clear_now()
+        last = self._texts[-1] if self._texts else None
+        after = self._displays[-1].number if self._displays else -1
+        if last is not None and last.name == name and last.size < _JOIN and last.number > after:
+            self._texts.pop()
             self._characters -= last.size
             text = last.text + text
         if "\r" in text:
@@ -93,15 +120,7 @@ class Backlog:
     def _trim(self, most: int) -> None:
         """Leave out the oldest text that waits, but for the last `most` characters."""
         while (excess := self._characters - most) > 0:
-            piece = next(filter(Piece.is_text, self._waiting))
-            if piece.size <= excess:
-                self._remove(piece)
-                self._leave_out(piece)
-            else:
-                self._leave_out(Piece(piece.name, piece.text[:excess]))
-                self._characters -= excess
-                piece.text = piece.text[excess:]
-                piece.size -= excess
+            self._leave_out(self._take_text(excess))
 
     def display(self, message: dict[str, Any]) -> None:
         """Append a message: a display, an update of one, or the clearing of the output."""
@@ -115,60 +134,85 @@ class Backlog:
             earlier.size = piece.size
             return
         if piece.name == "clear_output":
-            # All that waits would be cleared; but an update may be of a display elsewhere.
-            kept = [it for it in self._shift_all() if it.name == "update_display_data"]
-            self._left_out = [0, 0]
-            self._room = ROOM
-            for it in kept:
-                self._append(it)
+            self._clearing = piece
+            if not content["wait"]:
+                self._clear_now()
+            return
+        if piece.name == "display_data":
+            self._clear_now()
         self._append(piece)
         if self._too_many(DISPLAYS) and not self._flooded:
             self._due += self._buy(lambda: not self._too_many(DISPLAYS))
         self._thin(DISPLAYS)
 
+    def _clear_now(self) -> None:
+        """Do what waits for the next output: drop what would be cleared.
+
+        But an update may be of a display elsewhere.
+        """
+        if self._clearing is None:
+            return
+        kept = [piece for piece in self._take_all() if piece.name == "update_display_data"]
+        self._left_out = [0, 0]
+        self._room = ROOM
+        for piece in [*kept, self._clearing]:
+            self._append(piece)
+        self._clearing = None
+
     def _thin(self, most: int) -> None:
-        """Leave out the oldest displays that wait, but for so many, and for the last."""
+        """Leave out the oldest displays that wait, but for so many, and for the last.
+
+        Not what updates a display, for that is its last state, unless there is no end to them;
+        and not what clears the output, for what was shown before would stay.
+        """
         while self._too_many(most):
-            piece = next(filter(Piece.is_display, self._waiting))
-            self._remove(piece)
-            self._leave_out(piece)
+            self._leave_out(self._take_display("display_data"))
+        while len(self._displays) - self._new > _UPDATES:
+            self._leave_out(self._take_display("update_display_data"))
 
     def _too_many(self, most: int) -> bool:
-        return self._displays > 1 and (self._displays > most or self._bytes > KEEP_BYTES)
+        return self._new > 1 and (self._new > most or self._bytes > KEEP_BYTES)
 
     def take(self, *, bounded: bool) -> list[Piece]:
         """Take all that waits, or `bounded`, as much as the budget allows now."""
-        if not bounded:
-            # The end of a job arrives, but if many end at once, of each only a little.
-            self._trim(max(_END, budget.ends.take(self._characters)))
-            self._thin(max(_END_DISPLAYS, budget.messages.take(self._displays)))
-        full = bounded and not self._room
-        if full:
-            self._leave_out_text_before_displays()
-            if not self:
-                return []
+        pieces = self._take_bounded() if bounded else self._take_end()
+        if self._clearing is not None and not (self._texts or self._displays or self._due):
+            pieces.append(self._clearing)
+            self._clearing = None
+        return _joined(pieces)
+
+    def _take_bounded(self) -> list[Piece]:
         # Within a flood nothing more is shown until it ebbs, so that what is left out is told
         # in one line; and when the cell is full, at the end.
-        flood = bounded and self._flooded and time.monotonic() - self._last_cut < EBB and not full
-        first = self._due or ([] if flood else self._waiting)
-        if not first or (bounded and first[0].is_text() and not budget.messages.take(1)):
+        full = not self._room
+        flood = self._flooded and not full and time.monotonic() - self._last_cut < EBB
+        first = self._due[0] if self._due else None if flood else self._front()
+        if first is None or (first.is_text() and not budget.messages.take(1)):
             return []
         pieces, self._due = self._due, []
         if not flood:
             if self._flooded and not full:
                 pieces.append(Piece("stderr", self._notice()))
-            pieces += self._buy() if bounded else self._shift_all()
-        return _joined(pieces)
+            pieces += self._buy()
+        return pieces
+
+    def _take_end(self) -> list[Piece]:
+        # The end of a job arrives, but if many end at once, of each only a little.
+        self._trim(max(_END, budget.ends.take(self._characters)))
+        self._thin(max(_END_DISPLAYS, budget.messages.take(self._new)))
+        pieces, self._due = self._due, []
+        if self._flooded:
+            pieces.append(Piece("stderr", self._notice()))
+        return pieces + self._take_all()
 
     def _buy(self, enough: Callable[[], bool] = lambda: False) -> list[Piece]:
         """Take from the front as much as the budget allows, or until it is `enough`."""
         bought: list[Piece] = []
-        while self._waiting and not enough():
-            front = self._waiting[0]
-            if front.message is None:
+        while (front := self._front()) is not None and not enough():
+            if front.is_text():
                 paid = budget.characters.take(min(front.size, self._room))
                 if paid:
-                    piece = self._shift(paid)
+                    piece = self._take_text(paid)
                     bought.append(piece)
                     taken = paid + _COLOUR * piece.text.count("\x1b")
                     self._room = max(self._room - taken, 0)
@@ -177,61 +221,58 @@ class Backlog:
                 if paid < front.size:
                     break
             elif budget.messages.take(1) and budget.bytes.owe(front.size):
-                bought.append(self._shift(front.size))
+                bought.append(self._take_display())
             else:
                 break
         return bought
-
-    def _leave_out_text_before_displays(self) -> None:
-        while self._displays and self._waiting[0].is_text():
-            piece = self._waiting[0]
-            self._remove(piece)
-            self._leave_out(piece)
 
     @property
     def _flooded(self) -> bool:
         return any(self._left_out)
 
     def _append(self, piece: Piece) -> None:
-        self._waiting.append(piece)
+        piece.number = next(self._numbers)
         if piece.message is None:
+            self._texts.append(piece)
             self._characters += piece.size
         else:
-            self._displays += 1
+            self._displays.append(piece)
+            self._new += piece.name == "display_data"
             self._bytes += piece.size
-            if (number := _display_id(piece.message)) is not None:
-                self._shown[number] = piece
+            if (name := _display_id(piece.message)) is not None:
+                self._shown[name] = piece
 
-    def _remove(self, piece: Piece) -> None:
-        if self._waiting[0] is piece:
-            self._waiting.popleft()
+    def _take_text(self, most: int) -> Piece:
+        """Take the oldest text, or only its first `most` characters."""
+        piece = self._texts[0]
+        if piece.size > most:
+            part = Piece(piece.name, piece.text[:most])
+            piece.text = piece.text[most:]
+            piece.size -= most
+            piece, part.number = part, piece.number
         else:
-            self._waiting.remove(piece)
-        if piece.message is None:
-            self._characters -= piece.size
-            return
-        self._displays -= 1
-        self._bytes -= piece.size
-        number = _display_id(piece.message)
-        if self._shown.get(number) is piece:
-            del self._shown[number]
-
-    def _shift(self, most: int) -> Piece:
-        """Take the piece at the front, or of a text only the first `most` characters."""
-        piece = self._waiting[0]
-        self._remove(piece)
-        if piece.message is None and piece.size > most:
-            rest = Piece(piece.name, piece.text[most:])
-            self._waiting.appendleft(rest)
-            self._characters += rest.size
-            return Piece(piece.name, piece.text[:most])
+            self._texts.popleft()
+        self._characters -= piece.size
         return piece
 
-    def _shift_all(self) -> list[Piece]:
-        pieces = list(self._waiting)
-        self._waiting.clear()
+    def _take_display(self, kind: str = "") -> Piece:
+        """Take the oldest message that waits, or the oldest of a type."""
+        piece = next(piece for piece in self._displays if kind in ("", piece.name))
+        assert piece.message is not None
+        self._displays.remove(piece)
+        self._new -= piece.name == "display_data"
+        self._bytes -= piece.size
+        name = _display_id(piece.message)
+        if self._shown.get(name) is piece:
+            del self._shown[name]
+        return piece
+
+    def _take_all(self) -> list[Piece]:
+        pieces = sorted([*self._texts, *self._displays], key=operator.attrgetter("number"))
+        self._texts.clear()
+        self._displays.clear()
         self._shown.clear()
-        self._characters = self._displays = self._bytes = 0
+        self._characters = self._bytes = self._new = 0
         return pieces
 
     def _leave_out(self, piece: Piece) -> None:
@@ -244,7 +285,8 @@ class Backlog:
     def _notice(self) -> str:
         """Say what was left out, and let what comes after it begin with a whole line."""
         part = 0
-        for piece in itertools.takewhile(Piece.is_text, self._waiting):
+        display = self._displays[0].number if self._displays else math.inf
+        for piece in itertools.takewhile(lambda it: it.number < display, self._texts):
             if newline := piece.text.find("\n") + 1:
                 if part + newline <= self._characters // 2:  # or there is no other
                     self._trim(self._characters - part - newline)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -18,8 +17,6 @@ from ..leftovers import Locks
 from .errors import format_error
 
 __all__ = ["JobOutput", "Told", "agent", "of_job"]
-
-_MOMENT = 0.2  # seconds
 
 agent = Agent("output")
 
@@ -47,21 +44,45 @@ class JobOutput:
         self.job = job
         self._lock = locks.RLock()
         self._busy = False
-        self._incoming: deque[tuple[str, Any]] = deque()
-        self._alone: int | None = None  # the only thread whose output is dealt with now
-        self._moment = 0.0  # until then
-        self._put_off: list[tuple[str, Any]] = []
+        self._incoming: deque[tuple[Any, str, Any]] = deque()
         self._at_line_start = True
         self._locks = Locks(shell.user_ns, job)
         # Where the streams lead instead, innermost last: an object that takes what is written,
         # None for nowhere, or the name of the stream that it is written to.
         self._redirections: dict[str, list[list[Any]]] = {"stdout": [], "stderr": []}
         self._captures: list[list[dict[str, Any]]] = []
+        self._widgets: list[Any] = []
+        self._of_thread = threading.local()
 
     @property
     def cell_message(self) -> str | None:
         """The message that ran the launching cell, None outside a kernel."""
         return None
+
+    # In a block of a widget `Output`, the job's own thread sends all that the job shows there;
+    # any other only what it shows itself: rich repaints a bar in such a block, in a thread of its
+    # own, while the job prints.
+
+    def widgets(self) -> list[Any]:
+        """Return the widgets in whose blocks the calling thread is, innermost last."""
+        if threading.current_thread() is self.job.thread:
+            return self._widgets
+        widgets: list[Any] = vars(self._of_thread).setdefault("widgets", [])
+        return widgets
+
+    @property
+    def widget(self) -> Any:
+        """The widget that takes what the calling thread shows, None for the cell."""
+        return (self.widgets() or self._widgets or [None])[-1]
+
+    def pin(self, show: Callable[[], Iterable[dict[str, Any]]]) -> None:
+        """Let what was displayed below the launching cell stay there when that is cleared.
+
+        Parameters
+        ----------
+        show
+            Returns the contents of the displays that show it again.
+        """
 
     def enter(self, job: Job) -> None:
         """Prepare a thread of the job."""
@@ -87,10 +108,7 @@ class JobOutput:
     def _take_in(self, name: str, what: Any) -> None:
         """Deal with what was written to the stream `name`, or with a message of this type."""
         with self._lock:
-            if self._alone is not None and self._alone != threading.get_ident():
-                self._put_off.append((name, what))
-                return
-            self._incoming.append((name, what))
+            self._incoming.append((self.widget, name, what))
             if self._busy:
                 agent.call(self._work)
             else:
@@ -108,31 +126,11 @@ class JobOutput:
         while self._incoming:
             self._deal_with(*self._incoming.popleft())
 
-    def alone(self) -> None:
-        """Put off what other threads write, for a moment at most."""
-        with self._lock:
-            self._alone = threading.get_ident()
-            self._moment = time.monotonic() + _MOMENT
-        agent.call(self._end_moment, self._moment)
-
-    def _end_moment(self) -> None:
-        with self._lock:
-            if time.monotonic() >= self._moment:  # else it is an earlier one
-                self.together()
-
-    def together(self) -> None:
-        """End that, and deal with what was put off."""
-        with self._lock:
-            self._alone = None
-            self._incoming.extend(self._put_off)
-            self._put_off.clear()
-            self._work()
-
-    def _deal_with(self, name: str, what: Any) -> None:
+    def _deal_with(self, widget: Any, name: str, what: Any) -> None:
         if not isinstance(what, Told):
             self._keep(what)
         self._at_line_start = what.endswith("\n")
-        self.deliver(name, what)
+        self.deliver(widget, name, what)
 
     def _keep(self, text: str) -> None:
         """Write to the log. That its file takes no more is no fault of the job's."""
@@ -144,7 +142,7 @@ class JobOutput:
     def _tell_of_file(self, error: OSError) -> None:
         why = error.strerror or type(error).__name__
         told = f"[{self.job.id}] the file of --log is not whole and gets no more: {why}\n"
-        self._incoming.append(("stderr", told if self._at_line_start else f"\n{told}"))
+        self._incoming.append((None, "stderr", told if self._at_line_start else f"\n{told}"))
 
     def _target(self, name: str) -> Any:
         inner = self._redirections[name][-1:]
@@ -178,8 +176,8 @@ class JobOutput:
         if not isinstance(target, str) and hasattr(target, "flush"):
             target.flush()
 
-    def deliver(self, name: str, text: str) -> None:
-        """Pass `text` on to the user; `_lock` is held."""
+    def deliver(self, widget: Any, name: str, text: str) -> None:
+        """Pass `text` on to the user, to the cell or into a widget; `_lock` is held."""
         raise NotImplementedError
 
     def flush(self) -> None:

@@ -12,10 +12,13 @@ from .. import locks, render
 from ..info import JobState
 from ..job import Job, current_job
 from ..kill import shield
-from .backlog import Backlog
+from .backlog import Backlog, Piece
 from .budget import budget
+from .cells import Cells, Header, blocks
 from .errors import clean
+from .iopub import open_no_sockets, send_together
 from .job_output import JobOutput, Told, agent
+from .region import Message, Region
 
 __all__ = ["host"]
 
@@ -28,15 +31,29 @@ _logger = logging.getLogger("ipykill")
 class _KernelOutput(JobOutput):
     """Output as messages of a Jupyter kernel."""
 
-    def __init__(self, shell: Any, publisher: Any, job: Job) -> None:
+    def __init__(self, cells: Cells, shell: Any, publisher: Any, job: Job) -> None:
         super().__init__(shell, publisher, job)
+        self._cells = cells
+        self._region = Region()
         outer = current_job()
         if outer is not None and isinstance(outer.host, _KernelOutput):
-            self.parent: dict[str, Any] = outer.host.parent
+            self.parent: Header = outer.host.parent
+            self._follows: bool = outer.host._follows
+            outer.host._region.alone = False
+            around = outer.host.widget
         else:
-            self.parent = dict(publisher.parent_header)
+            launching = cells.launching()
+            self.parent = launching or cells.newest
+            # What it shows in a widget needs any cell that is still there.
+            self._follows = launching is None
+            self._region.alone = cells.is_alone(job)
+            around = blocks.widgets[-1] if blocks.widgets else None
+        if around is not None:
+            self._widgets.append(around)
         self._sending = locks.RLock()
-        self._backlog = Backlog(job.id)
+        self._in_sending = False
+        # What is on its way to the cell, and into each widget that takes output of the job.
+        self._backlogs: dict[Any, Backlog] = {None: Backlog(job.id)}
         self._scheduled = False
         self._next = 0.0
         # Widgets of which a part of the state is to be sent: that part, and what sends it.
@@ -46,6 +63,9 @@ class _KernelOutput(JobOutput):
     def cell_message(self) -> str | None:
         number: str | None = self.parent.get("msg_id")
         return number
+
+    def pin(self, show: Callable[[], Iterable[dict[str, Any]]]) -> None:
+        self._region.pinned.append(show)
 
     def enter(self, job: Job) -> None:
         # The publisher's hooks are thread-local.
@@ -63,16 +83,20 @@ class _KernelOutput(JobOutput):
         if self._captures:
             self._catch(message, self._captures[-1])
             return
-        message["parent_header"] = self.parent
         with shield():
             self._take_in(message["msg_type"], message)
             self._send(bounded=True)
 
-    def _deal_with(self, name: str, what: Any) -> None:
+    def _deal_with(self, widget: Any, name: str, what: Any) -> None:
         if isinstance(what, str):
-            super()._deal_with(name, what)
+            super()._deal_with(widget, name, what)
         else:
-            self._backlog.display(what)
+            self._backlog(widget).display(what)
+
+    def _backlog(self, widget: Any) -> Backlog:
+        if widget not in self._backlogs:
+            self._backlogs[widget] = Backlog(self.job.id)
+        return self._backlogs[widget]
 
     def _catch(self, message: dict[str, Any], displays: list[dict[str, Any]]) -> None:
         if message["msg_type"] == "clear_output":
@@ -82,8 +106,8 @@ class _KernelOutput(JobOutput):
         shown = {key: content.get(key) for key in ("data", "metadata", "transient")}
         displays.append(shown | {"update": message["msg_type"] == "update_display_data"})
 
-    def deliver(self, name: str, text: str) -> None:
-        self._backlog.write(name, text)
+    def deliver(self, widget: Any, name: str, text: str) -> None:
+        self._backlog(widget).write(name, text)
         self._schedule(max(self._next, time.monotonic() + _PAUSE))
 
     def update(self, widget: Any, keys: Iterable[str], send: Callable[[set[str]], object]) -> None:
@@ -111,30 +135,80 @@ class _KernelOutput(JobOutput):
         """Send what waits; `bounded`: as much of it as the budget allows, the rest later."""
         with self._sending:
             with self._lock:
-                if self._busy:
+                if self._busy or self._in_sending:  # a finalizer has come in between
+                    self._schedule(time.monotonic())
                     return
                 self._busy = True
                 try:
-                    pieces = self._backlog.take(bounded=bounded)
+                    taken = {it: log.take(bounded=bounded) for it, log in self._backlogs.items()}
+                    if not bounded:  # nothing waits; and a widget is not to be kept
+                        self._backlogs = {None: self._backlog(None)}
                 finally:
                     self._busy = False
                 updates = self._take_updates(bounded=bounded)
                 self._next = time.monotonic() + _TICK
-                if self._backlog or self._updates:
+                if any(self._backlogs.values()) or self._updates:
                     self._schedule(self._next)
-            for piece in pieces:
-                if piece.message is None:
-                    content = {"name": piece.name, "text": clean(piece.text)}
-                    self._publish("stream", content, f"stream.{piece.name}")
-                else:
-                    self.publisher.session.send(
-                        self.publisher.pub_socket, piece.message, ident=self.publisher.topic
-                    )
-            for keys, send in updates:
-                try:
-                    send(keys)
-                except Exception:  # of the widget's own code
-                    _logger.exception("the state of a widget of job %s was not sent", self.job.id)
+            self._in_sending = True
+            try:
+                self._send_taken(taken, updates)
+            finally:
+                self._in_sending = False
+
+    def _send_taken(self, taken: dict[Any, list[Piece]], updates: list[Any]) -> None:
+        for widget, pieces in taken.items():
+            if widget is None:
+                self._send_to_cell(pieces)
+            elif pieces:
+                self._send_into(widget, [it.as_message() for it in pieces])
+        for keys, send in updates:
+            try:
+                send(keys)
+            except Exception:  # of the widget's own code
+                _logger.exception("the state of a widget of job %s was not sent", self.job.id)
+
+    def _send_to_cell(self, pieces: Iterable[Piece]) -> None:
+        region = self._region
+        was_due = region.due
+        messages = region.overdue()
+        for piece in pieces:
+            messages += region.take(piece)
+        self._send_all(messages)
+        if region.due is not None and region.due != was_due:
+            agent.call(functools.partial(self._send, bounded=True), region.due)
+
+    def _send_into(self, widget: Any, messages: list[Message]) -> None:
+        """Let a widget `Output` take messages.
+
+        A front end takes from a cell what comes while the widget names that cell: it does so for
+        these messages alone.
+        """
+        comm = widget.comm
+        if comm is None:  # it is closed
+            self._send_all(messages)
+            return
+        cell = self._cells.newest if self._follows else self.parent
+
+        def name(number: str) -> Message:
+            update = {"method": "update", "state": {"msg_id": number}, "buffer_paths": []}
+            return "comm_msg", {"comm_id": comm.comm_id, "data": update}
+
+        def send(socket: Any) -> None:
+            self._send_message(socket, name(cell["msg_id"]), cell)
+            for message in messages:
+                self._send_message(socket, message, cell)
+            # The foreground may be in a block of the widget.
+            self._send_message(socket, name(widget.msg_id), cell)
+
+        send_together(self.publisher.pub_socket, send)
+
+    def _send_all(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            self._send_message(self.publisher.pub_socket, message, self.parent)
+
+    def _send_message(self, socket: Any, message: Message, parent: Header) -> None:
+        kind, content = message
+        self.publisher.session.send(socket, kind, content, parent=parent, ident=kind.encode())
 
     def _take_updates(self, *, bounded: bool) -> list[Any]:
         taken = []
@@ -150,19 +224,36 @@ class _KernelOutput(JobOutput):
             "evalue": clean(message),
             "traceback": [clean(line) for line in lines],
         }
-        self._publish("error", content, "error")
+        widget = self.widget
+        with self._sending:
+            if widget is not None:
+                self._send_into(widget, [("error", content)])
+            else:
+                self._send_all(self._region.error(content))
 
     def last_words(self) -> None:
+        self.flush()
+        with self._sending:
+            self._send_all(self._region.settle())
         told = self.job.has_card or self.job.state in (JobState.DONE, JobState.FAILED)
         if not told:
             self.line(render.sentence(self.job.info()), Told)
 
-    def _publish(self, kind: str, content: dict[str, Any], topic: str) -> None:
-        self.publisher.session.send(
-            self.publisher.pub_socket, kind, content, parent=self.parent, ident=topic.encode()
-        )
+
+_cells: Cells | None = None
 
 
 def host(shell: Any, publisher: Any) -> Callable[[Job], _KernelOutput]:
     """Return what makes the output of a job in a kernel."""
-    return functools.partial(_KernelOutput, shell, publisher)
+    global _cells
+    open_no_sockets(publisher.pub_socket)
+    _cells = _cells or Cells(shell, publisher)
+    return functools.partial(_KernelOutput, _cells, shell, publisher)
+
+
+def forget_cells() -> None:
+    """Follow the cells no more; to be called when there is no job."""
+    global _cells
+    if _cells is not None:
+        _cells.forget()
+        _cells = None

@@ -112,7 +112,7 @@ class _TerminalOutput(JobOutput):
         self._terminal.wait_for_room()  # before the lock is taken
         return super().write(name, text)
 
-    def deliver(self, name: str, text: str) -> None:
+    def deliver(self, widget: Any, name: str, text: str) -> None:
         self._terminal.put(name, text)
 
     def flush(self) -> None:

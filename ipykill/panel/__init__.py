@@ -13,7 +13,7 @@ from ..job import Job
 from ..manager import JobManager
 
 if TYPE_CHECKING:
-    from .widget import Panel
+    from .widget import Card, Panel
 
 __all__ = ["install", "present", "show", "uninstall"]
 
@@ -38,10 +38,10 @@ def install(shell: Any, manager: JobManager) -> None:
         if job not in manager:
             raise NotImplementedError  # IPython then shows its text
         if _presented != (job, shell.execution_count):
-            _panel(manager).show_job(job)
+            card = _panel(manager).show_job(job)
             own = getattr(job.host, "cell_message", None)
             if own is not None and own == shell.display_pub.parent_header.get("msg_id"):
-                job.has_card = True
+                _stays(job, card)
 
     def handle(stream: Any, ident: Any, parent: dict[str, Any]) -> None:
         content = _answer(manager, parent["content"])
@@ -78,12 +78,20 @@ def present(shell: Any, manager: JobManager, job: Job) -> None:
     if not _has_widgets(shell):
         return
     try:
-        _panel(manager).show_job(job)
+        card = _panel(manager).show_job(job)
     except Exception:
         _logger.exception("job %s has no card", job.id)
     else:
         _presented = job, shell.execution_count
-        job.has_card = True
+        _stays(job, card)
+
+
+def _stays(job: Job, card: Card) -> None:
+    """Note that the cell which launched `job` has its card, also when the job clears it."""
+    job.has_card = True
+    pin = getattr(job.host, "pin", None)
+    if pin is not None:
+        pin(card)
 
 
 def _has_widgets(shell: Any) -> bool:

@@ -5,6 +5,7 @@ Everything here is plain JSON, and the user's text in it is nothing but text.
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 from collections.abc import Iterable
@@ -193,6 +194,7 @@ def _difference(old: Row, new: Row) -> Row:
 
 @dataclass
 class _Sent:
+    number: int = 0
     line: int = 0
     rewinds: int = 0
     tail: list[str] = field(default_factory=list)
@@ -204,6 +206,11 @@ class _Sent:
 class Details:
     """The log, the stacks and the processes of the jobs whose details somebody looks at.
 
+    What is asked for and what changes take different ways to a page, and overtake each other.
+    So all that leaves here has a ``number``, by which a page puts it in order, and changes have
+    a ``base``, the number of the changes of this job before them, by which it sees that they
+    are missing. Numbers never begin anew, also when a job was forgotten meanwhile.
+
     Threading
     ---------
     Not thread-safe; `ipykill.panel.service` holds a lock around it.
@@ -211,12 +218,15 @@ class Details:
 
     def __init__(self) -> None:
         self._sent: dict[int, _Sent] = {}
+        self._numbers = itertools.count(1)
 
     def full(self, job: Job) -> dict[str, Any]:
         """Return everything that is shown of a job on demand."""
-        sent = _Sent(line=max(job.log.end - _LOG, 0), rewinds=job.log.rewinds)
+        number = next(self._numbers)
+        sent = _Sent(number, line=max(job.log.end - _LOG, 0), rewinds=job.log.rewinds)
         source = job.source.encode("utf-8", "backslashreplace").decode()
-        facts: dict[str, Any] = {"source": source, "error": None, "processes": []}
+        facts: dict[str, Any] = {"number": number, "source": source}
+        facts |= {"error": None, "processes": []}
         facts |= _changes(job, sent)
         # Who follows it already must not miss what was new in this; a view can bear the same
         # lines twice.
@@ -225,7 +235,12 @@ class Details:
 
     def refresh(self, job: Job) -> dict[str, Any] | None:
         """Return what changed since this was last asked, None if nothing did."""
-        return _changes(job, self._sent.setdefault(job.id, _Sent())) or None
+        sent = self._sent.setdefault(job.id, _Sent())
+        changes = _changes(job, sent)
+        if not changes:
+            return None
+        base, sent.number = sent.number, next(self._numbers)
+        return changes | {"base": base, "number": sent.number}
 
     def keep(self, ids: set[int]) -> None:
         """Forget all jobs but these."""

@@ -94,6 +94,7 @@ const BUSY_HEARTBEAT = 300_000; // and while the kernel runs a cell
 const SLOW = 1_000; // ms after which a missing answer is spoken of
 const PATIENCE = 3_000; // ms to wait for an answer on the control channel,
 const LONG_PATIENCE = 30_000; // and for one that waits until the kernel's cell has ended
+const EARLY = 50; // changes that wait for the beginning of a log
 const LOG_LINES = 2_000; // lines of a log that a page keeps
 
 class Jobs {
@@ -109,6 +110,8 @@ class Jobs {
     this.page = crypto.randomUUID?.() ?? String(Math.random());
     this.views = new Set();
     this.watched = new Map(); // id -> how many views show its details
+    this.early = new Map(); // id -> changes of details whose beginning is not here yet
+    this.fetching = new Set(); // ids whose details are asked for
     this.waiting = new Map();
     this.revision = -1;
     this.newest = -1;
@@ -219,9 +222,21 @@ class Jobs {
     if (this.link === "lost") this.setLink("live");
   }
 
-  takeDetails(id, changes) {
-    const details = this.details.get(id) ?? {};
+  // `number` counts what the kernel says of details, and `base` is the number of what it said
+  // of this job before. What changes may overtake the answer that has the beginning; then it
+  // waits for that. And a message may be missing; then the whole is asked for again.
+  takeDetails(id, changes, whole = false) {
+    if (!this.watched.has(id)) return; // it was closed meanwhile
+    const known = this.details.get(id);
+    if (changes.base !== undefined && (!known || changes.base > known.number)) {
+      this.early.set(id, [...(this.early.get(id) ?? []).slice(-EARLY), changes]);
+      if (known) this.fetchDetails(id);
+      return;
+    }
+    if (known && changes.number <= known.number) return;
+    const details = known ?? {};
     this.details.set(id, details);
+    details.number = changes.number;
     if ("source" in changes) details.source = changes.source;
     if ("error" in changes) details.error = changes.error;
     if ("threads" in changes) details.threads = changes.threads;
@@ -241,6 +256,9 @@ class Jobs {
         log.start += excess;
       }
     }
+    const early = (whole && this.early.get(id)) || [];
+    if (whole) this.early.delete(id);
+    for (const later of early) this.takeDetails(id, later);
     this.notify([id]);
   }
 
@@ -349,17 +367,28 @@ class Jobs {
 
   async showDetails(id) {
     this.watched.set(id, (this.watched.get(id) ?? 0) + 1);
-    if (!this.live) return;
+    if (this.live) await this.fetchDetails(id);
+  }
+
+  async fetchDetails(id) {
+    if (this.fetching.has(id)) return;
+    this.fetching.add(id);
     const reply = await this.request({ do: "details", id });
-    if (reply?.details) this.takeDetails(id, reply.details);
+    this.fetching.delete(id);
+    if (reply?.details) this.takeDetails(id, reply.details, true);
     if (reply?.error) this.problem.set(id, reply.error);
     this.notify([id]);
   }
 
   hideDetails(id) {
     const left = (this.watched.get(id) ?? 0) - 1;
-    if (left > 0) this.watched.set(id, left);
-    else this.watched.delete(id);
+    if (left > 0) {
+      this.watched.set(id, left);
+      return;
+    }
+    this.watched.delete(id);
+    this.early.delete(id);
+    if (this.live) this.details.delete(id); // the kernel has them, and they may be large
   }
 
   // Returns the kernel's answer, null if there is none.

@@ -26,15 +26,22 @@ _CARDS = 200  # cards that stay live; those of earlier finished jobs become text
 
 _VIEW = "application/vnd.jupyter.widget-view+json"
 
+Card = Callable[[], list[dict[str, Any]]]
+"""Returns what shows a card once more, as the contents of two displays."""
+
 
 class _Widget(anywidget.AnyWidget):  # type: ignore[misc]
     # The layout of ipywidgets would be a model, and a message, of its own for each widget.
     layout = traitlets.Any(None)
 
+    def view(self) -> dict[str, Any]:
+        """Return what shows a view of this widget, as a MIME bundle."""
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
+        return {_VIEW: view, "text/plain": ""}
+
     def show(self) -> None:
         """Show a view of this widget below the cell that runs."""
-        view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
-        display({_VIEW: view, "text/plain": ""}, raw=True)
+        display(self.view(), raw=True)
 
 
 class JobsModel(_Widget):
@@ -95,6 +102,10 @@ def _let_any_subshell_answer(comm: Any) -> None:
         comm._reply_subshell_for = None
 
 
+def _display_id() -> str:
+    return f"ipykill-{uuid.uuid4().hex}"
+
+
 class Panel:
     """Shows jobs as live views, in a front end that may or may not know widgets.
 
@@ -119,15 +130,16 @@ class Panel:
 
     def show(self) -> None:
         """Show all jobs below the cell that runs."""
-        update = self._show_static(static.panel(self._manager.snapshot()))
+        update = self._show_static(static.panel(self._manager.snapshot()), _display_id())
         self.service.tell = lambda: update(static.panel(self._manager.snapshot()))
         self.service.told()
         self._model.show()
 
-    def show_job(self, job: Job) -> None:
+    def show_job(self, job: Job) -> Card:
         """Show one job below the cell that runs."""
         card = CardModel(self.model_id, job)  # before the two outputs: they have to be neighbours
-        update = self._show_static(static.job(job.info()))
+        number = _display_id()
+        update = self._show_static(static.job(job.info()), number)
         card.show()
         self._cards.append(card)
         self._close_cards()
@@ -136,12 +148,16 @@ class Panel:
             self.service.say(functools.partial(update, static.job(job.info())))
             self.service.end()
 
+        def again() -> list[dict[str, Any]]:
+            bundles = [(static.job(job.info()), {"display_id": number}), (card.view(), {})]
+            return [{"data": it, "metadata": {}, "transient": name} for it, name in bundles]
+
         if not job.done():
             job.add_done_callback(over)
+        return again
 
-    def _show_static(self, bundle: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
-        """Show a text; return what replaces it by another."""
-        number = f"ipykill-{uuid.uuid4().hex}"
+    def _show_static(self, bundle: dict[str, Any], number: str) -> Callable[[dict[str, Any]], None]:
+        """Show a text as the display `number`; return what replaces it by another."""
         display(bundle, raw=True, display_id=number)
         context = contextvars.copy_context()
 

@@ -75,6 +75,16 @@ class Stage:
         """Say what the kernel might say."""
         self.page.evaluate("message => stage.tell(message)", message)
 
+    def answer(self, kind: str, details: dict[str, Any]) -> None:
+        """Answer the last request of this kind."""
+        self.page.evaluate(
+            """([kind, details]) => {
+                const asked = stage.requests.filter((it) => it.do === kind).at(-1);
+                stage.tell({ to: asked.message, reply: { details } });
+            }""",
+            [kind, details],
+        )
+
     def change(self, *rows: dict[str, Any], gone: tuple[int, ...] = ()) -> None:
         """Say what has changed in rows since the last change."""
         self.revision += 1

@@ -298,6 +298,57 @@ def test_what_a_job_that_is_over_has_left_can_be_killed(stage) -> None:
     expect(card.get_by_role("button", name="Kill job-1 (job 1)")).to_have_count(0)
 
 
+def lines(start: int, end: int) -> dict[str, Any]:
+    return {"start": start, "lines": [f"line {number}" for number in range(start, end)]}
+
+
+def shown(first: int, last: int) -> str:
+    return "\n".join(f"line {number}" for number in range(first, last))
+
+
+def test_a_log_has_its_beginning_whatever_overtakes_it(stage) -> None:
+    views = stage(row(1))
+    card = views.card(row(1))
+    press(card, "Log of job-1 (job 1)")
+    pane = card.get_by_role("tabpanel")
+    # The kernel had said number 1 to 4 of the log when it was asked, and then 6 and 7.
+    views.tell(details={1: {"base": 3, "number": 4, "log": lines(30, 40)}})
+    views.tell(details={1: {"base": 4, "number": 6, "log": lines(40, 60)}})
+    views.tell(details={1: {"base": 6, "number": 7, "log": lines(60, 70)}})
+    expect(pane).to_have_text("")
+    views.answer("details", {"number": 5, "source": "code", "log": lines(0, 50)})
+    expect(pane).to_have_text(shown(0, 70), use_inner_text=True)
+    views.tell(details={1: {"base": 6, "number": 7, "log": lines(60, 70)}})
+    views.tell(details={1: {"base": 7, "number": 8, "log": lines(70, 80)}})
+    expect(pane).to_have_text(shown(0, 80), use_inner_text=True)
+    # A message is missing.
+    views.forget_requests()
+    views.tell(details={1: {"base": 9, "number": 10, "log": lines(95, 100)}})
+    views.tell(details={1: {"base": 10, "number": 11, "log": lines(100, 105)}})
+    assert views.requests == ["details"]
+    views.answer("details", {"number": 12, "source": "code", "log": lines(0, 110)})
+    expect(pane).to_have_text(shown(0, 110), use_inner_text=True)
+
+
+def test_a_log_that_is_closed_is_let_go(stage) -> None:
+    views = stage(row(1))
+    for _ in range(2):
+        views.card(row(1))
+    card, other = map(views.page.get_by_role("group").nth, range(2))
+    for place in (card, other):
+        press(place, "Log of job-1 (job 1)")
+    views.answer("details", {"number": 1, "source": "code", "log": lines(0, 5)})
+    press(card, "Log of job-1 (job 1)")
+    expect(other.get_by_role("tabpanel")).to_have_text(shown(0, 5), use_inner_text=True)
+    press(other, "Log of job-1 (job 1)")
+    views.tell(details={1: {"base": 1, "number": 2, "log": lines(5, 9)}})
+    kept = "globalThis[Symbol.for('ipykill.panels')].get('model').jobs.details.size"
+    assert views.page.evaluate(kept) == 0
+    press(card, "Log of job-1 (job 1)")
+    views.answer("details", {"number": 3, "source": "code", "log": lines(0, 9)})
+    expect(card.get_by_role("tabpanel")).to_have_text(shown(0, 9), use_inner_text=True)
+
+
 def test_the_stack_names_threads_and_tasks_and_what_hinders_them(stage) -> None:
     frame = {"place": PLACE, "function": "work", "source": "time.sleep(1)"}
     threads = [

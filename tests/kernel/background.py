@@ -1,6 +1,7 @@
 """Words for what the tests of background cells do again and again."""
 
 from tests.kernel.harness import Cell, Kernel
+from tests.kernel.messages import is_card
 
 
 def load(kernel: Kernel) -> None:
@@ -15,13 +16,6 @@ def wait_job(kernel: Kernel, spec: object = "") -> str:
     cell = kernel.run(f"job = ipykill.jobs[{spec!r}]; job.wait(60); print(job.state.value)")
     assert cell.status == "ok", cell
     return cell.text().strip()
-
-
-def is_card(display: dict) -> bool:
-    """Whether a display is part of a job's card: its text, or the widget."""
-    display_id = display.get("transient", {}).get("display_id", "")
-    view = "application/vnd.jupyter.widget-view+json"
-    return display_id.startswith("ipykill-") or view in display["data"]
 
 
 def below(cell: Cell) -> list[str]:

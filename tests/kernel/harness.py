@@ -12,6 +12,7 @@ from typing import Self
 
 from jupyter_client import KernelManager
 
+from tests.kernel.page import Page
 from tests.waiting import HANG_GUARD, wait_for
 
 Message = dict
@@ -88,6 +89,11 @@ class Cell:
         """`"ok"` or `"error"`: how the cell itself ended, not its jobs. Waits for the end."""
         return self.reply["status"]
 
+    @property
+    def page(self) -> list[str]:
+        """What a person sees below the cell now, in order: texts, and ``card``."""
+        return self._kernel.page.below(self._msg_id)
+
     def wait(self, timeout: float = HANG_GUARD) -> Self:
         """Until the cell itself has ended: its reply and its idle status are here."""
         self._kernel.reply("shell", self._msg_id, timeout)
@@ -124,6 +130,8 @@ class Kernel:
         """Start a kernel that runs in `folder` and return once it answers."""
         self.iopub: defaultdict[str, list[Message]] = defaultdict(list)
         """Messages by the id of the request that caused them."""
+        self.published: list[Message] = []
+        """All of them, in order."""
         self.updates: dict[str, dict] = {}
         """The newest data of each display that was updated, by `display_id`."""
         self._replies: dict[str, Message] = {}
@@ -161,6 +169,11 @@ class Kernel:
     def alive(self) -> bool:
         return self._manager.is_alive()
 
+    @property
+    def page(self) -> Page:
+        """What a person sees now."""
+        return Page(self.published)
+
     def cell(self, code: str) -> Cell:
         """Send a cell; wait for nothing."""
         return Cell(self, self._client.execute(code))
@@ -187,6 +200,15 @@ class Kernel:
         message = self._client.session.msg(msg_type, content)
         self._client.control_channel.send(message)
         return self.reply("control", message["header"]["msg_id"], timeout)["content"]
+
+    def press(self, widget: str, **data: object) -> None:
+        """What a front end sends for a widget, by its variable: a click, or a new state."""
+        number = str(self.run(f"{widget}.model_id").result).strip("'")
+        event = {"method": "update", "state": data, "buffer_paths": []}
+        click = {"method": "custom", "content": {"event": "click"}}
+        content = {"comm_id": number, "data": event if data else click}
+        message = self._client.session.msg("comm_msg", content)
+        self._client.shell_channel.send(message)
 
     def asked(self, timeout: float = HANG_GUARD) -> str:
         """The prompt of the next question that the kernel asks; waits for it."""
@@ -263,6 +285,7 @@ class Kernel:
             if message["msg_type"] == "update_display_data":
                 content = message["content"]
                 self.updates[_display_id(content)] = {"data": content["data"]}
+            self.published.append(message)
             self.iopub[message["parent_header"].get("msg_id", "")].append(message)
 
 

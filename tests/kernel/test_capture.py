@@ -111,6 +111,25 @@ def test_an_error_in_a_capture_fails_the_job_and_a_kill_ends_it(any_kernel: Kern
     assert any_kernel.run("print('seen')").text() == "seen\n"
 
 
+def test_one_redirection_serves_a_job_and_the_foreground_at_once(kernel: Kernel) -> None:
+    cell = kernel.run(
+        "text = io.StringIO(); redirection = contextlib.redirect_stderr(text)\n"
+        "redirection.__enter__(); print('one', file=sys.stderr)\n"
+        "def work():\n"
+        "    with redirection:\n"
+        "        with redirection: print('in job', file=sys.stderr)\n"
+        "        said.set(); go.wait(30); print('in job too', file=sys.stderr)\n"
+        "    print('after', file=sys.stderr)\n"
+        "ipykill.submit(work); said.wait(30); redirection.__exit__(None, None, None)\n"
+        "print('two', file=sys.stderr); go.set()"
+    )
+    assert wait_job(kernel) == "done"
+    cell.wait_output(lambda cell: "after" in cell.text("stderr"))
+    assert sorted(cell.text("stderr").split()) == ["after", "two"]
+    assert kernel.run("text.getvalue()").result == "'one\\nin job\\nin job too\\n'"
+    assert kernel.run("print('still')").text() == "still\n"
+
+
 def test_streams_that_lead_to_each_other(kernel: Kernel) -> None:
     cell = kernel.run(
         "%%bg -q\nwith contextlib.redirect_stdout(sys.stderr), "
@@ -126,34 +145,38 @@ def test_streams_that_lead_to_each_other(kernel: Kernel) -> None:
 def test_what_the_job_prints_while_a_thread_of_it_paints_a_widget_stays_in_the_cell(
     kernel: Kernel,
 ) -> None:
-    kernel.run(
-        "sys.modules['ipykill.output.job_output']._MOMENT = 1000; import ipywidgets\n"
-        "out = ipywidgets.Output()\n"
-        "order, session = [], get_ipython().kernel.session\n"
-        "def send(stream, message, content=None, *args, send=session.send, **kwargs):\n"
-        "    order.append(str(content or message))\n"
-        "    return send(stream, message, content, *args, **kwargs)\n"
-        "session.send = send"
-    )
-    kernel.run(
+    kernel.run("import ipywidgets; out = ipywidgets.Output()")
+    cell = kernel.run(
         "%%bg -q\n"
         "def paint():\n"
         "    with out:\n"
-        "        print('painted'); said.set(); go.wait(30)\n"
+        "        print('painted'); said.set(); go.wait(30); display('painted too')\n"
         "painter = threading.Thread(target=paint); painter.start()\n"
         "said.wait(30); print('printed'); display('displayed'); go.set(); painter.join()"
     )
     assert wait_job(kernel) == "done"
-    kernel.run(
-        "del session.send\nkinds = [\"'state': {'msg_id'\", 'painted', 'printed', 'displayed']"
+    cell.wait_output(lambda cell: cell.page == ["printed\n", "'displayed'"])
+    assert kernel.page.in_widgets() == [["painted\n", "'painted too'"]]
+
+
+def test_one_widget_takes_what_a_job_and_the_foreground_show_in_it_at_once(
+    any_kernel: Kernel,
+) -> None:
+    any_kernel.run("import ipywidgets; out = ipywidgets.Output()")
+    job = any_kernel.run(
+        "%%bg -q\nprint('before')\nwith out:\n    print('job 1'); said.set(); go.wait(30)\n"
+        "    print('job 2'); time.sleep(0.2); print('job 3'); done.set()\nprint('after')"
     )
-    order = kernel.run(
-        "[kind for it in order if \"'code'\" not in it for kind in kinds if kind in it]"
-    ).result
-    assert (
-        order
-        == """["'state': {'msg_id'", 'painted', "'state': {'msg_id'", 'printed', 'displayed']"""
+    other = any_kernel.run(
+        "done = threading.Event(); said.wait(30)\nwith out:\n"
+        "    print('own 1'); sys.stdout.flush(); go.set(); done.wait(30); print('own 2')\n"
+        "print('outside')"
     )
+    assert wait_job(any_kernel) == "done"
+    job.wait_output(lambda cell: cell.page == ["before\nafter\n"])
+    assert other.page == ["outside\n"]
+    (shown,) = any_kernel.page.in_widgets()
+    assert sorted("".join(shown).split("\n")) == ["", "job 1", "job 2", "job 3", "own 1", "own 2"]
 
 
 def test_a_bar_of_rich_in_a_job_takes_nothing_of_the_foregrounds(kernel: Kernel) -> None:

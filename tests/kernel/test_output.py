@@ -141,6 +141,20 @@ def test_the_log_keeps_the_end_of_what_was_printed(kernel: Kernel, tmp_path) -> 
     assert shown.endswith("x\n")
 
 
+def test_a_log_file_keeps_what_is_in_it(kernel: Kernel, tmp_path) -> None:
+    load(kernel)
+    file = tmp_path / "out.log"
+    first = kernel.run(f"%%bg -q --log {file}\nprint('first')")
+    wait_job(kernel)
+    again = kernel.run(f"%%bg -q --log {file}\nprint('again')")
+    wait_job(kernel)
+    assert file.read_text() == "first\nagain\n"
+    again.wait_output("again")
+    first.wait_output("first")
+    assert "before" not in first.text()
+    assert f"{str(file)!r} has 6 bytes from before" in again.text()
+
+
 @pytest.mark.slow
 def test_a_flood_shows_its_beginning_and_its_end(kernel: Kernel) -> None:
     load(kernel)

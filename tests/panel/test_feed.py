@@ -125,6 +125,30 @@ def test_a_log_grows_by_its_new_lines(manager: JobManager, start: Start) -> None
     assert details.refresh(job) is None
 
 
+def test_what_is_said_of_details_is_numbered_so_that_it_can_be_put_in_order(
+    manager: JobManager, start: Start
+) -> None:
+    job, other = start(), start()
+    details = Details()
+    job.log.write("one\n")
+    first = details.full(job)
+    job.log.write("two\n")
+    changes = [details.refresh(job) or {}]
+    details.full(other)
+    second = details.full(job)
+    job.log.write("three\n")
+    changes.append(details.refresh(job) or {})
+    assert first["number"] == changes[0]["base"] < changes[0]["number"] < second["number"]
+    assert changes[0]["number"] == changes[1]["base"]
+    assert second["number"] < changes[1]["number"]
+    details.keep(set())
+    job.log.write("four\n")
+    anew = details.refresh(job) or {}
+    assert anew["base"] == 0
+    assert anew["number"] > changes[1]["number"]
+    assert anew["log"] == {"start": 0, "lines": ["one", "two", "three", "four"]}
+
+
 def test_lines_that_are_painted_over_are_sent_again(manager: JobManager, start: Start) -> None:
     job = start()
     details = Details()
