@@ -36,6 +36,7 @@ from .waiting import Latch
 __all__ = [
     "Host",
     "Job",
+    "act_for",
     "checkpoint",
     "current_job",
     "sleep",
@@ -905,6 +906,12 @@ def _is_only(kind: type[BaseException], error: BaseException | None) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return all(_is_only(kind, each) for each in error.exceptions)
     return isinstance(error, kind)
+
+
+def act_for(job: Job, call: Callable[[], object]) -> object:
+    """Make a call in the name of `job`, in a context of the caller's own."""
+    _current.set(job)
+    return call()
 
 
 def current_job() -> Job | None:

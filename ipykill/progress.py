@@ -15,11 +15,12 @@ from collections.abc import Generator, Iterable, Iterator
 from types import ModuleType
 from typing import Any, TypeVar
 
+from . import tqdm_groups
 from .imports import when_imported
 from .info import Progress
 from .job import checkpoint, current_job
 
-__all__ = ["install", "track"]
+__all__ = ["install", "measure", "track"]
 
 _T = TypeVar("_T")
 
@@ -38,7 +39,7 @@ class _Bar:
 
     def look(self) -> Progress:
         elapsed = time.monotonic() - self.begin
-        return _progress(self.done, self.total, self.description, elapsed)
+        return measure(self.done, self.total, self.description, elapsed)
 
 
 class _TqdmBar:
@@ -55,12 +56,13 @@ class _TqdmBar:
         bar = self._bar
         elapsed = bar._time() - bar.start_t
         description = str(bar.desc or "").removesuffix(": ")
-        return _progress(bar.n, bar.total, description, elapsed, bar.initial)
+        return measure(bar.n, bar.total, description, elapsed, bar.initial)
 
 
-def _progress(
+def measure(
     done: object, total: object, description: str, elapsed: float, before: object = 0
 ) -> Progress:
+    """Return how far that is, and how long the rest takes at this speed."""
     done, total, before = _number(done) or 0, _number(total), _number(before) or 0
     own = done - before  # what took the time
     left = elapsed / own * max(total - done, 0) if total and own > 0 else None
@@ -142,6 +144,7 @@ def _watch(std: ModuleType) -> None:
     tqdm: Any = std.tqdm
     if hasattr(tqdm.update, "__wrapped__"):
         return
+    tqdm_groups.separate(tqdm)
     init, update, iterate = tqdm.__init__, tqdm.update, tqdm.__iter__
 
     @functools.wraps(init)

@@ -25,7 +25,8 @@ CORE = [
 """From the bottom up. A module may import its own layer and lower ones, without a cycle."""
 
 INTERFACE = [
-    {"capture", "cell", "figures", "leftovers", "output", "progress", "widgets"},
+    {"capture", "cell", "figures", "leftovers", "output", "progress", "widgets"}
+    | {"rich_bars", "tqdm_groups"},
     {"completion", "options", "panel"},
     {"launcher"},
     {"magics"},

@@ -38,7 +38,7 @@ import functools
 import sys
 from typing import Any
 
-from .. import figures, progress, questions
+from .. import figures, progress, questions, rich_bars
 from ..exceptions import JobKilled, JobStopped
 from ..failure import message
 from ..manager import JobManager
@@ -62,9 +62,10 @@ __all__ = [
 
 
 def _show_errors_of_jobs(shell: Any) -> None:
-    """Let what shows an error in a job, ``%run`` or the user's code, show it in its cell.
+    """Let what shows an error in a job show it in its cell, if it is the user's code.
 
-    IPython catches everything there; a job that is to end ends.
+    Where IPython's own code does so, ``%run`` or ``%%time``, the job fails: nobody else would
+    know. A job that is to end ends.
     """
 
     def in_jobs_too(show: Any) -> Any:
@@ -77,6 +78,9 @@ def _show_errors_of_jobs(shell: Any) -> None:
             error = exc_tuple[1] if isinstance(exc_tuple, tuple) else sys.exc_info()[1]
             if isinstance(error, JobKilled | JobStopped):
                 raise error
+            caller = sys._getframe(1).f_globals.get("__name__", "")
+            if error is not None and caller.startswith("IPython."):
+                raise error  # of a %run, which in the foreground shows it and goes on
             if error is not None:
                 lines = format_error(output.shell, error)
                 output.show_error(type(error).__name__, message(error), lines)
@@ -99,6 +103,7 @@ def install(shell: Any, manager: JobManager) -> None:
     _show_errors_of_jobs(shell)
     figures.install()
     progress.install()
+    rich_bars.install()
     questions.install(shell)
 
 
