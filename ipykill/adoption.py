@@ -26,6 +26,7 @@ from . import processes, stack
 from .family import ADOPTED, Family, asks
 from .kill import current_target, pool_of, sheltered
 from .processes import ChildProcess
+from .services import Service
 from .threads import ServiceThread
 
 __all__ = ["install"]
@@ -78,6 +79,13 @@ def _starter(thread: threading.Thread) -> FrameType | None:
     return frame
 
 
+def _service(starter: FrameType | None) -> Service | None:
+    """Return what is known of a start by `starter`, None if that is not a library's."""
+    if starter is None or stack.is_user(starter.f_code.co_filename):
+        return None
+    return Service(starter)
+
+
 @functools.wraps(threading.Thread.start)
 def _start(thread: threading.Thread) -> None:
     assert _thread_start is not None
@@ -96,9 +104,8 @@ def _start(thread: threading.Thread) -> None:
         family = maker
     own_run = adopted.get("run")
     starter = _starter(thread)
-    by_library = starter is not None and not stack.is_user(starter.f_code.co_filename)
     # A ThreadWithExc has guarded its body by now.
-    family._adopt(thread, parent=target, by_library=by_library)
+    family._adopt(thread, parent=target, service=_service(starter))
     try:
         _thread_start(thread)
     except RuntimeError:  # it had been started before, or the system has no thread left
@@ -119,8 +126,10 @@ def _maker(pool: ThreadPoolExecutor) -> Family | None:
 def _init_pool(pool: ThreadPoolExecutor, *args: Any, **kwargs: Any) -> None:
     assert _pool_init is not None
     _pool_init(pool, *args, **kwargs)
-    if (family := _family()) is not None:
-        vars(pool)[_MAKER] = weakref.ref(family)
+    # Not in a thread of others that does what a job has asked for: there the pool is theirs.
+    target = current_target()
+    if target is not None and isinstance(target.group, Family):
+        vars(pool)[_MAKER] = weakref.ref(target.group)
 
 
 @functools.wraps(ThreadPoolExecutor.submit)  # type: ignore[arg-type]
@@ -139,6 +148,8 @@ def _family() -> Family | None:
     if family is None:
         target = current_target()
         family = target.group if target is not None and isinstance(target.group, Family) else None
+    if family is not None and threading.get_ident() in family.free_idents:
+        return None
     # The child of a fork has inherited this, and is no job's.
     return family if family is not None and family._pid == os.getpid() else None
 
@@ -200,7 +211,9 @@ def _start_process(process: BaseProcess) -> None:
     with processes.without_interrupt(process), _start_of_process():
         _process_start(process)
     assert process.pid is not None
-    family.note(ChildProcess(process.pid, process.name, handle=process, **_origin(family)))
+    child = ChildProcess(process.pid, process.name, handle=process, **_origin(family))
+    child.service = _service(sys._getframe(1))
+    family.note(child)
 
 
 def _noting(really: Callable[..., Any], *, leads: bool = False) -> Callable[..., Any]:

@@ -23,6 +23,7 @@ from . import loop, stack
 from .exceptions import JobError
 from .job import current_job
 from .kill import current_target
+from .services import Code
 
 __all__ = ["Cell", "CellSyntaxError", "compile_cell", "install"]
 
@@ -39,7 +40,7 @@ class CellSyntaxError(JobError):
 
 
 @dataclass(frozen=True)
-class Cell:
+class Cell(Code):
     """A compiled cell; calling it runs it and returns the value of its last expression."""
 
     namespace: dict[str, Any]

@@ -36,9 +36,11 @@ from .kill import (
     hindrance,
     hold,
     is_cleaning,
+    pool_of,
     pursue,
 )
 from .processes import ChildProcess
+from .services import Service
 from .threads import ServiceThread, ThreadWithExc
 from .waiting import Deadline, Latch
 
@@ -91,6 +93,9 @@ class Family:
         self.kill_requested = self.interrupt_requested = False
         self.struck = self.spares = self._desolate = False
         self._first = first
+        self.given: object = None  # what the job was given to call
+        self.free_idents: set[int] = set()  # of threads that it has let go,
+        self.spared: dict[str, str] = {}  # their names, and the library that keeps each
         self._first_target: Target | None = None
         first._guard()
         self._adopt(first, finish=finish)
@@ -210,9 +215,47 @@ class Family:
 
     def let_go(self, target: Target) -> None:
         """Forget a thread that turned out to serve others as well."""
+        if isinstance(target.service, Service):
+            self.free_idents.add(target.ident)
+            self.spared[target.thread.name] = target.service.library
+            # The processes of a pool that has nothing to do go with the thread that manages it.
+            if not getattr(target.thread, "pending_work_items", None):
+                for handle in list((getattr(target.thread, "processes", None) or {}).values()):
+                    self._let_process_go(self.child_of(handle))
         self._leave(target)
-        self._threads.pop(target.thread).set()
+        if (left := self._threads.pop(target.thread, None)) is not None:
+            left.set()
         target.release()
+
+    def shares(self, target: Target) -> bool:
+        """Whether a thread that a library started serves others as well."""
+        if target.shared is None:
+            target.shared = self._is_shared(target.service, target.thread)
+        return target.shared
+
+    def _is_shared(self, service: object, thread: threading.Thread) -> bool:
+        if not isinstance(service, Service):
+            return False
+        # The workers of a pool that the job has made are the job's, wherever that is kept.
+        own = pool_of(thread) is not None
+        return service.is_in_a_module(thread) or (not own and service.is_given(thread, self.given))
+
+    def let_go_of_services(self) -> None:
+        """Let those go that libraries keep for others, as the code of the job has ended."""
+        for target in self.targets():
+            shared = target.service is not None and self.shares(target)
+            if shared and not self.kill_requested:
+                self.let_go(target)
+        for child in self._children():
+            service = child.service
+            if isinstance(service, Service) and service.is_given(child.handle, self.given):
+                self._let_process_go(child)
+
+    def _let_process_go(self, child: ChildProcess | None) -> None:
+        if child is not None:
+            with contextlib.suppress(ValueError):  # somebody else has
+                self._processes.remove(child)
+            child.forget()
 
     def _leave(self, target: Target) -> None:
         used = target.cpu_time()
@@ -349,7 +392,7 @@ class Family:
         thread: threading.Thread,
         *,
         parent: Target | None = None,
-        by_library: bool = False,
+        service: Service | None = None,
         finish: Callable[[BaseException | None], None] | None = None,
     ) -> None:
         body = thread.run
@@ -363,7 +406,7 @@ class Family:
             body()
 
         def contained(target: Target) -> BaseException | None:
-            held = late and not by_library
+            held = late and service is None
             error = contain(target, functools.partial(late_body, target) if held else body)
             try:
                 if os.getpid() != self._pid:
@@ -379,6 +422,8 @@ class Family:
             if target.first:
                 self._first_target = target
             target.follow(leader, late=late)
+            target.service = service
+            self.free_idents.discard(target.ident)
             self._targets.append(target)
             self.claim()
             self._enter()

@@ -194,6 +194,7 @@ class Job:
         self._on_wait = on_wait
         self._awaits = 0  # other jobs
         self._family = Family(self.thread, self._enter, self._finish, self._leave)
+        self._family.given = call
         self._context = own_context()
         self._claim = threading.Lock()  # never released
         self._created = time.time()
@@ -290,6 +291,13 @@ class Job:
         it. A job that is over may have left some: they live on until it is killed.
         """
         return () if self._started is None else self._family.processes()
+
+    def spared(self) -> list[str]:
+        """Return a line about each thread that a Kill has let go, for libraries keep it."""
+        return [
+            f"the thread {name} goes on: {library} keeps it for whoever uses it next"
+            for name, library in list(self._family.spared.items())
+        ]
 
     @property
     def idents(self) -> set[int]:
@@ -781,7 +789,8 @@ class Job:
     def _finish(self, error: BaseException | None) -> None:
         # In the job's thread; nothing is raised in it from outside any more. Whatever goes
         # wrong here, the job ends.
-        self._call = None
+        self._family.let_go_of_services()
+        self._call = self._family.given = None
         outcome = self._classify(error)
         interrupted = outcome is JobState.STOPPED and _is_only(KeyboardInterrupt, error)
         if outcome is JobState.KILLED:
@@ -831,7 +840,7 @@ class Job:
 
     def _end_now(self, outcome: JobState) -> None:
         # Without having run, and by who got the claim.
-        self._call = None
+        self._call = self._family.given = None
         self._end, self._ended = time.monotonic(), time.time()
         self._outcome = outcome
 

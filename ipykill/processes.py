@@ -153,6 +153,7 @@ class ChildProcess:
         ours: bool = True,
     ) -> None:
         self.pid = pid
+        self.service: object = None  # what is known of how a library started it
         self.thread = threading.current_thread().name
         self.late = late
         self.watched = watched or (handle is None and ours)
@@ -224,6 +225,11 @@ class ChildProcess:
         """
         running = not self.ended or (self._leads and self.pid in live_groups())
         return ProcessInfo(self.pid, self.command, self.thread, running)
+
+    @property
+    def handle(self) -> Handle | None:
+        """The object of the standard library that stands for it, None if that is gone."""
+        return self._handle() if self._handle is not None else None
 
     def stands_for(self, handle: object) -> bool:
         """Whether this is the process of that object of the standard library."""

@@ -17,7 +17,7 @@ CORE = [
     {"exceptions"},
     {"contexts", "imports", "locks", "log", "names", "sizes", "stack", "title", "waiting"},
     {"failure", "processes", "threads"},
-    {"adoption", "agent", "kill", "family", "info", "interrupts"},
+    {"adoption", "agent", "kill", "family", "info", "interrupts", "services"},
     {"job"},
     {"loop", "questions", "render", "spec"},
     {"manager"},

@@ -239,7 +239,7 @@ def _look() -> bool:
             if group.kill_requested:
                 order.give_turns(group.targets(), now)
             for target in _sought(group):
-                target.libraries = now - since > _LIBRARIES
+                target.libraries = now - since > _LIBRARIES and target.service is None
                 _engine.arm(target)
                 targets.append(target)
     for target in targets:

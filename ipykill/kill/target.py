@@ -99,6 +99,10 @@ class Group(Protocol):
         """Forget a thread that turned out to serve others as well."""
         ...
 
+    def shares(self, target: Target) -> bool:
+        """Whether a thread that a library started serves others as well."""
+        ...
+
 
 class Target:
     """A thread that can be killed, from before its first line to after its last.
@@ -123,6 +127,12 @@ class Target:
         Whether it does, at this moment, what its leader's cleanup began.
     watch : object
         What `order` has seen of it.
+    service : object
+        What is known of how a library started the thread, None if none did.
+    shared : bool or None
+        Whether it serves others, as far as somebody has looked.
+    released : bool
+        Whether the group has let it go.
     ways : int
         How often it has given way to its leader.
     busy : bool
@@ -154,7 +164,7 @@ class Target:
         *("_clock", "_cpu_time", "asked", "busy", "depth", "first", "gate", "group", "ident"),
         *("late", "leader", "leads", "lender", "libraries", "native_id", "open", "shielded_by"),
         *("struck", "survey", "thread", "thread_state", "traced", "turn", "waits_at", "watch"),
-        "ways",
+        *("released", "service", "shared", "ways"),
     )
 
     def __init__(self, group: Group, thread: threading.Thread) -> None:
@@ -180,6 +190,9 @@ class Target:
         self.turn = False
         self.watch: object = None
         self.ways = 0
+        self.service: object = None
+        self.shared: bool | None = None
+        self.released = False
         self.waits_at: tuple[FrameType, int] | None = None
         self.lender: threading.Lock | None = None
         self._clock: int | None = None
@@ -216,7 +229,7 @@ class Target:
     def sought(self) -> bool:
         """Whether somebody asked for a Kill of this thread, or for an interrupt."""
         if self.group.kill_requested:
-            return self.has_turn
+            return self.has_turn and not self.released
         return self.first and self.group.interrupt_requested
 
     def strike(self) -> type[KeyboardInterrupt]:
@@ -281,8 +294,10 @@ class Target:
         self.waits_at = None
 
     def release(self) -> None:
-        """Give the thread up while it goes on; its own thread calls this."""
-        self.close()
+        """Give the thread up while it goes on."""
+        self.released = True
+        if threading.get_ident() == self.ident:
+            self.close()
         _targets.pop(self.ident, None)
         self.answer()
 

@@ -15,17 +15,18 @@ import ctypes
 import dis
 import gc
 import inspect
+import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
-from .. import processes
+from .. import processes, stack
 from ..processes import ChildProcess
-from .target import Target
+from .target import Target, contain
 
 __all__ = ["hasten", "interrupt_query", "joined", "leave", "may_be_left", "pool_of"]
 
@@ -54,6 +55,8 @@ def may_be_left(frame: FrameType, target: Target) -> bool:
     that it has cancelled, and in a thread that others rely on until the processes it serves
     have ended, see `hasten`.
     """
+    if _is_shared(target, frame):
+        return False
     if frame.f_code is _POOL_WORKER or (target.group.spares and _serves(target.thread)):
         return False
     if _manages_processes(target.thread) and _workers(target, target.thread):
@@ -64,6 +67,23 @@ def may_be_left(frame: FrameType, target: Target) -> bool:
             return False
         caller = caller.f_back
     return True
+
+
+def _is_shared(target: Target, frame: FrameType) -> bool:
+    """Whether others need the thread, which runs nothing of the user's."""
+    if target.service is None or not target.group.shares(target):
+        return False
+    caller: FrameType | None = frame
+    while caller is not None and caller.f_code is not contain.__code__:
+        if stack.is_user(caller.f_code.co_filename):
+            return False
+        caller = caller.f_back
+    return True
+
+
+def _leaves_with(code: CodeType) -> bool:
+    """Whether this is the exit of a ``with`` around a process: of a `Popen`, or ``os.popen``."""
+    return code is _POPEN_EXIT or (code.co_name == "__exit__" and code.co_filename == os.__file__)
 
 
 def leave(frame: FrameType, target: Target) -> bool:
@@ -103,6 +123,9 @@ def hasten(frame: FrameType, target: Target) -> bool:
     group = target.group
     if not group.kill_requested:
         return False
+    if _is_shared(target, frame):
+        group.let_go(target)
+        return False
     if frame.f_code is _POOL_WORKER:
         _end_pool(target, frame)
         return False
@@ -118,7 +141,7 @@ def hasten(frame: FrameType, target: Target) -> bool:
             return False
         if near.f_code in _POPEN_WAITS:
             child = group.child_of(near.f_locals["self"])
-            leaving = any(it.f_code is _POPEN_EXIT for it in _near(near))
+            leaving = any(_leaves_with(it.f_code) for it in _near(near))
             if child is None or group.spares:
                 return leaving and child is not None
             if not child.late and not child.ended:  # else cleanup started it

@@ -204,7 +204,7 @@ class JobOutput:
                 self.show_error(type(error).__name__, message(error), lines)
             self.last_words()
             if job.state is JobState.KILLED:
-                for line in self._locks.left():
+                for line in [*job.spared(), *self._locks.left()]:
                     self.line(f"[{job.id}] {line}")
         finally:
             try:

@@ -1,0 +1,205 @@
+"""Threads that a library keeps for others live on after the job that used it first."""
+
+import functools
+import importlib
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+
+from ipykill.job import JobState
+from ipykill.manager import JobManager
+from tests.waiting import HANG_GUARD
+
+LIBRARY = """
+import asyncio, queue, threading
+from concurrent.futures import ThreadPoolExecutor
+
+thread, loop, pool = [None], [None], None
+
+def call(coroutine):
+    if thread[0] is None:
+        loop[0] = asyncio.new_event_loop()
+        thread[0] = threading.Thread(target=loop[0].run_forever, name="library-io", daemon=True)
+        thread[0].start()
+    return asyncio.run_coroutine_threadsafe(coroutine, loop[0]).result(30)
+
+def compute(fn, *args):
+    global pool
+    if pool is None:
+        pool = ThreadPoolExecutor(1)
+    return pool.submit(fn, *args).result()
+
+class Writer:  # starts its thread when it is used
+    def __init__(self):
+        self.queue, self.thread = queue.Queue(), None
+    def write(self, done):
+        if self.thread is None:
+            self.thread = threading.Thread(target=self._run, name="writer", daemon=True)
+            self.thread.start()
+        self.queue.put(done)
+    def _run(self):
+        while True:
+            self.queue.get().set()
+"""
+
+
+@pytest.fixture
+def library(tmp_path, monkeypatch):
+    """A module that passes for an installed library."""
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    (folder / "some_library.py").write_text(LIBRARY)
+    monkeypatch.syspath_prepend(str(folder))
+    yield importlib.import_module("some_library")
+    del sys.modules["some_library"]
+
+
+@pytest.fixture(params=["killed", "finished"])
+def end(request):
+    """Run a function in a job, which then is killed or has finished before the Kill."""
+    manager = JobManager()
+
+    def end(use):
+        used = threading.Event()
+
+        def body():
+            use()
+            used.set()
+            if request.param == "killed":
+                time.sleep(1000)
+
+        job = manager.submit(body)
+        assert used.wait(HANG_GUARD), job.where()
+        if request.param == "finished":
+            job.result(HANG_GUARD)
+        assert job.kill(HANG_GUARD), job.where()
+        assert job.state is (JobState.KILLED if request.param == "killed" else JobState.DONE)
+        assert job.threads == []
+        return job
+
+    yield end
+    manager.kill_all(HANG_GUARD)
+
+
+async def answer():
+    return 42
+
+
+def test_a_loop_that_a_library_keeps_in_a_module(library, end):
+    job = end(lambda: library.call(answer()))
+    assert library.call(answer()) == 42
+    line = "the thread library-io goes on: some_library keeps it for whoever uses it next"
+    assert job.spared() == [line]
+
+
+def test_a_pool_that_a_library_keeps_in_a_module(library, end):
+    end(lambda: library.compute(abs, -1))
+    assert library.compute(abs, -2) == 2
+
+
+def test_what_was_there_before_the_job_goes_on(library, end):
+    writer = library.Writer()
+    end(lambda: writer.write(threading.Event()))
+    done = threading.Event()
+    writer.write(done)
+    assert done.wait(HANG_GUARD)
+
+
+def test_what_the_job_has_made_dies_with_it(library, end):
+    made = []
+
+    def use():
+        writer = library.Writer()
+        writer.write(threading.Event())
+        made.append(weakref.ref(writer.thread))  # else it could be reached from outside
+
+    assert end(use).spared() == []
+    thread = made[0]()
+    assert thread is None or not thread.is_alive()
+
+
+def test_the_users_code_in_such_a_thread_dies_and_the_thread_lives(library):
+    manager = JobManager()
+    begun = threading.Event()
+    library.compute(int)
+
+    def work():
+        begun.set()
+        time.sleep(1000)
+
+    job = manager.submit(library.compute, work)
+    assert begun.wait(HANG_GUARD)
+    assert job.kill(HANG_GUARD)
+    assert library.compute(abs, -2) == 2
+
+
+def test_a_queue_of_multiprocessing(end):
+    queue = multiprocessing.get_context("spawn").Queue()
+    end(functools.partial(queue.put, 1))
+    queue.put(2)
+    assert [queue.get(timeout=HANG_GUARD) for _ in range(2)] == [1, 2]
+    queue.close()
+
+
+@pytest.mark.slow
+def test_a_pool_of_processes(end):
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        end(lambda: pool.submit(abs, -1).result())
+        assert pool.submit(os.path.join, "a", "b").result(HANG_GUARD) == os.path.join("a", "b")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["killed", "finished"])
+def test_joblib(how):
+    pytest.importorskip("joblib")
+    script = f"""
+import threading, time, ipykill, joblib
+def three():
+    return joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(-n) for n in range(3))
+used = threading.Event()
+def work():
+    three()
+    used.set()
+    if {how == "killed"}:
+        time.sleep(1000)
+job = ipykill.submit(work)
+used.wait()
+if {how == "finished"}:
+    job.wait()
+assert job.kill(30)
+assert three() == [0, 1, 2]
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=2 * HANG_GUARD)
+
+
+def test_fsspec(end):
+    asyn = pytest.importorskip("fsspec.asyn")
+    end(lambda: asyn.sync(asyn.get_loop(), answer))
+    assert asyn.sync(asyn.get_loop(), answer, timeout=HANG_GUARD) == 42
+
+
+def test_the_pool_of_the_loop_of_others(end):
+    import asyncio
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    async def compute():
+        return await asyncio.to_thread(abs, -3)
+
+    def call():
+        return asyncio.run_coroutine_threadsafe(compute(), loop).result(HANG_GUARD)
+
+    end(call)
+    assert call() == 3
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
