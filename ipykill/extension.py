@@ -10,6 +10,7 @@ from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.extensions import ExtensionManager
 
 from . import capture, cell, output, panel, widgets
+from .kill import limits
 from .launcher import refuse_below
 from .magics import BackgroundMagics
 from .manager import jobs
@@ -35,6 +36,8 @@ def load(shell: Any) -> None:
     shell.register_magics(magics)
     shell.input_transformers_post.append(refuse_below)
     shell.Completer.custom_matchers.append(magics.completion.complete)
+    if reach := limits():
+        print(f"ipykill: {reach}")
 
 
 def unload(shell: Any) -> None:

@@ -10,7 +10,8 @@ Read in this order:
 `target`
     The record of a thread that can be killed, and `contain`, inside which it happens.
 `codemap`
-    What a code object says about itself: safe places, cleanup.
+    What a code object says about itself: safe places, cleanup. With `bytecode`, `handlers`, which
+    read it, and `claims`, which check what that rests on.
 `policy`
     Where on a stack a Kill may be raised: in running code, in a waiting call.
 `running`
@@ -39,6 +40,7 @@ from .order import hold
 from .policy import in_cleanup, is_cleaning, sheltered
 from .pursuit import arm_suspended, await_death, get_ready, pursue, volley
 from .report import About, about
+from .running import limits
 from .shielding import shield
 from .standins import set_handler
 from .switches import LEVELS, level, use
@@ -62,6 +64,7 @@ __all__ = [
     "in_cleanup",
     "is_cleaning",
     "level",
+    "limits",
     "look",
     "pool_of",
     "pursue",

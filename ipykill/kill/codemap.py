@@ -16,9 +16,13 @@ exit of a ``with``.
 3. Up to CPython 3.12 the ``f_lasti`` of a frame that is calling is the last CACHE unit of
    its CALL, so whatever holds for an instruction holds for its CACHE units.
 
+4. *Recovering* is the part of an ``except`` after which the code goes on: from there no raise
+   can be reached. It undoes nothing, but does the work another way, or tries again later.
+
 *Safe* is the beginning of a statement, where nothing is in the making.
 
-1. The first instruction of a line, if the instruction before it ends a statement. Not in
+1. The first instruction of a line, or of a function (a lambda has one line with whatever it does),
+   if the instruction before it ends a statement. Not in
    cleanup, and not where the exit of a ``with`` begins (three times None, and a call). Not a
    NOP: the ``try:`` of ``lock.acquire()``, ``try:`` is one, and so is the body of a
    ``with`` that does nothing, which the exception table leaves out.
@@ -26,7 +30,10 @@ exit of a ``with``.
    of a conditional one, CPython 3.12 and newer makes two instructions, a test that jumps over a
    jump back, and leaves both out of the exception table: what is raised there goes past the
    ``finally``. There the safe place is the beginning of the loop, as it is on 3.11, where a
-   conditional jump back is one instruction.
+   conditional jump back is one instruction. Nor is a jump back one whose loop begins under
+   another handler.
+
+*Later* is what would be safe but for being in a recovering ``except``.
 
 *Turns* are jumps back that, when they have just been made, lead to a safe place. What is raised
 then counts as raised just before the beginning of the loop, so the two must have one handler.
@@ -36,21 +43,29 @@ collector only: whatever they call is nothing that may be broken.
 
 *Enters* and *exits* are the calls that a ``with`` makes, for what is called may have any name.
 
+*Holding* is what lies between calls of ``acquire()`` and ``release()`` that no ``try`` guards.
+
 *Leaving* are instructions after which another frame may go on: calls, and what ends the frame.
 
-A version of CPython whose bytecode is different would be read wrongly. So the map of a sample
-is looked at first, see `why_not`.
+A version of CPython whose bytecode is different would be read wrongly. So the rules are
+checked on samples first, see `claims`; where one fails, `cautious` maps are made.
 """
 
 from __future__ import annotations
 
 import dis
 import functools
+import os
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import CodeType
 from typing import NamedTuple, TypeVar
 
-__all__ = ["CodeMap", "by_identity", "codemap", "why_not"]
+from .bytecode import EXTENDED_ARG, Handler, Instruction, handlers_of, instructions, opcode, opcodes
+from .handlers import WITH_EXCEPT_START, handled
+
+__all__ = ["CodeMap", "by_identity", "cautious", "codemap", "distrust", "read"]
 
 _T = TypeVar("_T")
 
@@ -59,15 +74,19 @@ class CodeMap(NamedTuple):
     """Offsets in one code object, in bytes, as in ``frame.f_lasti``."""
 
     safe: frozenset[int]
+    later: frozenset[int]
     turns: frozenset[int]
     cleanup: frozenset[int]
+    recovering: frozenset[int]
     finalizing: frozenset[int]
     enters: frozenset[int]
     exits: frozenset[int]
     leaving: frozenset[int]
+    holding: frozenset[int]
 
 
 _CACHED = 2000  # code objects
+_OURSELVES = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 
 
 def by_identity(fn: Callable[[CodeType], _T]) -> Callable[[CodeType], _T]:
@@ -91,122 +110,94 @@ def by_identity(fn: Callable[[CodeType], _T]) -> Callable[[CodeType], _T]:
     return cached
 
 
-def _opcodes(*prefixes: str) -> frozenset[int]:
-    return frozenset(op for name, op in dis.opmap.items() if name.startswith(prefixes))
-
-
-def _opcode(name: str) -> int:
-    return dis.opmap.get(name, -2)
-
-
-_EXTENDED_ARG = _opcode("EXTENDED_ARG")
-_PUSH_EXC_INFO = _opcode("PUSH_EXC_INFO")
-_BEFORE_WITH = _opcode("BEFORE_WITH")  # up to 3.13
-_LOAD_SPECIAL = _opcode("LOAD_SPECIAL")  # from 3.14 on
+_BEFORE_WITH = opcode("BEFORE_WITH")  # up to 3.13
+_LOAD_SPECIAL = opcode("LOAD_SPECIAL")  # from 3.14 on
 _LOADS_ENTER = 0  # its argument for __enter__
-_WITH_EXCEPT_START = _opcode("WITH_EXCEPT_START")
-_RESUME = _opcode("RESUME")
-_SEND_AGAIN = _opcode("JUMP_BACKWARD_NO_INTERRUPT")
-_CACHE = _opcode("CACHE")
-_BETWEEN = {_EXTENDED_ARG, _opcode("NOT_TAKEN")}
-_CALLS = _opcodes("CALL", "PRECALL")
-_JUMPS = frozenset(dis.hasjrel)
-_BACKWARD = frozenset(op for name, op in dis.opmap.items() if "BACKWARD" in name)
-_ALWAYS_JUMPS = _opcodes("JUMP_FORWARD", "JUMP_BACKWARD")
-_LOOPS = _opcodes("JUMP_BACKWARD") - _opcodes("JUMP_BACKWARD_NO_INTERRUPT")
-_LOOPS_IF = _opcodes("POP_JUMP_BACKWARD")  # 3.11 only
-_POP_EXCEPT = _opcode("POP_EXCEPT")
-_DEEPEST = 50  # handlers in handlers, of which the compiler allows 20
-# The code goes on after such a handler; others raise again.
-_GO_ON = {_PUSH_EXC_INFO, _opcode("END_ASYNC_FOR"), _opcode("CLEANUP_THROW")}
-_HANDLER_ENDS = _opcodes("RERAISE", "RAISE_VARARGS", "RETURN_")
+_RESUME = opcode("RESUME")
+_SEND_AGAIN = opcode("JUMP_BACKWARD_NO_INTERRUPT")
+_BETWEEN = {EXTENDED_ARG, opcode("NOT_TAKEN")}
+_CALLS = opcodes("CALL", "PRECALL")
+_LOOPS = opcodes("JUMP_BACKWARD") - opcodes("JUMP_BACKWARD_NO_INTERRUPT")
+_LOOPS_IF = opcodes("POP_JUMP_BACKWARD")  # 3.11 only
+_ATTRIBUTES = opcodes("LOAD_ATTR", "LOAD_METHOD")
+_NAME_SHIFT = 1 if sys.version_info >= (3, 12) else 0  # the lowest bit: it is to be called
 # A statement may begin after one of these ...
-_STATEMENT_ENDS = _opcodes(
+_STATEMENT_ENDS = opcodes(
     *("STORE_", "DELETE_", "POP_TOP", "POP_ITER", "POP_EXCEPT", "POP_JUMP", "JUMP", "NOP"),
     *("NOT_TAKEN", "RETURN_", "RAISE", "RERAISE", "RESUME", "FOR_ITER", "END_FOR", "END_SEND"),
     *("IMPORT_STAR",),
 )
 # ... but none begins with one of these.
-_NO_STATEMENT = _opcodes(
+_NO_STATEMENT = opcodes(
     *("STORE_", "POP_TOP", "POP_EXCEPT", "SWAP", "COPY", "RESUME", "MAKE_CELL", "NOP"),
-    *("RETURN_GENERATOR", "PUSH_EXC_INFO", "RERAISE"),
+    *("RETURN_GENERATOR", "PUSH_EXC_INFO", "RERAISE", "JUMP_FORWARD"),
 )
-_FINALIZING = _opcodes(
+_FINALIZING = opcodes(
     *("STORE_FAST", "STORE_DEREF", "STORE_GLOBAL", "STORE_NAME"),
     *("DELETE_FAST", "DELETE_DEREF", "DELETE_GLOBAL", "DELETE_NAME"),
     *("POP_TOP", "POP_EXCEPT", "POP_JUMP", "JUMP_", "RETURN_", "RESUME", "END_FOR", "NOP"),
     *("SWAP", "COPY", "LOAD_FAST", "LOAD_CONST"),
 )
-_LEAVING = _opcodes("CALL", "RETURN_", "YIELD_", "RAISE_VARARGS", "RERAISE")
+_LEAVING = opcodes("CALL", "RETURN_", "YIELD_", "RAISE_VARARGS", "RERAISE")
 
 
-def _delegates(instruction: _Instruction) -> bool:
+def _delegates(instruction: Instruction) -> bool:
     """Whether a frame stands here while an exception is thrown into what it awaits."""
     awaits = instruction.op == _RESUME and instruction.argument & 3 in (2, 3)
     return awaits or instruction.op == _SEND_AGAIN
 
 
-class _Instruction(NamedTuple):
-    op: int
-    argument: int
-    end: int  # where the next one begins, CACHE units skipped
-    target: int  # of its jump; -1: it is none
-
-
-def _instructions(code: CodeType) -> Iterator[tuple[int, _Instruction]]:
-    # As dis.get_instructions() does, twenty times faster: a Kill waits for it.
-    raw = code.co_code
-    offset = argument = 0
-    while offset < len(raw):
-        op = raw[offset]
-        argument = argument << 8 | raw[offset + 1]
-        end = offset + 2
-        while end < len(raw) and raw[end] == _CACHE:
-            end += 2
-        target = -1
-        if op in _JUMPS:
-            target = end - 2 * argument if op in _BACKWARD else end + 2 * argument
-        yield offset, _Instruction(op, argument, end, target)
-        if op != _EXTENDED_ARG:
-            argument = 0
-        offset = end
-
-
-class _Handler(NamedTuple):
-    """Where an exception goes, and how many values stay on the stack then."""
-
-    offset: int
-    depth: int
-
-
-def _handlers(code: CodeType) -> dict[int, _Handler]:
-    """Read the exception table: the handler of each unit that has one."""
-    # The format is in CPython's Objects/exception_handling_notes.txt.
-    units = iter(code.co_exceptiontable)
-
-    def number(first: int) -> int:
-        value = first & 63
-        while first & 64:
-            first = next(units)
-            value = value << 6 | first & 63
-        return value * 2
-
-    found = {}
-    for unit in units:
-        start = number(unit)
-        end = start + number(next(units))
-        offset, depth = number(next(units)), number(next(units))
-        # All numbers but the last count units; its last bit says something else.
-        found.update(dict.fromkeys(range(start, end, 2), _Handler(offset, depth // 4)))
-    return found
-
-
 @by_identity
 def codemap(code: CodeType) -> CodeMap:
     """Return the map of `code`; any thread may call this."""
-    found = dict(_instructions(code))
-    handlers = _handlers(code)
-    cleanup = _bodies(found, handlers)
+    return cautious(code) if _distrust else read(code)
+
+
+_distrust = False
+
+
+def distrust() -> None:
+    """From here on, tell of a code object only what does not lean on the shape of bytecode."""
+    global _distrust
+    _distrust = True
+
+
+def cautious(code: CodeType) -> CodeMap:
+    """Return what holds for `code` even if none of the rules above does.
+
+    What has no exception table has no cleanup either: no ``with``, no ``try``. There a function
+    and the body of a loop may be left as they begin. Anything else is taken for cleanup.
+    """
+    names = [dis.opname[op] for op in code.co_code[::2]]
+    calls = {2 * unit for unit, name in enumerate(names) if "CALL" in name}
+    caches = {2 * unit for unit, name in enumerate(names) if name == "CACHE"}
+    everywhere = frozenset(range(0, len(code.co_code), 2))
+    # Between the outermost frame of a job and its code is what is known: ours, and Thread.run.
+    known = code is threading.Thread.run.__code__ or code.co_filename.startswith(_OURSELVES)
+    guarded = bool(code.co_exceptiontable) and not known
+    begins = {2 * unit for unit, name in enumerate(names) if name == "JUMP_BACKWARD"}
+    begins |= {2 * unit + 2 for unit, name in enumerate(names) if name == "RESUME"} - caches
+    nowhere: frozenset[int] = frozenset()
+    return CodeMap(
+        safe=nowhere if guarded else frozenset(begins),
+        later=nowhere,
+        turns=nowhere,
+        cleanup=everywhere if guarded else nowhere,
+        recovering=nowhere,
+        finalizing=everywhere - calls - caches,
+        enters=nowhere,
+        exits=nowhere,
+        holding=nowhere,
+        leaving=frozenset(calls | {2 * n for n, name in enumerate(names) if "RETURN" in name}),
+    )
+
+
+def read(code: CodeType) -> CodeMap:
+    """Return the map of `code`, as the rules above say."""
+    found = dict(instructions(code))
+    handlers = handlers_of(code)
+    cleanup, raising = handled(found, handlers)
+    recovering = set(cleanup)
     leaving_with = _exits(found)
     # A code object may have fewer positions than instructions, or none.
     positions = dict(zip(range(0, len(code.co_code), 2), code.co_positions(), strict=False))
@@ -228,20 +219,25 @@ def codemap(code: CodeType) -> CodeMap:
         if (offset not in loops or offset in alone) and positions.get(offset) in copied
     }
     cleanup |= {offset for offset, target in loops.items() if target in cleanup}
+    undone = places(raising - loops.keys())
+    recovering = {it for it in recovering if it not in raising and positions.get(it) not in undone}
+
+    undoing = cleanup - recovering
 
     def may_begin(offset: int) -> bool:
         return (
             offset in found
-            and offset not in cleanup
+            and offset not in undoing
             and found[offset].op not in _NO_STATEMENT
             and offset not in leaving_with
         )
 
     safe = set()
     before = {instruction.end: instruction.op for instruction in found.values()}
-    for start in _line_starts(code):
+    functions = {it.end for it in found.values() if it.op == _RESUME and it.argument & 3 == 0}
+    for start in [*_line_starts(code), *functions]:
         begin = start
-        while begin in found and found[begin].op == _EXTENDED_ARG:
+        while begin in found and found[begin].op == EXTENDED_ARG:
             begin = found[begin].end
         if before.get(start) in _STATEMENT_ENDS and may_begin(begin):
             safe.add(begin)
@@ -249,36 +245,40 @@ def codemap(code: CodeType) -> CodeMap:
     tests = _tests(found)
     for offset, instruction in found.items():
         target = instruction.target
-        if instruction.op not in _LOOPS | _LOOPS_IF or offset in cleanup:
+        if instruction.op not in _LOOPS | _LOOPS_IF or offset in undoing:
             continue
         if instruction.op in _LOOPS and offset not in tests:
-            safe.add(offset)
+            if handlers.get(offset) == handlers.get(target):
+                safe.add(offset)
         elif may_begin(target):
             safe.add(target)
         else:
             continue
         inside = tests.get(offset, offset)
-        if handlers.get(target - 2) == handlers.get(inside):
+        if handlers.get(target - 2) == handlers.get(inside) and offset not in cleanup:
             turns.add(offset)
 
-    unwinding = {offset for offset in found if found[offset].op == _WITH_EXCEPT_START}
+    unwinding = {offset for offset in found if found[offset].op == WITH_EXCEPT_START}
     finalizing = {
         offset
         for offset, instruction in found.items()
         if instruction.op in _FINALIZING and not _delegates(instruction)
     }
     return CodeMap(
-        safe=frozenset(safe),
+        safe=frozenset(safe - recovering),
+        later=frozenset(safe & recovering),
         turns=frozenset(turns),
         cleanup=_with_caches(found, cleanup),
+        recovering=_with_caches(found, recovering),
         finalizing=_with_caches(found, finalizing),
         enters=_enters(found),
         exits=_with_caches(found, {*_whole_calls(found, leaving_with.values()), *unwinding}),
         leaving=frozenset(offset for offset in found if found[offset].op in _LEAVING),
+        holding=_with_caches(found, set(_holding(code, found, handlers))),
     )
 
 
-def _tests(found: dict[int, _Instruction]) -> dict[int, int]:
+def _tests(found: dict[int, Instruction]) -> dict[int, int]:
     """Return the jumps back that a test jumps over, each with the instruction before that."""
     tests = {}
     before = -1
@@ -289,43 +289,12 @@ def _tests(found: dict[int, _Instruction]) -> dict[int, int]:
         loops = jump in found and found[jump].op in _LOOPS
         if loops and found[jump].end == target:
             tests[jump] = before
-        if op != _EXTENDED_ARG:
+        if op != EXTENDED_ARG:
             before = offset
     return tests
 
 
-def _bodies(found: dict[int, _Instruction], handlers: dict[int, _Handler]) -> set[int]:
-    """Return the offsets of all that handlers do before they end."""
-    bodies: set[int] = set()
-    for handler in set(handlers.values()):
-        first = found[handler.offset]
-        if first.op != _PUSH_EXC_INFO or found[first.end].op == _WITH_EXCEPT_START:
-            continue
-        # Each with the number of handlers, this one included, that have not ended there.
-        seen: set[tuple[int, int]] = set()
-        todo = [(handler.offset, 0)]
-        while todo:
-            offset, level = todo.pop()
-            while offset in found and (offset, level) not in seen and level < _DEEPEST:
-                op, _, end, target = found[offset]
-                seen.add((offset, level))
-                if op in _HANDLER_ENDS or (op == _POP_EXCEPT and level == 1):
-                    break
-                inner = handlers.get(offset)
-                is_inside = inner is not None and inner.depth > handler.depth
-                if inner is not None and is_inside and found[inner.offset].op in _GO_ON:
-                    todo.append((inner.offset, level))
-                level += (op == _PUSH_EXC_INFO) - (op == _POP_EXCEPT)
-                if target >= 0:
-                    todo.append((target, level))
-                    if op in _ALWAYS_JUMPS:
-                        break
-                offset = end
-        bodies |= {offset for offset, _ in seen}
-    return bodies
-
-
-def _enters(found: dict[int, _Instruction]) -> frozenset[int]:
+def _enters(found: dict[int, Instruction]) -> frozenset[int]:
     """Return the calls of ``__enter__``: up to 3.13 an instruction, then two, the second a CALL."""
     enters = set()
     for offset, (op, argument, end, _) in found.items():
@@ -336,7 +305,7 @@ def _enters(found: dict[int, _Instruction]) -> frozenset[int]:
     return frozenset(enters)
 
 
-def _exits(found: dict[int, _Instruction]) -> dict[int, int]:
+def _exits(found: dict[int, Instruction]) -> dict[int, int]:
     """Return where ``__exit__(None, None, None)`` begins after its function, and the call."""
     exits = {}
     for begin, first in found.items():
@@ -351,7 +320,7 @@ def _exits(found: dict[int, _Instruction]) -> dict[int, int]:
     return exits
 
 
-def _whole_calls(found: dict[int, _Instruction], calls: Iterable[int]) -> Iterator[int]:
+def _whole_calls(found: dict[int, Instruction], calls: Iterable[int]) -> Iterator[int]:
     for offset in calls:
         while offset in found and found[offset].op in _CALLS:  # PRECALL and CALL on 3.11
             yield offset
@@ -370,37 +339,22 @@ def _line_starts(code: CodeType) -> Iterator[int]:
         last = line
 
 
-def _with_caches(found: dict[int, _Instruction], offsets: set[int]) -> frozenset[int]:
+def _holding(
+    code: CodeType, found: dict[int, Instruction], handlers: dict[int, Handler]
+) -> Iterator[int]:
+    """Yield what is between calls of ``acquire`` and ``release``, and has no handler."""
+    if not {"acquire", "release"} <= {*code.co_names}:
+        return
+    called, held = "", False
+    for offset, (op, argument, _, _) in found.items():
+        if held and offset not in handlers:
+            yield offset
+        if op in _ATTRIBUTES:
+            name = code.co_names[argument >> _NAME_SHIFT]
+            called = name if name in ("acquire", "release") else called
+        elif op in _CALLS and called:
+            called, held = "", called == "acquire"
+
+
+def _with_caches(found: dict[int, Instruction], offsets: set[int]) -> frozenset[int]:
     return frozenset(unit for offset in offsets for unit in range(offset, found[offset].end, 2))
-
-
-_SAMPLE = """
-def sample(lock, work):
-    while work():
-        lock.acquire()
-        try:
-            work()
-        finally:
-            lock.release()
-            work()
-        work()
-"""
-
-
-@functools.cache
-def why_not() -> str:
-    """Return why the code of this Python cannot be read, empty if it can."""
-    try:
-        scope: dict[str, Callable[..., None]] = {}
-        exec(_SAMPLE, scope)
-        code = scope["sample"].__code__
-        found = codemap(code)
-    except Exception as error:
-        return f"the bytecode of this Python cannot be read: {error!r}"
-    lines = {
-        offset: line for start, end, line in code.co_lines() for offset in range(start, end, 2)
-    }
-    cleanup = {lines.get(offset) for offset in found.cleanup} - {None}
-    safe = {lines.get(offset) for offset in found.safe}
-    right = cleanup == {8, 9} and {4, 6} <= safe and not safe & {5, 8, 9} and found.turns
-    return "" if right else "the bytecode of this Python is not as expected"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import FrameType
 
 from .. import stack
-from . import policy, wake
+from . import policy, running, wake
 from .target import Target
 
 __all__ = ["hindrance"]
@@ -39,12 +39,19 @@ def hindrance(
     while frame is not None and policy.is_ours(frame.f_code):
         frame = frame.f_back  # it is asking itself whether it may die
     calling = frame is not None and stack.is_calling(frame)
-    sheltered = policy.shelter(frame, calling=calling)
+    limits = running.limits()
+    if limits and (not calling or target.busy or not wake.works()):
+        return limits
+    sheltered = policy.shelter(frame, calling=calling, late=target.libraries, last=target.at_last)
     if sheltered is not None:
         place, why = sheltered
         at = stack.here(place, labels)
         where = f" ({at.place})" if at is not None else ""
+        if limits and why == "in cleanup":
+            return f"it is in code that may be cleanup{where}, and {limits}"
         return f"it is {why}{where} and dies when that has ended"
+    if target.dropped >= _OFTEN:
+        return "C code calls it back and drops the Kill each time; it dies when that call returns"
     if target.struck >= _OFTEN:
         return (
             f"its code caught the Kill {target.struck} times; an except: there has to let "
@@ -53,8 +60,12 @@ def hindrance(
     if target.traced:
         return "a debugger or another tool traces it; on Python 3.11 it may take long to hit a loop"
     if frame is not None and not calling:
+        if policy.in_reach(frame.f_code, libraries=target.libraries):
+            # Python code comes to such a place within microseconds, whatever the instruction is
+            # at which it seems to be: `A @ A` is no call.
+            return "it is in C code that is busy and dies when that is done"
         if policy.in_reach(frame.f_code, libraries=True):
-            return "it runs Python code that has come to no place where it may be ended"
+            return "it runs code of a library, which is given a while to come back"
         at = stack.at(frame.f_code, frame.f_lasti, labels)
         return f"it is in {at.place}, which must not be broken, and dies after that"
     if target.busy:

@@ -133,7 +133,7 @@ class Monitoring:
         try:
             target = current_target()
             known = codemap(code)
-            safe = offset in known.safe
+            safe = offset in known.safe or offset in known.later
             if target is not None:
                 if safe and may_land(target, sys._getframe(1), offset):
                     if target.survey:

@@ -16,6 +16,7 @@ Both require that nothing on the stack shelters what it is doing (`shelter`).
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import contextlib
 import functools
@@ -24,10 +25,12 @@ import os
 import subprocess
 import sys
 import threading
+import weakref
 from multiprocessing.process import BaseProcess
 from types import CodeType, FrameType
 
 from .. import stack
+from ..exceptions import JobKilled, JobStopped
 from .codemap import by_identity, codemap
 from .target import Target, contain, current_target
 
@@ -61,6 +64,15 @@ _SHORT = (
     BaseProcess.start.__code__,
     concurrent.futures.ThreadPoolExecutor.submit.__code__,
 )
+
+# A weakref.finalize: what it calls is a finalizer, whoever the last reference belonged to.
+_FINALIZES = weakref.finalize.__call__.__code__
+
+_IMPORTING = "importing"
+
+# What an except block must be given time for, since it may save what is to be saved.
+_ORDERS = (JobKilled, JobStopped, asyncio.CancelledError, GeneratorExit)
+_CONTEXTS = 100  # errors, of which one came out of the other, that are looked at
 
 _SPAWN = os.path.join("ptyprocess", "ptyprocess.py")  # with which IPython runs a !command
 
@@ -115,11 +127,12 @@ def may_land(target: Target, frame: FrameType, offset: int) -> bool:
 
     Asked by the target's own thread, about its innermost frame.
     """
+    known = codemap(frame.f_code)
     if not (
         (target.group.kill_requested or target.wanted)
-        and offset in codemap(frame.f_code).safe
+        and (offset in known.safe or (target.libraries and offset in known.later))
         and in_reach(frame.f_code, libraries=target.libraries)
-        and shelter(frame, calling=False) is None
+        and shelter(frame, calling=False, late=target.libraries) is None
     ):
         return False
     if not target.wanted:
@@ -138,7 +151,7 @@ def may_turn(target: Target, frame: FrameType) -> bool:
     return (
         frame.f_lasti in codemap(frame.f_code).turns
         and in_reach(frame.f_code, libraries=libraries)
-        and shelter(frame, calling=False) is None
+        and shelter(frame, calling=False, late=libraries) is None
     )
 
 
@@ -147,7 +160,7 @@ def may_break(target: Target, frame: FrameType) -> bool:
 
     Asked by the target's own thread, about its innermost frame.
     """
-    return shelter(frame, waiting=True, enters=target.libraries) is None
+    return shelter(frame, waiting=True, late=target.libraries, last=target.at_last) is None
 
 
 def shelter(
@@ -155,7 +168,8 @@ def shelter(
     *,
     calling: bool = True,
     waiting: bool = False,
-    enters: bool = False,
+    late: bool = False,
+    last: bool = False,
 ) -> tuple[FrameType, str] | None:
     """Return the innermost frame from `frame` outwards that must not be broken, and why.
 
@@ -165,31 +179,67 @@ def shelter(
         Whether the innermost frame is inside a call, as all others are.
     waiting
         Whether the innermost frame is in a call that waits.
-    enters
-        Whether any ``__enter__`` may be broken: it may, if it has been waiting for long.
+    late
+        Whether the Kill has been sought for a while. Then an ``__enter__`` that waits may be
+        broken, and an ``except`` block of code that is going to try again, unless what it
+        handles comes from the Kill itself.
+    last
+        Whether nothing else has helped for so long that a library may be broken between its
+        calls of ``acquire()`` and ``release()``, outside of any ``try``.
     """
-    names = _GUARDED - _ENTERS if enters else _GUARDED
+    names = _GUARDED - _ENTERS if late and waiting else _GUARDED
     collecting = {id(getattr(callback, "__code__", None)) for callback in gc.callbacks}
     called: FrameType | None = None
+    runs_module = False
     # Nothing that is raised in the body of `contain` comes further.
     while frame is not None and (code := frame.f_code) is not contain.__code__:
         known = codemap(code)
-        if why := _shelters(code):
+        why = _shelters(code)
+        if why and not (why == _IMPORTING and runs_module):
             return frame, why
+        # The import system is written for an exception that comes out of a module: it drops the
+        # half-made module and releases its locks. Only its own code must not be broken.
+        runs_module = why == _IMPORTING or _is_user_module(code)
+        if frame.f_lasti in known.holding and not last and _is_installed(code.co_filename):
+            return frame, "holding a lock"
         if code.co_name in names and not (waiting and _is_one_of(code, _PASSING_ON)):
             return frame, f"in {code.co_name}"
         # By whatever name: `__exit__ = close`, or a function in another one's place.
-        by_with = frame.f_lasti in known.exits or (frame.f_lasti in known.enters and not enters)
+        by_with = frame.f_lasti in known.exits or (
+            frame.f_lasti in known.enters and not (late and waiting)
+        )
         if by_with and called is not None and _is_user(called.f_code.co_filename):
             return called, f"in {called.f_code.co_name}, which a with block calls"
-        if frame.f_lasti in known.cleanup:
+        recovers = late and frame.f_lasti in known.recovering and not _is_dying()
+        if frame.f_lasti in known.cleanup and not recovers:
             return frame, "in cleanup"
-        if (calling and frame.f_lasti in known.finalizing) or id(code) in collecting:
+        freed = code is _FINALIZES or (calling and frame.f_lasti in known.finalizing)
+        if freed or id(code) in collecting:
             # Or a trace function, in which a debugger holds the thread.
             return frame, "in a finalizer or a debugger"
         calling = True
         called, frame = frame, frame.f_back
     return None
+
+
+def _is_dying() -> bool:
+    """Whether what the calling thread handles is an order to end, or came out of one."""
+    error, seen = sys.exception(), 0
+    while error is not None and seen < _CONTEXTS:
+        if isinstance(error, _ORDERS):
+            return True
+        error, seen = error.__context__, seen + 1
+    return False
+
+
+@by_identity
+def _is_user_module(code: CodeType) -> bool:
+    return code.co_name == "<module>" and _is_user(code.co_filename)
+
+
+@functools.lru_cache(maxsize=5000)
+def _is_installed(filename: str) -> bool:
+    return "site-packages" in filename or "dist-packages" in filename
 
 
 @by_identity
@@ -201,7 +251,7 @@ def _shelters(code: CodeType) -> str:
         # What the handler calls may be code without a file, of a dataclass say, which
         # looks like the user's own.
         return "in ipykill"
-    return "importing" if code.co_filename.startswith("<frozen importlib") else ""
+    return _IMPORTING if code.co_filename.startswith("<frozen importlib") else ""
 
 
 def _is_one_of(code: CodeType, codes: tuple[CodeType, ...]) -> bool:

@@ -57,7 +57,8 @@ _PATIENCE, _PATIENCE_MAX = 0.002, 0.02  # for its answer
 _NO_ANSWER = 2  # attempts, after which a sqlite3 query is looked for at the place,
 _STUCK = 5  # and everywhere,
 _INTERRUPT = 1.0  # and how often
-_LIBRARIES = 0.05  # after which running code of libraries is in reach as well
+# After which libraries, and an except that goes on, are in reach, and what holds a lock untried.
+_LIBRARIES, _AT_LAST = 0.3, 10.0
 _DYING = 0.002  # after which a thread is looked at that was dying
 _UNDISTURBED = 0.0003  # that it has for itself before, if the others let it,
 _STIR = 0.0001  # and then, how often the killer makes them take turns
@@ -240,6 +241,7 @@ def _look() -> bool:
                 order.give_turns(group.targets(), now)
             for target in _sought(group):
                 target.libraries = now - since > _LIBRARIES and target.service is None
+                target.at_last = now - since > _AT_LAST and target.service is None
                 _engine.arm(target)
                 targets.append(target)
     for target in targets:
@@ -334,6 +336,8 @@ def _drop_unraisable(args: sys.UnraisableHookArgs, /) -> None:
     # prints it then. A Kill that ended like this is raised again.
     if args.exc_type is not JobKilled:
         _usual_hook(args)
+    elif (target := current_target()) is not None:
+        target.dropped += 1
 
 
 def _make_room() -> None:

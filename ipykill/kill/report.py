@@ -22,6 +22,8 @@ class About:
         What may be used, see `ipykill.kill.switches.use`.
     safe, safe_why
         Whether a Kill lands at safe points of running code, and by what means or why not.
+    limits
+        What of running code it does not reach here, and why, in words; empty if it reaches all.
     wakes, wakes_why
         Whether a Kill ends a call that waits, and by what means or why not.
     """
@@ -32,11 +34,16 @@ class About:
     level: switches.Level
     safe: bool
     safe_why: str
+    limits: str
     wakes: bool
     wakes_why: str
 
     def __str__(self) -> str:
-        running = "at safe points" if self.safe else "anywhere, also where it may break something"
+        running = "at safe points"
+        if self.limits:
+            running = "where it can break nothing: " + self.limits
+        elif not self.safe:
+            running = "anywhere, also where it may break something"
         waiting = "woken" if self.wakes else "not woken, a job dies when they return"
         return (
             f"ipykill {self.version}, {self.python} on {self.system}\n"
@@ -57,6 +64,7 @@ def about(version: str) -> About:
         python=f"{platform.python_implementation()} {platform.python_version()}",
         system=f"{platform.system()} {platform.machine()}",
         level=switches.level(),
+        limits=running.limits(),
         safe=not why_not_safe,
         safe_why=why_not_safe or running.by_what(),
         wakes=not why_not_wake,

@@ -7,8 +7,9 @@ CPython    engine          what it does
                            a Kill may land there: ``sys.monitoring``
 3.11       `tracing`       the same with opcode tracing, begun by the thread itself when it
                            is woken (`wake`)
-any        `plain`         ``PyThreadState_SetAsyncExc``, which may land anywhere: where no
-                           monitoring tool is free, 3.11 without the wake-up, or on demand
+any        `plain`         ``PyThreadState_SetAsyncExc``, which may land anywhere: only if
+                           the user chose it (`switches.use`)
+any        `Unreached`     nothing: where no monitoring tool is free, 3.11 without the wake-up
 ========== =============== ==============================================================
 
 An engine is held from the first pending Kill until the last: before and after it there is
@@ -21,11 +22,11 @@ import sys
 from types import FrameType
 from typing import Protocol
 
-from . import codemap, plain, wake
+from . import claims, plain, wake
 from .switches import has_gil, level
 from .target import Target
 
-__all__ = ["Engine", "by_what", "choose", "why_not"]
+__all__ = ["Engine", "by_what", "choose", "limits", "why_not"]
 
 
 class Engine(Protocol):
@@ -67,25 +68,53 @@ else:
         return "" if wake.works() else "CPython 3.11 needs the wake-up for that"
 
 
+class Unreached:
+    """The engine where running code cannot be reached without harm: it ends by itself, or waits."""
+
+    def arm(self, target: Target) -> None:
+        """Do nothing."""
+
+    def arm_here(self, target: Target, frame: FrameType) -> None:
+        """Do nothing."""
+
+    def end(self) -> None:
+        """Do nothing."""
+
+
 def choose() -> Engine:
-    """Return a new engine, the best there is now."""
+    """Return a new engine, the best there is now that tears nothing, or the one chosen."""
+    if level() == "plain":
+        return plain.Plain()
     engine = None if _not_here() else _special()
-    return plain.Plain() if engine is None else engine
+    return Unreached() if engine is None else engine
 
 
 def why_not() -> str:
     """Return why a Kill would not land at safe points, empty if it would."""
-    return _not_here() or _why_not_special()
+    return _not_here() or _why_not_special() if level() != "plain" else "switched off"
 
 
 def _not_here() -> str:
-    if level() == "plain":
-        return "switched off"
     if sys.implementation.name != "cpython":
         return "this is not CPython"
     if not has_gil():
         return "this CPython has no global interpreter lock"
-    return codemap.why_not()
+    return ""
+
+
+def limits() -> str:
+    """Return in words what of running code a Kill reaches here, and why; empty: all of it."""
+    if level() == "plain":
+        return ""
+    if reason := why_not():
+        dies = "waits or ends" if wake.works() else "ends"
+        return f"code that runs is not reached here ({reason}); a job dies when it {dies}"
+    if claims.failed():
+        return (
+            f"code that runs is reached only where nothing is guarded ({claims.why_not()}); a "
+            "job dies when it waits, enters a function or loops outside of try: and with:"
+        )
+    return ""
 
 
 def by_what() -> str:

@@ -115,6 +115,8 @@ class Target:
         Whether its body runs.
     struck : int
         How many times a Kill was raised in it.
+    dropped : int
+        How often C code that called it back has dropped one, as ctypes does.
     first : bool
         Whether it is the one that its group began with.
     leader : Target or None
@@ -141,6 +143,8 @@ class Target:
         Whether the plain engine asked the interpreter to raise in this thread.
     libraries : bool
         Whether libraries are in reach too, see `policy`.
+    at_last : bool
+        Whether a library may be left with a lock that it holds without a ``try``, see `policy`.
     survey : bool
         Whether the thread shall arm its whole stack at the next chance, see `monitoring`.
     traced : bool
@@ -155,8 +159,8 @@ class Target:
 
     Threading
     ---------
-    `depth`, `open`, `struck` and `traced` are written by the target's own thread only, `libraries`
-    and `busy` by the reaper. `waits_at` is set by the killer when it is None, else by the
+    `depth`, `open`, `struck` and `traced` are written by the target's own thread only, `libraries`,
+    `at_last` and `busy` by the reaper. `waits_at` is set by the killer when it is None, else by the
     target. For the rest see the module's docstring.
     """
 
@@ -164,7 +168,7 @@ class Target:
         *("_clock", "_cpu_time", "asked", "busy", "depth", "first", "gate", "group", "ident"),
         *("late", "leader", "leads", "lender", "libraries", "native_id", "open", "shielded_by"),
         *("struck", "survey", "thread", "thread_state", "traced", "turn", "waits_at", "watch"),
-        *("released", "service", "shared", "ways"),
+        *("at_last", "dropped", "released", "service", "shared", "ways"),
     )
 
     def __init__(self, group: Group, thread: threading.Thread) -> None:
@@ -179,11 +183,13 @@ class Target:
         self.depth = 0
         self.open = False
         self.struck = 0
+        self.dropped = 0
         self.first = False
         self.late = False
         self.leader: Target | None = None
         self.leads = False
         self.libraries = False
+        self.at_last = False
         self.survey = False
         self.shielded_by: tuple[CodeType, int] | None = None
         self.traced = False

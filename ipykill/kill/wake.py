@@ -57,7 +57,7 @@ from types import FrameType
 from typing import Any
 
 from .. import locks
-from . import codemap, cstack, policy, standins, waits
+from . import cstack, policy, standins, waits
 from . import target as targets
 from .switches import has_gil, level
 from .target import Target, current_target
@@ -142,8 +142,6 @@ def _find_word() -> ctypes.c_ulong | str:
         return "this system cannot send a signal to one thread"
     if not has_gil():
         return "this CPython has no global interpreter lock"
-    if reason := codemap.why_not():
-        return reason
     try:
         runtime = ctypes.addressof(ctypes.c_char.in_dll(ctypes.pythonapi, "_PyRuntime"))
     except ValueError:

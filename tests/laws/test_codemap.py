@@ -11,7 +11,8 @@ from types import CodeType
 import pytest
 
 import ipykill
-from ipykill.kill.codemap import _handlers, _instructions, _tests, codemap
+from ipykill.kill.bytecode import handlers_of, instructions
+from ipykill.kill.codemap import _tests, codemap
 
 Place = tuple[int, int, int, int]  # line and column where it begins, and where it ends
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -80,7 +81,7 @@ def wrong_places(source: str, filename: str) -> Iterator[str]:
                 guarded.append(_area(node.body))
             elif isinstance(node, ast.Pass | ast.Continue | ast.Break | ast.Return):
                 over.append(_area([node]))  # comes when what the handler did is over
-        handlers, instructions = _handlers(code), dict(_instructions(code))
+        handlers, found = handlers_of(code), dict(instructions(code))
         places = _places(code)
         for offset in codemap(code).safe:
             place = places.get(offset)
@@ -89,14 +90,14 @@ def wrong_places(source: str, filename: str) -> Iterator[str]:
                 continue
             # A jump out of a body, and the return of a function that ends with it, come when
             # that is complete.
-            target = instructions[offset].target
+            target = found[offset].target
             for area in cleanup:
                 stays = target < 0 or _inside(places.get(target), area)
                 if _inside(place, area) and stays:
                     yield f"{where}: safe in cleanup"
             ends = {
                 dis.opname[op]
-                for it in (offset, instructions[offset].end)
+                for it in (offset, found[offset].end)
                 for op in code.co_code[it : it + 1]
             }
             returns = any(name.startswith("RETURN_") for name in ends)
@@ -115,11 +116,11 @@ def unguarded_jumps(source: str, filename: str) -> Iterator[str]:
         for node in _own(function) if function is not None else ():
             if isinstance(node, ast.With | ast.AsyncWith) or getattr(node, "finalbody", []):
                 areas.append(_area(node.body))  # type: ignore[attr-defined]
-        instructions, places = dict(_instructions(code)), _places(code)
-        for jump in _tests(instructions):
-            ends = jump, instructions[jump].target
+        found, places = dict(instructions(code)), _places(code)
+        for jump in _tests(found):
+            ends = jump, found[jump].target
             inside = any(all(_inside(places.get(end), area) for end in ends) for area in areas)
-            if inside and jump not in _handlers(code):
+            if inside and jump not in handlers_of(code):
                 yield f"{filename}, in {code.co_qualname}: {places[jump][0]}"
 
 
