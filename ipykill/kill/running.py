@@ -9,7 +9,7 @@ CPython    engine          what it does
                            is woken (`wake`)
 any        `plain`         ``PyThreadState_SetAsyncExc``, which may land anywhere: only if
                            the user chose it (`switches.use`)
-any        `Unreached`     nothing: where no monitoring tool is free, 3.11 without the wake-up
+any        `Unreached`     nothing, yet: where no monitoring tool is free, 3.11 without the wake-up
 ========== =============== ==============================================================
 
 An engine is held from the first pending Kill until the last: before and after it there is
@@ -69,16 +69,27 @@ else:
 
 
 class Unreached:
-    """The engine where running code cannot be reached without harm: it ends by itself, or waits."""
+    """The engine where running code cannot be reached without harm: until it can, nothing is."""
+
+    def __init__(self) -> None:
+        self._engine: Engine | None = None
 
     def arm(self, target: Target) -> None:
-        """Do nothing."""
+        """Take the special engine, if it is to be had meanwhile, and arm with that."""
+        if self._engine is None and not _not_here():
+            self._engine = _special()
+        if self._engine is not None:
+            self._engine.arm(target)
 
     def arm_here(self, target: Target, frame: FrameType) -> None:
-        """Do nothing."""
+        """Do the same in the calling thread."""
+        if self._engine is not None:
+            self._engine.arm_here(target, frame)
 
     def end(self) -> None:
-        """Do nothing."""
+        """Give the special engine back."""
+        if self._engine is not None:
+            self._engine.end()
 
 
 def choose() -> Engine:

@@ -14,7 +14,8 @@ import pytest
 
 import ipykill
 from ipykill.kill import wake
-from tests.laws.harness import assert_dies, in_python, kill, start
+from tests.laws.harness import HANG, assert_dies, in_python, kill, start
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(not wake.works(), reason=f"no wake-up here: {wake.why_not()}")
 
@@ -271,15 +272,19 @@ def no_tool_id() -> Iterator[None]:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="there is no sys.monitoring")
-def test_without_a_free_tool_id_the_recipe_takes_over_and_says_so() -> None:
+def test_without_a_free_tool_id_running_code_waits_for_one_and_it_is_told() -> None:
     job = start(lambda started: (started(), loop()))
     with no_tool_id():
         about = ipykill.about()
         assert not about.safe
         assert about.safe_why == "all tool ids of sys.monitoring are in use"
-        assert_dies(job)
+        job.kill()
+        reason = wait_for(lambda: job.info().hindrance, "a reason", HANG)
+        assert about.safe_why in reason
         kill(lambda started: (started(), sleeper()), blocked=True)
+        assert not job.done()
     assert ipykill.about().safe
+    assert_dies(job)
     kill(lambda started: (started(), loop()))
 
 
