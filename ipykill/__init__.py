@@ -19,7 +19,7 @@ from .exceptions import (
 )
 from .info import JobInfo, JobState, Progress
 from .job import Job, checkpoint, current_job, sleep, stop_requested
-from .kill import shield
+from .kill import interrupters, shield
 from .manager import JobManager, jobs
 from .processes import ProcessInfo
 from .progress import track
@@ -46,6 +46,7 @@ __all__ = [
     "async_raise",
     "checkpoint",
     "current_job",
+    "interrupters",
     "jobs",
     "shield",
     "sleep",

@@ -26,6 +26,7 @@ from typing import Any
 
 from .. import processes, stack
 from ..processes import ChildProcess
+from . import interrupters
 from .target import Target, contain
 
 __all__ = ["hasten", "interrupt_query", "joined", "leave", "may_be_left", "pool_of"]
@@ -153,7 +154,9 @@ def hasten(frame: FrameType, target: Target) -> bool:
 
 
 def interrupt_query(target: Target, frame: FrameType, *, search: bool) -> None:
-    """Interrupt the sqlite3 query that the target runs in `frame`; any thread but the target's.
+    """Interrupt the query that the target runs in `frame`; any thread but the target's.
+
+    What the call in `frame` mentions is interrupted if `interrupters` knows how.
 
     SQLite does not look for signals, but has an ``interrupt()`` of its own. The connection is
     one that the call in `frame` mentions, or with `search`, which takes long, any that the
@@ -161,11 +164,15 @@ def interrupt_query(target: Target, frame: FrameType, *, search: bool) -> None:
     One opened with ``check_same_thread=False`` may serve somebody else at this moment, so it
     must be mentioned.
     """
+    found = _mentioned(frame)
+    for thing in found:
+        if target.wanted and interrupters.interrupt(thing):
+            target.group.struck = True
     sqlite3: Any = sys.modules.get("sqlite3")
     if sqlite3 is None:
         return
     mentioned = []
-    for thing in _mentioned(frame):
+    for thing in found:
         if issubclass(type(thing), sqlite3.Cursor):
             thing = sqlite3.Cursor.connection.__get__(thing)
         mentioned.append(thing)
@@ -174,10 +181,10 @@ def interrupt_query(target: Target, frame: FrameType, *, search: bool) -> None:
             continue
         try:
             sqlite3.Connection.cursor(thing)
-            found = any(thing is other for other in mentioned)
+            is_its = any(thing is other for other in mentioned)
         except sqlite3.ProgrammingError as error:
-            found = f"thread id {target.ident} " in str(error)
-        if found and target.wanted:
+            is_its = f"thread id {target.ident} " in str(error)
+        if is_its and target.wanted:
             target.group.struck = True
             with contextlib.suppress(sqlite3.ProgrammingError):  # it has been closed
                 sqlite3.Connection.interrupt(thing)
