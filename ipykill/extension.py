@@ -9,7 +9,7 @@ from typing import Any
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.extensions import ExtensionManager
 
-from . import capture, cell, output, panel, widgets
+from . import capture, cell, output, panel, scripts, widgets
 from .kill import limits
 from .launcher import refuse_below
 from .magics import BackgroundMagics
@@ -31,6 +31,7 @@ def load(shell: Any) -> None:
     capture.install()
     widgets.install()
     cell.install(shell)
+    scripts.install()
     panel.install(shell, jobs)
     magics = BackgroundMagics(shell, jobs)
     shell.register_magics(magics)

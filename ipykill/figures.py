@@ -8,6 +8,7 @@ that is looked up per job.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from .job import Job, current_job
 __all__ = ["install", "show"]
 
 _HELPERS = "matplotlib._pylab_helpers"
+_SHOWN = "_ipykill_shown"
 
 
 class _Figures:
@@ -73,6 +75,22 @@ def install() -> None:
     It stays so until the process ends; without jobs it changes nothing.
     """
     when_imported(_HELPERS, _replace)
+    when_imported("ipympl.backend_nbagg", _watch_canvases)
+
+
+def _watch_canvases(module: ModuleType) -> None:
+    """Note which figures of ``%matplotlib widget`` are shown, by whatever shows them."""
+    canvas: Any = module.Canvas
+    bundle = canvas._repr_mimebundle_
+    if hasattr(bundle, "__wrapped__"):
+        return
+
+    @functools.wraps(bundle)
+    def _repr_mimebundle_(self: Any, **kwargs: Any) -> Any:
+        vars(self)[_SHOWN] = True
+        return bundle(self, **kwargs)
+
+    canvas._repr_mimebundle_ = _repr_mimebundle_
 
 
 def show(job: Job) -> None:
@@ -85,8 +103,14 @@ def show(job: Job) -> None:
         import matplotlib
         from IPython.display import display
 
-        # Other backends show a figure when it is made, and it stays open.
-        if "inline" in str(matplotlib.get_backend()).lower():
+        # Others show a figure when it is made, and it stays open. That of ipympl would show it at
+        # the end of the cell, to which it does not belong.
+        backend = str(matplotlib.get_backend()).lower()
+        if ("ipympl" in backend or backend == "widget") and matplotlib.is_interactive():
+            for manager in list(figures.values()):
+                if _SHOWN not in vars(manager.canvas):
+                    display(manager.canvas)
+        if "inline" in backend:
             for manager in list(figures.values()):
                 display(manager.canvas.figure)
             helpers.Gcf.destroy_all()

@@ -26,7 +26,7 @@ CORE = [
 
 INTERFACE = [
     {"capture", "cell", "figures", "leftovers", "output", "progress", "widgets"}
-    | {"rich_bars", "tqdm_groups"},
+    | {"rich_bars", "scripts", "tqdm_groups"},
     {"completion", "options", "panel"},
     {"launcher"},
     {"magics"},

@@ -6,6 +6,7 @@ import pytest
 
 from tests.kernel.background import load, printed, wait_job
 from tests.kernel.harness import Cell, Kernel
+from tests.kernel.messages import VIEW
 
 LOUD = """
 import logging, warnings
@@ -105,6 +106,22 @@ def test_a_first_import_of_matplotlib_in_a_job_keeps_figures_apart(kernel: Kerne
     wait_job(kernel)
     assert len(other.displays) == 0
     job.wait_output(lambda cell: "image/png" in str(cell.displays))
+
+
+def test_figures_of_ipympl_are_shown_once(kernel: Kernel) -> None:
+    pytest.importorskip("ipympl")
+    load(kernel)
+    kernel.run("%matplotlib widget\nimport matplotlib.pyplot as plt\ngo = threading.Event()")
+    job = kernel.run(
+        "%%bg -q\nplt.figure(); plt.plot([1]); plt.show()\n"
+        "plt.figure(); plt.plot([2]); go.wait(30)\n"
+        "figure = plt.figure(); display(figure.canvas); plt.close(plt.figure())"
+    )
+    own = kernel.run("plt.figure(); plt.plot([3]);")
+    other = kernel.run("go.set()")
+    wait_job(kernel)
+    shown = [len([it for it in cell.displays if VIEW in it["data"]]) for cell in (job, own, other)]
+    assert shown == [3, 1, 0]
 
 
 def test_clear_output_and_display_updates_stay_in_the_cell(any_kernel: Kernel) -> None:
