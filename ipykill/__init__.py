@@ -58,6 +58,10 @@ __all__ = [
 submit = jobs.submit
 
 
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]  # and not the modules
+
+
 def about() -> _kill.About:
     """Return what a Kill can do in this process: versions, what is on, and why not."""
     return _kill.about(__version__)

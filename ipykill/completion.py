@@ -9,10 +9,19 @@ from typing import Any
 
 from IPython.core.completer import SimpleCompletion, context_matcher
 from IPython.core.magic import Magics
+from IPython.utils.generics import complete_object
 
+from .job import Job
+from .log import JobLog
 from .manager import JobManager
 
-__all__ = ["Completion"]
+__all__ = ["Completion", "offer_what_users_need"]
+
+
+def offer_what_users_need() -> None:
+    """Let IPython offer of our objects what their ``dir()`` has, and not what their class has."""
+    for kind in (Job, JobManager, JobLog):
+        complete_object.register(kind, lambda it, found: dir(it))
 
 
 class Completion:

@@ -10,6 +10,7 @@ from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.extensions import ExtensionManager
 
 from . import capture, cell, output, panel, scripts, widgets
+from .completion import offer_what_users_need
 from .kill import limits
 from .launcher import refuse_below
 from .magics import BackgroundMagics
@@ -33,6 +34,7 @@ def load(shell: Any) -> None:
     cell.install(shell)
     scripts.install()
     panel.install(shell, jobs)
+    offer_what_users_need()
     magics = BackgroundMagics(shell, jobs)
     shell.register_magics(magics)
     shell.input_transformers_post.append(refuse_below)

@@ -17,8 +17,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import locks, stack
+from .exceptions import JobError
+from .tracebacks import set_traceback
 
-__all__ = ["Failure", "message"]
+__all__ = ["Failure", "comes_from", "is_only", "message"]
 
 _TEXT = 20_000  # characters of a traceback that are kept,
 _FRAMES = 200  # frames, as text,
@@ -51,12 +53,21 @@ class Failure:
     """
 
     def __init__(self, error: BaseException) -> None:
+        try:
+            self._describe(error)
+        except BaseException:  # of the error's own code: the job has to end
+            self._describe(JobError("its error cannot be described"))
+
+    def _describe(self, error: BaseException) -> None:
+        for one in _chain(error):
+            set_traceback(one, stack.without_machinery(one.__traceback__))
         self.kind = type(error)
         self.text = message(error)
         first = next(iter(self.text.strip().splitlines()), "")
         name = _name_of(self.kind)
         self.line = f"{name}: {first}" if first else name
         self._error: BaseException | None = error
+        self._tb = error.__traceback__
         self._frames: tuple[stack.Frame, ...] = ()
         self._recipe: _Recipe | None = None
         self._unwanted = False
@@ -76,7 +87,10 @@ class Failure:
         global _newest
         error = self._error
         assert error is not None
-        frames, recipe = _frames(error), _Recipe(error, self.text)
+        try:
+            frames, recipe = _frames(error), _Recipe(error, self.text)
+        except Exception:  # of the error's own code
+            frames, recipe = (), _Recipe(Exception(self.text), self.text)
         with _lock:
             self._frames, self._recipe = frames, recipe
             other = None if _newest is None else _newest()
@@ -86,24 +100,29 @@ class Failure:
                 _newest = weakref.ref(self)
             dropped = None
             if loser is not None:
-                dropped, loser._error = loser._error, None
+                dropped = loser._drop()
         del dropped, error
 
     def let_go(self) -> None:
         """Keep nothing of the user's any more but text."""
         with _lock:
             self._unwanted = True
-            dropped = self._error if self._recipe is not None else None
-            if dropped is not None:
-                self._error = None
+            dropped = self._drop() if self._recipe is not None else None
         del dropped
+
+    def _drop(self) -> object:
+        # With the lock held, without which that is freed.
+        dropped = self._error, self._tb
+        self._error = self._tb = None
+        return dropped
 
     @property
     def error(self) -> BaseException:
         """The error itself, or one like it without frames."""
         with _lock:
-            error, recipe = self._error, self._recipe
+            error, tb, recipe = self._error, self._tb, self._recipe
         if error is not None:
+            set_traceback(error, tb)  # without the frames of those who have raised it since
             return error
         assert recipe is not None
         return recipe.error()
@@ -137,9 +156,8 @@ class _Recipe:
     def __init__(self, error: BaseException, text: str) -> None:
         self._kind = type(error)
         self._text = text
-        tb = stack.without_machinery(error.__traceback__)
         try:
-            self._traceback = _cut("".join(traceback.format_exception(self._kind, error, tb)))
+            self._traceback = _cut("".join(traceback.format_exception(error)))
         except Exception:  # of the code of the error or of one that it is chained to
             self._traceback = ""
         self._args = error.args if all(map(_is_plain, error.args)) else (text,)
@@ -214,6 +232,32 @@ def _is_plain(value: object) -> bool:
 def _cut(text: str) -> str:
     half = _TEXT // 2
     return text if len(text) <= _TEXT else f"{text[:half]}\n...\n{text[-half:]}"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, those that it holds, and those that it was raised from or beside."""
+    seen: set[int] = set()
+    todo: list[BaseException | None] = [error]
+    while todo:
+        one = todo.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            todo += (one.__cause__, one.__context__)
+            if isinstance(one, BaseExceptionGroup):
+                todo += one.exceptions
+
+
+def comes_from(error: BaseException, kind: type[BaseException]) -> bool:
+    """Whether `error` is of this kind, holds one, or was raised while one was handled."""
+    return any(isinstance(one, kind) for one in _chain(error))
+
+
+def is_only(kind: type[BaseException], error: BaseException | None) -> bool:
+    """Whether an error is nothing but one of this kind; a TaskGroup puts it in a group."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_only(kind, each) for each in error.exceptions)
+    return isinstance(error, kind)
 
 
 def message(error: BaseException) -> str:

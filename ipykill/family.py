@@ -42,6 +42,7 @@ from .kill import (
 from .processes import ChildProcess
 from .services import Service
 from .threads import ServiceThread, ThreadWithExc
+from .tracebacks import hidden
 from .waiting import Deadline, Latch
 
 asks: contextvars.ContextVar[Family] = contextvars.ContextVar("ipykill_asks")
@@ -416,6 +417,7 @@ class Family:
             finally:
                 error = None  # else it and this frame, in its traceback, are a cycle
 
+        @hidden
         def run() -> None:
             target = Target(self, thread)
             target.first = finish is not None
@@ -458,6 +460,7 @@ class Family:
         """Return `work` as a call that is a member while a thread of others makes it."""
         leader, late = current_target(), is_cleaning()
 
+        @hidden
         def run(*args: Any, **kwargs: Any) -> Any:
             call = functools.partial(work, *args, **kwargs)
             target = current_target()

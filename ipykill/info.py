@@ -1,14 +1,16 @@
-"""What is true of a job at one moment, as data for whoever shows it."""
+"""What is true of a job at one moment, as data, and what is asked for it."""
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple, Protocol
 
+from . import stack
 from .processes import ProcessInfo
 
-__all__ = ["JobInfo", "JobState", "Progress"]
+__all__ = ["Bar", "JobInfo", "JobState", "Loop", "Progress"]
 
 
 class JobState(enum.Enum):
@@ -115,7 +117,7 @@ class JobInfo(NamedTuple):  # twice as fast to make as a frozen dataclass, and f
     source: str
     cell: int | None
     state: JobState
-    requested: Literal["stop", "kill"] | None
+    requested: str | None
     reason: str
     created: float
     started: float | None
@@ -132,3 +134,24 @@ class JobInfo(NamedTuple):  # twice as fast to make as a frozen dataclass, and f
     processes: tuple[ProcessInfo, ...]
     left: int = 0
     size: int = 0
+
+
+class Bar(Protocol):
+    """Something that knows how far a job is. See `ipykill.progress`."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is at its end."""
+
+    def look(self) -> Progress:
+        """Return how far it is; any thread may ask."""
+
+
+class Loop(Protocol):
+    """The event loop of a job whose code awaits. See `ipykill.loop`."""
+
+    def stop(self) -> None:
+        """Cancel what runs there; any thread may ask, a signal handler too."""
+
+    def stacks(self, labels: Mapping[str, str]) -> list[stack.Stack]:
+        """Return where its tasks wait, the main one first; any thread may ask."""

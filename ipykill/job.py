@@ -18,19 +18,21 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import CodeType, FrameType
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from . import adoption, locks, stack
 from .contexts import own_context
 from .exceptions import JobAborted, JobError, JobKilled, JobStopped, JobTimeout
-from .failure import Failure
+from .failure import Failure, comes_from, is_only
 from .family import Family
-from .info import JobInfo, JobState, Progress
+from .info import Bar, JobInfo, JobState, Loop, Progress
 from .kill import Look, current_target, look
 from .log import JobLog
 from .processes import ProcessInfo
 from .sizes import large_size
+from .stacks import Stacks
 from .threads import ThreadWithExc
+from .tracebacks import below_us, hidden, set_traceback
 from .waiting import Latch
 
 __all__ = [
@@ -48,18 +50,14 @@ _NOT_INTERRUPTED = "the interrupt waits until it leaves C code, cleanup or a shi
 
 _HAS_CPU_CLOCKS = hasattr(time, "pthread_getcpuclockid")
 
+# What Tab offers; all else is for the other parts of ipykill.
+_FOR_USERS = [
+    *("id", "name", "source", "cell", "state", "requested", "reason", "started", "elapsed"),
+    *("cpu_time", "progress", "log", "threads", "processes", "info", "where", "stop", "interrupt"),
+    *("kill", "wait", "done", "result", "exception", "add_done_callback"),
+]
+
 _logger = logging.getLogger("ipykill")
-
-
-class Bar(Protocol):
-    """Something that knows how far a job is. See `ipykill.progress`."""
-
-    @property
-    def closed(self) -> bool:
-        """Whether it is at its end."""
-
-    def look(self) -> Progress:
-        """Return how far it is; any thread may ask."""
 
 
 class Host(Protocol):
@@ -77,16 +75,6 @@ class Host(Protocol):
         Called when the job's state is final, in its first thread, or in whatever thread
         ended a job that never started. `Job.wait` returns after it.
         """
-
-
-class Loop(Protocol):
-    """The event loop of a job whose code awaits. See `ipykill.loop`."""
-
-    def stop(self) -> None:
-        """Cancel what runs there; any thread may ask, a signal handler too."""
-
-    def stacks(self, labels: Mapping[str, str]) -> list[stack.Stack]:
-        """Return where its tasks wait, the main one first; any thread may ask."""
 
 
 class _NoHost:
@@ -220,8 +208,12 @@ class Job:
         self._wakers: list[Callable[[], None]] = []
         self._bars: list[Bar] = []
         self._progress: Progress | None = None  # when it ended
+        self._unsightly = False  # to look at it raised an error, which was told
         self._seen = -1.0, ""  # the CPU time, and then where it was
         self._last_info: JobInfo | None = None  # when nothing can change any more
+
+    def __dir__(self) -> list[str]:
+        return _FOR_USERS
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.name!r}: {self.state.value}>"
@@ -241,7 +233,7 @@ class Job:
         return JobState.STOPPING if self._stop.is_set() else JobState.RUNNING
 
     @property
-    def requested(self) -> Literal["stop", "kill"] | None:
+    def requested(self) -> str | None:  # no Literal: with that Jedi offers nothing at all
         """What was asked of the job, or of what it has left."""
         if self._family.kill_requested:
             return "kill"
@@ -336,7 +328,7 @@ class Job:
         """Whether the job is over."""
         return self.over.is_set()
 
-    def where(self) -> list[stack.Stack]:
+    def where(self) -> Stacks:
         """Return where the job's threads are: their stacks, and what keeps them from dying.
 
         The job's own thread comes first, after it the asyncio tasks that wait in it, then
@@ -345,10 +337,17 @@ class Job:
         no thread lives.
         """
         if self._started is None:
-            return []
-        stacks = self._family.stacks(look(), self.labels)
-        if self.done():  # and its own thread may be about to end
-            stacks = [it for it in stacks if it.frames]
+            return Stacks()
+        try:
+            return self._stacks()
+        except Exception:
+            self._tell_of_look()
+            return Stacks()
+
+    def _stacks(self) -> Stacks:
+        stacks = Stacks(self._family.stacks(look(), self.labels))
+        if self.done():  # and its own thread is about to end
+            stacks = Stacks(it for it in stacks if it.depth and it.frames)
         loop = self.loop
         if loop is not None and stacks:
             own = stacks[0].depth + 1
@@ -390,12 +389,23 @@ class Job:
         see
             What `ipykill.kill.look` has just returned; for who asks many jobs.
         """
-        if self._last_info is not None:
-            return self._last_info
+        try:
+            return self._last_info or self._look(see)
+        except Exception:
+            self._tell_of_look()
+            return self._look(see, blind=True)
+
+    def _tell_of_look(self) -> None:
+        # Code of others that a look calls has failed, of a module's loader or of a thread.
+        if not self._unsightly:
+            self._unsightly = True
+            _logger.exception("job %s cannot be looked at", self.id)
+
+    def _look(self, see: Look | None, *, blind: bool = False) -> JobInfo:
         final = self.over.is_set()  # asked first: what is true then stays
         here = why = ""
         cpu_time = self._family.cpu_time()
-        if self._started is not None and self._outcome is None:
+        if self._started is not None and self._outcome is None and not blind:
             see = look() if see is None else see
             here = self._seen_at(cpu_time, see)
             asked = self._asked
@@ -403,8 +413,9 @@ class Job:
                 why = self._family.hindrance(see, self.labels)
             elif self.interrupt_pending and time.monotonic() - (self._interrupted or 0) > _SOON:
                 why = _NOT_INTERRUPTED
-        threads, processes = len(self.threads), self.processes
+        threads, processes = len(self.threads), () if blind else self.processes
         outcome = self._outcome
+        place = here if outcome is None or blind else self._last_place()
         started = self._started
         end = None if outcome is None else self._end
         now = time.monotonic() if end is None else end
@@ -422,17 +433,17 @@ class Job:
             elapsed=0.0 if started is None else now - self._begin,
             cpu_time=cpu_time,
             asked=None if self._asked is None else now - self._asked,
-            place=here if outcome is None else self._last_place(),
+            place=place,
             hindrance=why if outcome is None else "",
             error="" if outcome is None or self.failure is None else self.failure.line,
             last_line=self.log.last,
-            progress=self.progress,
+            progress=None if blind else self.progress,
             threads=threads,
             processes=processes,
             left=len(self._left_threads()) if final and threads else 0,
             size=self._size,
         )
-        if final and not threads and not processes:
+        if final and not threads and not processes and not blind:
             self._last_info = info
             if info.size != self._size:  # it was forgotten just now
                 self._last_info = None
@@ -440,6 +451,7 @@ class Job:
 
     # What can be asked
 
+    @hidden
     def stop(self, timeout: float | None = 0, *, reason: str = "") -> bool:
         """Ask the job to end at its next checkpoint.
 
@@ -510,6 +522,7 @@ class Job:
         """Whether `interrupt` was called, and has not been raised in the job yet."""
         return self._family.interrupt_requested
 
+    @hidden
     def kill(self, timeout: float | None = 0, *, reason: str = "", children: bool = True) -> bool:
         """End the job from outside: raise `JobKilled` in every thread of it.
 
@@ -583,6 +596,7 @@ class Job:
         """Whether the job was asked to end, by a Stop or a Kill; quick to ask."""
         return self._stop.is_set()
 
+    @hidden
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the job is over, or `timeout` seconds; return whether it is.
 
@@ -628,6 +642,7 @@ class Job:
             msg = f"job {self.id} ({self.name}) cannot wait for itself"
             raise JobError(msg)
 
+    @hidden
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for the end and return what `result` would raise, None if it would not.
 
@@ -649,6 +664,7 @@ class Job:
         why = f": {self._reason}" if self._reason else ""
         return kind(f"job {self.id} ({self.name}) was {self._outcome.value}{why}")
 
+    @hidden
     def result(self, timeout: float | None = None) -> Any:
         """Wait for the end and return the value of the job's code.
 
@@ -742,7 +758,11 @@ class Job:
         finally:
             if waiter is not None:
                 waiter._awaits -= 1
-        return self.result(0)
+        try:
+            return self.result(0)
+        except BaseException as error:
+            set_traceback(error, below_us(error.__traceback__))
+            raise  # as hidden does
 
     # Its life
 
@@ -792,7 +812,7 @@ class Job:
         self._family.let_go_of_services()
         self._call = self._family.given = None
         outcome = self._classify(error)
-        interrupted = outcome is JobState.STOPPED and _is_only(KeyboardInterrupt, error)
+        interrupted = outcome is JobState.STOPPED and is_only(KeyboardInterrupt, error)
         if outcome is JobState.KILLED:
             self._family.join_threads()
             self._family.end_processes()
@@ -832,9 +852,9 @@ class Job:
             return JobState.DONE
         if self._family.kill_requested and comes_from(error, JobKilled):
             return JobState.KILLED
-        if self._stop.is_set() and _is_only(JobStopped, error):
+        if self._stop.is_set() and is_only(JobStopped, error):
             return JobState.STOPPED
-        if self._interrupted is not None and _is_only(KeyboardInterrupt, error):
+        if self._interrupted is not None and is_only(KeyboardInterrupt, error):
             return JobState.STOPPED
         return JobState.FAILED
 
@@ -894,29 +914,6 @@ def _of_this_thread() -> Job | None:
     return job if job is not None and job.thread.ident == threading.get_ident() else None
 
 
-def comes_from(error: BaseException, kind: type[BaseException]) -> bool:
-    """Whether `error` is of this kind, holds one, or was raised while one was handled."""
-    seen: set[int] = set()
-    todo: list[BaseException | None] = [error]
-    while todo:
-        one = todo.pop()
-        if isinstance(one, kind):
-            return True
-        if one is not None and id(one) not in seen:
-            seen.add(id(one))
-            todo += (one.__cause__, one.__context__)
-            if isinstance(one, BaseExceptionGroup):
-                todo += one.exceptions
-    return False
-
-
-def _is_only(kind: type[BaseException], error: BaseException | None) -> bool:
-    """Whether an error is nothing but one of this kind; a TaskGroup puts it in a group."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(_is_only(kind, each) for each in error.exceptions)
-    return isinstance(error, kind)
-
-
 def act_for(job: Job, call: Callable[[], object]) -> object:
     """Make a call in the name of `job`, in a context of the caller's own."""
     _current.set(job)
@@ -962,6 +959,7 @@ def _is_excused(job: Job) -> bool:
     )
 
 
+@hidden
 def sleep(seconds: float) -> None:
     """Sleep like `time.sleep`, and end at once when the job is asked to stop.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from . import locks
+from .text import printable
 
 __all__ = ["JobLog"]
 
@@ -20,6 +21,7 @@ _CONTROL = re.compile(
     r"|([\r\b])"
 )
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]{0,60})?\Z")  # a sequence of which the rest is to come
+_SHOWN = 30  # lines that its repr shows
 _WIDTH = 2_000  # characters of a line that it can leave upwards, or come back to
 
 # For the colours and styles of text: what each code sets, and what it resets.
@@ -312,6 +314,16 @@ class JobLog:
     def dropped(self) -> int:
         """How many lines came before the first that is kept."""
         return self._total - len(self._lines)
+
+    def __dir__(self) -> list[str]:
+        return ["path", "tail"]
+
+    def __repr__(self) -> str:
+        lines = self.tail()
+        earlier = self.dropped + len(lines[:-_SHOWN])
+        shown = [f"({earlier} earlier lines)"] if earlier else []
+        shown += [printable(line).rstrip() for line in lines[-_SHOWN:]]
+        return "\n".join(shown) or "Nothing was printed."
 
     def __str__(self) -> str:
         return "\n".join(self.tail())

@@ -25,7 +25,7 @@ from IPython.core.magic import (
 from IPython.core.magic_arguments import argument, magic_arguments
 from traitlets import Bool, Enum, Float, Int, default, observe
 
-from . import kill, options, output, panel, render
+from . import kill, options, output, panel, render, stacks
 from .completion import Completion
 from .exceptions import JobError
 from .job import Job
@@ -287,7 +287,7 @@ class BackgroundMagics(Magics):
         hidden = 0 if args.all else max(len(over) - _RECENT, 0)
         left_out = {info.id for info in over[:hidden]}
         shown = [info for info in infos if info.id not in left_out]
-        trees = {job.id: render.tree(job.where()) for job in self._manager} if args.long else {}
+        trees = {job.id: stacks.tree(job.where()) for job in self._manager} if args.long else {}
         print(render.table_text(shown, long=args.long, trees=trees))
         if hidden:
             print(f"({hidden} earlier finished jobs: %bgjobs -a)")
@@ -335,7 +335,7 @@ class BackgroundMagics(Magics):
         """
         args = options.parse(self.bgwhere, line)
         for job in self._chosen(args) if args.specs else options.find(self._manager, "all"):
-            print("\n".join([render.sentence(job.info()), *render.stacks(job.where())]))
+            print("\n".join([render.sentence(job.info()), *stacks.lines(job.where())]))
 
     @magic_arguments()
     @options.SPECS

@@ -6,15 +6,12 @@ it calls none of them. `jobs` is the manager that they share.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
 import inspect
-import linecache
 import logging
 import numbers
 import os
-import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,16 +23,25 @@ from . import locks, loop, processes, questions, render, stack
 from . import spec as specs
 from .agent import Agent
 from .exceptions import JobError, UnknownJobError
+from .exits import before_threads_are_joined
 from .info import JobInfo, JobState
 from .interrupts import uninterrupted
 from .job import Host, Job, current_job
 from .kill import look, volley
 from .log import JobLog
+from .source import source_of
+from .tracebacks import hidden
 from .waiting import Deadline, wait_any
 
 __all__ = ["JobManager", "jobs"]
 
 _logger = logging.getLogger("ipykill")
+
+# What Tab offers; all else is for the other parts of ipykill.
+_FOR_USERS = [
+    *("clear", "find", "grace", "kill", "kill_all", "max_running", "process_grace", "running"),
+    *("snapshot", "stop_all", "submit", "wait"),
+]
 
 _END_STOP = 0.2  # seconds that stopped jobs have at the end before they are killed,
 _END_KILL = 1.0  # that killed jobs have for their cleanup,
@@ -72,7 +78,7 @@ class JobManager:
         self._max_running = 0
         self._next_id = 1
         self._begin()
-        _before_threads_are_joined(self._at_exit)
+        before_threads_are_joined(self._at_exit)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._begin)
 
@@ -122,11 +128,20 @@ class JobManager:
         except UnknownJobError as error:
             return isinstance(error, specs.AmbiguousJobError)
 
+    @hidden
     def __getitem__(self, spec: int | str) -> Job:
         found = self.find(spec)
         if len(found) > 1:
             raise specs.ambiguous(str(spec), found)
         return found[0]
+
+    def __dir__(self) -> list[str]:
+        return _FOR_USERS
+
+    def _ipython_key_completions_(self) -> list[str | int]:
+        """Return what Tab offers in ``jobs[...]``."""
+        jobs = list(self)
+        return [*dict.fromkeys(job.name for job in jobs), *(job.id for job in jobs)]
 
     def __repr__(self) -> str:
         return render.table_text(self.snapshot())
@@ -147,6 +162,7 @@ class JobManager:
         see = look()
         return [job.info(see) for job in self]
 
+    @hidden
     def find(self, spec: object = "") -> list[Job]:
         """Return the jobs that `spec` means, never none.
 
@@ -168,6 +184,7 @@ class JobManager:
 
     # Launching
 
+    @hidden
     def submit(
         self,
         fn: Callable[..., object],
@@ -200,7 +217,7 @@ class JobManager:
         return self.launch(
             call,
             name=title,
-            source=_source(code),
+            source=source_of(code),
             timeout=timeout,
             codes=() if code is None else (code,),
         )
@@ -343,6 +360,7 @@ class JobManager:
 
     # Ending
 
+    @hidden
     def stop_all(self, timeout: float | None = 0, *, reason: str = "") -> bool:
         """Stop every job; return whether all are over within `timeout` seconds."""
         jobs = self.running()
@@ -350,6 +368,7 @@ class JobManager:
             job.stop(reason=reason)
         return not self.wait(jobs, timeout)
 
+    @hidden
     def kill_all(self, timeout: float | None = 0, *, reason: str = "") -> bool:
         """Kill every job, and what finished jobs have left; return whether all is dead.
 
@@ -360,6 +379,7 @@ class JobManager:
         """
         return self.kill(self.living(), timeout, reason=reason)
 
+    @hidden
     def kill(
         self,
         jobs: Iterable[Job],
@@ -403,6 +423,7 @@ class JobManager:
         dead = self.kill(self.running(), deadline.left(), reason=reason)
         return self.kill(left, deadline.left(), children=False) and dead
 
+    @hidden
     def wait(
         self, jobs: Iterable[Job], timeout: float | None = None, *, any: bool = False
     ) -> list[Job]:
@@ -433,6 +454,7 @@ class JobManager:
                 left[0].wait(seconds)
         return left
 
+    @hidden
     def clear(self, jobs: Iterable[Job] | None = None) -> list[Job]:
         """Forget finished jobs; return those that were forgotten.
 
@@ -473,40 +495,9 @@ class JobManager:
                 job.kill_processes()
 
 
-def _before_threads_are_joined(fn: Callable[[], None]) -> None:
-    """Call `fn` when the interpreter exits, before it waits for any thread.
-
-    `atexit` comes later: `threading._shutdown` first waits for threads that are not
-    daemons, and `concurrent.futures` for the workers of every pool (CPython 3.9 and newer),
-    so that the exit would last as long as a job's pool is at work. The functions that
-    ``threading._register_atexit`` collects are called before, the last one first, which is
-    why the pool's module is imported here.
-    """
-    import concurrent.futures.thread  # noqa: F401
-
-    register = getattr(threading, "_register_atexit", atexit.register)
-    register(fn)
-
-
 @stack.machinery
 def _run(call: Callable[[], Any]) -> object:
     return loop.run(call())
-
-
-def _source(code: CodeType | None) -> str:
-    """Return the source of a function where it is known, empty otherwise."""
-    return "" if code is None else _source_of(code, code.co_filename)
-
-
-# To find it takes as long as to start a thread. Code objects that differ only in their file
-# are equal.
-@functools.lru_cache(maxsize=256)
-def _source_of(code: CodeType, filename: str) -> str:
-    linecache.checkcache(filename)
-    try:
-        return inspect.getsource(code)
-    except (OSError, TypeError):
-        return ""
 
 
 jobs = JobManager()

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from .text import one_line
+
 if TYPE_CHECKING:
     from .info import JobInfo
     from .job import Job
     from .processes import ProcessInfo
-    from .stack import Stack
 
 __all__ = [
     "duration",
@@ -21,10 +22,8 @@ __all__ = [
     "parse_duration",
     "process_lines",
     "sentence",
-    "stacks",
     "table_html",
     "table_text",
-    "tree",
 ]
 
 _NUMBER = r"([0-9]*\.?[0-9]+)\s*"
@@ -32,11 +31,6 @@ _DURATION = re.compile(
     r"\s*".join(f"(?:{_NUMBER}{unit})?" for unit in ("d", "h", "(?:min|m)", "s", "ms"))
 )
 _SECONDS = (86400, 3600, 60, 1, 0.001)
-_ESCAPE = re.compile(
-    r"\x1b(?:\[[0-?]*[ -/]*[@-~]"  # colours, cursor movements
-    r"|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"  # links, titles
-    r"|[ -/]*[0-~])"
-)
 
 
 def parse_duration(text: str) -> float:
@@ -89,14 +83,6 @@ def kept(info: JobInfo) -> str:
     if not info.size:
         return ""
     return f"keeps its value, {size(info.size)}, until it is cleared or its cell is run again"
-
-
-def one_line(text: str, width: int = 1000) -> str:
-    """Return `text` as one line of at most `width` characters, without control characters."""
-    if not text.isprintable():
-        text = "".join(char if char.isprintable() else " " for char in _ESCAPE.sub("", text))
-    text = text.strip()
-    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def named(job: Job | JobInfo) -> str:
@@ -193,42 +179,6 @@ def process_lines(infos: Sequence[ProcessInfo]) -> list[str]:
         lines.append(f"└ process {info.pid}{f': {command}' if command else ''}{ended}")
     left_out = len(infos) - _PROCESSES
     return [*lines, f"  ... and {left_out} more"] if left_out > 0 else lines
-
-
-_MOST = 20  # threads and tasks of one job that are listed
-
-
-def tree(stacks: Sequence[Stack]) -> list[str]:
-    """Return a line about each thread and task of a job but its own thread."""
-    lines = []
-    for one in stacks[1:]:
-        kind = "task " if one.task else ""
-        place = f": {one_line(one.place, 60)}" if one.place else ""
-        lines.append("  " * (one.depth - 1) + f"└ {kind}{one_line(one.name, 40)}{place}")
-    return _cut(lines)
-
-
-def stacks(stacks: Sequence[Stack]) -> list[str]:
-    """Return the stacks of a job's threads and tasks, with the lines of source."""
-    lines: list[str] = []
-    for number, one in enumerate(stacks[: _MOST + 1]):
-        margin = "  "
-        if number:
-            kind = "task" if one.task else "thread"
-            why = f": {one_line(one.hindrance, 300)}" if one.hindrance else ""
-            lines.append("  " * one.depth + f"{kind} {one_line(one.name, 60)}{why}")
-            margin += "  " * one.depth
-        for frame in one.frames:
-            lines.append(f"{margin}{one_line(frame.place)}, in {one_line(frame.function)}")
-            if frame.source:
-                lines.append(f"{margin}  {one_line(frame.source)}")
-    left_out = len(stacks) - _MOST - 1
-    return [*lines, f"  ... and {left_out} more"] if left_out > 0 else lines
-
-
-def _cut(lines: list[str]) -> list[str]:
-    left_out = len(lines) - _MOST
-    return [*lines[:_MOST], f"... and {left_out} more"] if left_out > 0 else lines
 
 
 def table_text(

@@ -149,21 +149,28 @@ def machinery(fn: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 def without_machinery(tb: TracebackType | None) -> TracebackType | None:
-    """Return the part of a traceback between the frames of ours that begin and end it."""
+    """Return a traceback without what leads to the user's code, and without frames of ours.
+
+    One whose frames are all ours keeps the last of them.
+    """
     found = tb
     while tb is not None:
         if tb.tb_frame.f_code in _machinery:
             found = tb.tb_next
         tb = tb.tb_next
-    kept: list[TracebackType] = []
+    parts: list[TracebackType] = []
     while found is not None:
-        kept.append(found)
+        parts.append(found)
         found = found.tb_next
-    while len(kept) > 1 and kept[-1].tb_frame.f_code.co_filename.startswith(_OURSELVES):
-        kept.pop()
+    kept = [part for part in parts if not is_ours(part.tb_frame.f_code)] or parts[-1:]
     for part in reversed(kept):  # copies, since the error keeps its own
         found = TracebackType(found, part.tb_frame, part.tb_lasti, part.tb_lineno)
     return found
+
+
+def is_ours(code: CodeType) -> bool:
+    """Whether this is code of ipykill."""
+    return code.co_filename.startswith(_OURSELVES)
 
 
 def at(code: CodeType, offset: int, labels: Mapping[str, str] = NO_LABELS) -> Frame:
@@ -288,7 +295,7 @@ def _describe(
     if known is not None:
         return known[1]
     lineno = lineno or code.co_firstlineno
-    lines = linecache.getlines(filename, module_globals)
+    lines = _lines(filename, module_globals)
     source = lines[lineno - 1].strip() if 0 < lineno <= len(lines) else ""
     call = _callee(code, lasti, lines)
     user = is_user(filename) and not _is_compiled(module_globals)
@@ -297,6 +304,13 @@ def _describe(
         _known.clear()
     _known[key] = code, frame
     return frame
+
+
+def _lines(filename: str, module_globals: dict[str, object]) -> list[str]:
+    try:
+        return linecache.getlines(filename, module_globals)
+    except Exception:  # of a `__loader__` that somebody has made
+        return []
 
 
 def is_calling(frame: FrameType) -> bool:

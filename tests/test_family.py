@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import ipykill
-from ipykill import adoption, render
+from ipykill import adoption, stacks
 from ipykill.exceptions import JobKilled, JobStopped
 from ipykill.family import Family
 from ipykill.kill import current_target, shield
@@ -402,11 +402,11 @@ def test_the_tree_of_threads_shows_who_started_whom():
     manager = JobManager()
     job = manager.submit(work)
     wait_for(lambda: len(names) == 4, "all threads")
-    stacks = wait_for(lambda: len(found := job.where()) == 4 and found, "the end of the short one")
-    tree = [(stack.name, stack.depth) for stack in stacks]
+    found = wait_for(lambda: len(found := job.where()) == 4 and found, "the end of the short one")
+    tree = [(stack.name, stack.depth) for stack in found]
     assert tree == [("ipykill-1", 0), ("child", 1), ("grandchild", 2), ("orphan", 1)]
-    assert [stack.frames[0].function for stack in stacks] == ["work", "child"] + ["grandchild"] * 2
-    assert render.tree(stacks)[1].startswith("  └ grandchild: test_family.py, line ")
+    assert [stack.frames[0].function for stack in found] == ["work", "child"] + ["grandchild"] * 2
+    assert stacks.tree(found)[1].startswith("  └ grandchild: test_family.py, line ")
     gate.set()
     assert job.wait(HANG_GUARD)
     wait_for(lambda: not job.where(), "the end of all threads")

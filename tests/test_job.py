@@ -18,8 +18,9 @@ import pytest
 import ipykill
 from ipykill import adoption
 from ipykill.exceptions import JobAborted, JobError, JobKilled, JobStopped, JobTimeout
+from ipykill.failure import comes_from
 from ipykill.info import JobState
-from ipykill.job import Job, checkpoint, comes_from, current_job, sleep, stop_requested
+from ipykill.job import Job, checkpoint, current_job, sleep, stop_requested
 from ipykill.kill import shield
 from ipykill.manager import JobManager
 from ipykill.threads import ThreadWithExc

@@ -7,12 +7,12 @@ from ipykill.render import (
     one_line,
     parse_duration,
     sentence,
-    stacks,
     table_html,
     table_text,
-    tree,
 )
 from ipykill.stack import Frame, Stack
+from ipykill.stacks import lines as stacks
+from ipykill.stacks import tree
 
 INFO = JobInfo(
     id=3,

@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import locks, stack
 from ..exceptions import JobError
-from ..job import comes_from
+from ..failure import comes_from
 
 __all__ = ["clean", "format_error"]
 

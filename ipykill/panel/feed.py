@@ -6,6 +6,7 @@ Everything here is plain JSON, and the user's text in it is nothing but text.
 from __future__ import annotations
 
 import itertools
+import logging
 import re
 import time
 from collections.abc import Iterable
@@ -26,6 +27,8 @@ _LINE = 2_000  # of one line of a log,
 _LOG = 1_000  # lines of a log,
 _PROCESSES = 100  # processes
 _THREADS = 100  # and threads and tasks that are sent at once
+
+_logger = logging.getLogger("ipykill")
 
 _OWN_THREAD = "the job's own thread"
 
@@ -94,6 +97,7 @@ class Feed:
         self._settled: set[int] = set()
         self._marks: dict[int, object] = {}
         self._shown_early: set[int] = set()
+        self._strange: set[int] = set()  # jobs of which an error was told
         self.revision = 0
 
     @property
@@ -130,11 +134,15 @@ class Feed:
                 continue
             settled = job.done()  # asked first: what is read after it is final
             old = self._rows.get(job.id)
-            mark = _mark(job, see)
-            if not settled and mark == self._marks.get(job.id):
+            try:
+                mark = _mark(job, see)
+                if not settled and mark == self._marks.get(job.id):
+                    continue
+                new = row(job.info(see), now)
+            except Exception:  # one job must not hide the others
+                self._tell_of(job)
                 continue
             self._marks[job.id] = mark
-            new = row(job.info(see), now)
             if old is not None and "asked" in old and old.get("requested") == new.get("requested"):
                 new["asked"] = old["asked"]  # not the jitter between two clocks
             if settled:
@@ -161,6 +169,11 @@ class Feed:
             "rows": changes,
             "gone": gone,
         }
+
+    def _tell_of(self, job: Job) -> None:
+        if job.id not in self._strange:
+            self._strange.add(job.id)
+            _logger.exception("the row of job %s cannot be made", job.id)
 
 
 def _mark(job: Job, see: Look) -> object:

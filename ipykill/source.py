@@ -1,0 +1,26 @@
+"""The source of a function, where it is known."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import linecache
+from types import CodeType
+
+__all__ = ["source_of"]
+
+
+def source_of(code: CodeType | None) -> str:
+    """Return the source of a function, empty where it is not known."""
+    return "" if code is None else _source_of(code, code.co_filename)
+
+
+# To find it takes as long as to start a thread. Code objects that differ only in their file
+# are equal.
+@functools.lru_cache(maxsize=256)
+def _source_of(code: CodeType, filename: str) -> str:
+    try:
+        linecache.checkcache(filename)
+        return inspect.getsource(code)
+    except Exception:  # OSError; or what a `__loader__` that somebody has made raises
+        return ""

@@ -1,0 +1,84 @@
+"""What Tab offers of our objects, and what a traceback shows of us: nothing."""
+
+import pytest
+
+from tests.kernel.background import load, wait_job
+from tests.kernel.harness import Cell, Kernel
+
+JOB = {
+    *("id", "name", "source", "cell", "state", "requested", "reason", "started", "elapsed"),
+    *("cpu_time", "progress", "log", "threads", "processes", "info", "where", "stop", "interrupt"),
+    *("kill", "wait", "done", "result", "exception", "add_done_callback"),
+}
+WAITS = [
+    "job.result()",
+    "job.wait()",
+    "ipykill.jobs.wait([job])",
+    "ipykill.jobs.kill([job], None)",
+    "ipykill.sleep(1000)",
+    "%bgwait",
+]
+
+
+@pytest.mark.parametrize("jedi", [True, False])
+def test_tab_offers_what_a_user_needs_and_nothing_else(any_kernel: Kernel, jedi: bool) -> None:
+    load(any_kernel)
+    any_kernel.run(f"%config Completer.use_jedi = {jedi}")
+    any_kernel.run("%%bg -q -n train\nwith ipykill.shield(): time.sleep(1000)")
+    any_kernel.run("%%bg -q -n 'two words'\n1")
+    any_kernel.run("jobs = ipykill.jobs; job = jobs[1]; public = ipykill.__all__")
+
+    def offered(code: str) -> set[str]:
+        return {it.rpartition(".")[2] for it in any_kernel.complete(code)}
+
+    assert offered("job.") == JOB
+    assert offered("job.st") == {"state", "started", "stop"}
+    names = any_kernel.run("sorted(public)").result
+    assert sorted(offered("ipykill.")) == eval(names or "")
+    assert {"kill_all", "submit"} <= offered("jobs.")
+    assert not {"launch", "host"} & offered("jobs.")
+    assert offered("job.log.") == {"path", "tail"}
+    for jobs in "jobs", "ipykill.jobs":
+        assert any_kernel.complete(f'{jobs}["t') == ["train", "two words"]
+
+
+def raised(cell: Cell) -> str:
+    assert cell.errors, cell
+    assert "ipykill/" not in cell.traceback.replace("/ipykill/tests", "")
+    return cell.traceback
+
+
+def test_tracebacks_have_no_frame_of_ours(any_kernel: Kernel) -> None:
+    load(any_kernel)
+    any_kernel.run("def fail():\n    return 1 / 0")
+    failed = any_kernel.run("%%bg -q -n fails\nfail()")
+    wait_job(any_kernel, 1)
+    failed.wait_output(lambda cell: cell.errors)
+    assert "return 1 / 0" in raised(failed)
+    for code in "ipykill.jobs[1].result()", "await ipykill.jobs[1]":
+        for _ in range(2):
+            text = raised(any_kernel.run(code))
+            assert code in text
+            assert text.count("in fail()") == 1
+            assert "run_code" not in text
+    assert "fail()" in raised(any_kernel.run("%%bg --wait -q\nfail()"))
+    assert "nosuch" in raised(any_kernel.run("ipykill.jobs['nosuch']"))
+    thread = any_kernel.run(
+        "%%bg -q -n parent\nt = threading.Thread(target=fail); t.start(); t.join()"
+    )
+    thread.wait_output(lambda cell: "ZeroDivisionError" in cell.text("stderr"))
+    assert "in fail" in thread.text("stderr").replace("\x1b[35m", "")
+    assert "ipykill/" not in thread.text("stderr").replace("/ipykill/tests", "")
+
+
+def test_an_interrupt_shows_the_line_of_the_user(kernel: Kernel) -> None:
+    load(kernel)
+    kernel.run("%%bg -q -n deaf\nwith ipykill.shield(): time.sleep(1000)")
+    kernel.run("job = ipykill.jobs[1]")
+    for code in WAITS:
+        cell = kernel.cell(f"print('begun', flush=True)\n{code}").wait_output("begun")
+        kernel.interrupt()
+        cell.wait()
+        text = raised(cell)
+        assert "KeyboardInterrupt" in text
+        assert code in text or code == "%bgwait"
