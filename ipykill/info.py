@@ -105,6 +105,8 @@ class JobInfo(NamedTuple):  # twice as fast to make as a frozen dataclass, and f
         How many of its threads live.
     processes
         The processes that it started and that have not ended.
+    waits
+        The jobs that it starts after and that are not over: ``train (job 3)``.
     left
         How many of its threads, its own apart, live on after its end.
     size
@@ -132,6 +134,7 @@ class JobInfo(NamedTuple):  # twice as fast to make as a frozen dataclass, and f
     progress: Progress | None
     threads: int
     processes: tuple[ProcessInfo, ...]
+    waits: tuple[str, ...] = ()
     left: int = 0
     size: int = 0
 

@@ -442,6 +442,9 @@ class Job:
             processes=processes,
             left=len(self._left_threads()) if final and threads else 0,
             size=self._size,
+            waits=tuple(f"{it.name} (job {it.id})" for it in self.waits_for if not it.done())
+            if started is None and outcome is None
+            else (),
         )
         if final and not threads and not processes and not blind:
             self._last_info = info

@@ -339,11 +339,12 @@ class BackgroundMagics(Magics):
 
     @magic_arguments()
     @options.SPECS
+    @argument("--all", action="store_true", help="all finished jobs, as without any SPEC")
     @line_magic
     def bgclear(self, line: str) -> None:
         """Forget finished jobs, all or those that are named."""
         args = options.parse(self.bgclear, line)
-        jobs = self._chosen(args) if args.specs else None
+        jobs = self._chosen(args) if args.specs and not args.all else None
         try:
             cleared = self._manager.clear(jobs)
         except JobError as error:

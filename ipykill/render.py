@@ -101,7 +101,8 @@ def _status(info: JobInfo) -> str:
     hindered = f"; {one_line(info.hindrance, 300)}" if info.hindrance else ""
     match state:
         case "pending":
-            return f"waiting to start{why}"
+            waits = one_line(", ".join(info.waits), 200)
+            return f"waiting for {waits}{why}" if waits else f"waiting to start{why}"
         case "running":
             return f"running for {took}{in_}{hindered}"
         case "stopping":

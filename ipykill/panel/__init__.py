@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,26 @@ def install(shell: Any, manager: JobManager) -> None:
     # On the control channel a request is answered while the main thread runs a cell. Both
     # exist in ipykernel, but not in every kernel.
     getattr(kernel, "control_handlers", {})[_REQUEST] = handle
+    _leave_status_alone(kernel)
+
+
+def _leave_status_alone(kernel: Any) -> None:
+    """Let the answer to a request of a view not say that the kernel is idle.
+
+    ipykernel says busy and idle for each message, on the control channel too, and a front end
+    takes the last word for the state of the kernel, though a cell runs.
+    """
+    publish = getattr(kernel, "_publish_status", None)
+    if publish is None or hasattr(publish, "__wrapped__"):
+        return
+
+    @functools.wraps(publish)
+    def _publish_status(status: str, channel: str, parent: Any = None) -> None:
+        about = parent or kernel.get_parent(channel)
+        if about.get("header", {}).get("msg_type") != _REQUEST:
+            publish(status, channel, parent)
+
+    kernel._publish_status = _publish_status
 
 
 def uninstall(shell: Any) -> None:

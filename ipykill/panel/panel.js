@@ -346,14 +346,14 @@ class Jobs {
     if (this.revision < this.newest) this.watch();
   }
 
-  async ask(what, job = null) {
+  async ask(what, job = null, more = {}) {
     const id = job && job.id;
     this.problem.delete(id);
     const slow = setTimeout(() => {
       this.silent.add(id);
       this.notify([id]);
     }, SLOW);
-    const reply = await this.request(job ? { do: what, id } : { do: what });
+    const reply = await this.request(job ? { do: what, id } : { do: what, ...more });
     clearTimeout(slow);
     if (reply) this.silent.clear();
     const old = this.rows.get(id);
@@ -430,7 +430,10 @@ class Jobs {
     return new Promise((resolve, reject) => {
       const future = kernel.sendControlMessage(message, true, true);
       future.done.catch(() => undefined);
-      future.onReply = (answer) => resolve(answer.content);
+      future.onReply = (answer) => {
+        resolve(answer.content);
+        setTimeout(() => future.dispose()); // no status follows, see _leave_status_alone
+      };
       setTimeout(() => {
         reject(new Error("no answer on the control channel"));
         if (!future.isDisposed) future.dispose();
@@ -553,7 +556,7 @@ class JobView {
     if (job.state === "failed") return job.error ?? "";
     if (job.state === "skipped") return job.reason ?? "";
     if (job.state === "pending") {
-      return job.reason ?? (this.jobs.rows.has(this.id) ? "waiting for its turn" : "");
+      return job.reason ?? (job.waits ? `waiting for ${job.waits}` : this.jobs.rows.has(this.id) ? "waiting for its turn" : "");
     }
     const place = job.place ?? "";
     const why = job.reason ? ` (${job.reason})` : "";
@@ -862,9 +865,9 @@ class Panel {
       "aria-label": "Filter jobs",
     });
     this.search.addEventListener("input", () => this.layOut());
-    this.stopAll = button("Stop all", "Stop all jobs", () => this.jobs.ask("stop_all"));
+    this.stopAll = button("Stop all", "Stop all jobs", () => this.askShown("stop_all"));
     this.killAll = button("Kill all", "Kill all jobs", () => this.clickKillAll(), "ipykill-kill");
-    this.clear = button("Clear finished", "Clear finished jobs", () => this.jobs.ask("clear"));
+    this.clear = button("Clear finished", "Clear finished jobs", () => this.askShown("clear"));
     this.tools = make("div", "ipykill-tools", {}, this.search, this.stopAll, this.killAll, this.clear);
     this.banner = make("div", "ipykill-banner");
     this.list = make("ul", "ipykill-list", { role: "list", "aria-label": "Jobs" });
@@ -932,7 +935,7 @@ class Panel {
   // What is in the list: ids, newest first, and the line that folds.
   items() {
     const words = this.search.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
-    const filtered = this.states.size > 0 || words.length > 0;
+    const filtered = (this.filtered = this.states.size > 0 || words.length > 0);
     const top = [];
     const folded = [];
     this.counts = {};
@@ -1078,7 +1081,10 @@ class Panel {
     this.search.hidden = rows.size < 6 && !this.search.value;
     if (focused?.hidden) this.root.focus();
     if (!live) this.disarm();
-    else if (this.armed) setText(this.killAll, `Kill ${live}?`); // it ends those that came since
+    else if (this.armed) setText(this.killAll, `Kill ${this.liveShown}?`); // also those that came since
+    else setText(this.killAll, this.filtered ? "Kill shown" : "Kill all");
+    setText(this.stopAll, this.filtered ? "Stop shown" : "Stop all");
+    setText(this.clear, this.filtered ? "Clear shown" : "Clear finished");
     const moment = new Date(this.jobs.asOf * 1000).toLocaleString();
     const { problem, silent } = this.jobs;
     const words = {
@@ -1130,14 +1136,24 @@ class Panel {
     return chip;
   }
 
+  // With a filter, what concerns all jobs concerns those that are shown.
+  askShown(what) {
+    this.jobs.ask(what, null, this.filtered ? { ids: this.order.filter((id) => id !== FOLD) } : {});
+  }
+
+  get liveShown() {
+    const live = (id) => this.jobs.rows.has(id) && !isOver(this.jobs.rows.get(id));
+    return this.filtered ? this.order.filter(live).length : this.jobs.rows.size - this.overCount;
+  }
+
   // Kill all always asks, in place.
   clickKillAll() {
     if (this.armed) {
       this.disarm();
-      this.jobs.ask("kill_all");
+      this.askShown("kill_all");
       return;
     }
-    const live = this.jobs.rows.size - this.overCount;
+    const live = this.liveShown;
     this.armed = setTimeout(() => this.disarm(), ARMED);
     this.killAll.classList.add("ipykill-armed");
     setText(this.killAll, `Kill ${live}?`);
@@ -1149,7 +1165,7 @@ class Panel {
     clearTimeout(this.armed);
     this.armed = null;
     this.killAll.classList.remove("ipykill-armed");
-    setText(this.killAll, "Kill all");
+    setText(this.killAll, this.filtered ? "Kill shown" : "Kill all");
   }
 
   // Up and Down go to the same button of the row above and below.

@@ -148,14 +148,27 @@ class Service:
             case "stop_all" | "kill_all" | "clear" if self._was_done(request):
                 pass
             case "stop_all":
-                self._manager.stop_all()
+                for job in self._meant(request):
+                    if not job.done():
+                        job.stop()
             case "kill_all":
-                self._manager.kill_all()
+                if "ids" in request:
+                    self._manager.kill(self._meant(request))
+                else:
+                    self._manager.kill_all()
             case "clear":
-                self._manager.clear()
+                if "ids" in request:
+                    self._manager.clear(it for it in self._meant(request) if not it.lives())
+                else:
+                    self._manager.clear()
             case unknown:
                 return {"error": f"the panel does not know how to {unknown!r}"}
         return {}
+
+    def _meant(self, request: dict[str, Any]) -> list[Job]:
+        """Return the jobs that a request about several is about: what a filter shows, or all."""
+        ids = request.get("ids")
+        return [job for job in self._manager if ids is None or job.id in ids]
 
     def _job(self, request: dict[str, Any]) -> Job:
         """Return the job with the id of the request: never one that has a name like it."""

@@ -37,7 +37,7 @@ def sentence(info: JobInfo) -> str:
 
 def job(info: JobInfo) -> dict[str, Any]:
     """Return the text of a job's card, as a MIME bundle."""
-    return _bundle(sentence(info), f"<span>{html.escape(sentence(info))}</span>")
+    return _bundle(sentence(info), sentence(info))
 
 
 def panel(infos: Sequence[JobInfo]) -> dict[str, Any]:
@@ -46,14 +46,12 @@ def panel(infos: Sequence[JobInfo]) -> dict[str, Any]:
     moment = time.strftime("%Y-%m-%d %H:%M:%S")
     earlier = len(infos) - len(newest)
     caption = f"Background jobs at {moment}" + (f", without {earlier} earlier ones" * bool(earlier))
-    return _bundle(
-        f"{caption}\n{render.table_text(newest)}",
-        f"<div>{html.escape(caption)}</div>{render.table_html(newest)}",
-    )
+    return _bundle(f"{caption}\n{render.table_text(newest)}", caption, render.table_html(newest))
 
 
-def _bundle(text: str, markup: str) -> dict[str, Any]:
+def _bundle(text: str, first: str, markup: str = "") -> dict[str, Any]:
+    # JupyterLab shows the first line of the HTML, as it is written, for an output that is hidden.
     return {
         "text/plain": text,
-        "text/html": f'<div class="ipykill-static">{markup}</div>{_STYLE}',
+        "text/html": f'{html.escape(first)}\n<div class="ipykill-static">{markup}</div>{_STYLE}',
     }

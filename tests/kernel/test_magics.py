@@ -397,7 +397,7 @@ def test_jobs_start_after_others(kernel: Kernel) -> None:
     kernel.run("go = threading.Event(); order = []")
     kernel.run("%%bg -q -n first\ngo.wait(); order.append(1)")
     kernel.run("%%bg -q -n second --after first\norder.append(2)")
-    assert "[2] second: waiting to start" in said(kernel.run("%bgwhere second"))
+    assert "[2] second: waiting for first (job 1)" in said(kernel.run("%bgwhere second"))
     kernel.run("go.set()")
     assert wait_job(kernel, 2) == "done"
     assert kernel.run("order").result == "[1, 2]"

@@ -203,6 +203,31 @@ def test_a_request_acts_on_the_job_with_this_id_or_on_none(
     assert other.requested is None
 
 
+def test_with_a_filter_what_is_shown_is_stopped_killed_and_cleared(
+    manager: JobManager, service: Service, channel: FakeChannel, start: Start
+) -> None:
+    jobs = [start() for _ in range(3)]
+    assert service.answer({"do": "stop_all", "ids": [2, 17]}) == {}
+    assert [job.requested for job in jobs] == [None, "stop", None]
+    assert service.answer({"do": "kill_all", "ids": [2, 3]}) == {}
+    assert [job.requested for job in jobs] == [None, "kill", "kill"]
+    assert manager.wait(jobs[1:], 30) == []
+    assert service.answer({"do": "clear", "ids": [1, 3]}) == {}
+    assert [job.id for job in manager] == [1, 2]
+    assert service.answer({"do": "kill_all", "ids": []}) == {}
+    assert jobs[0].requested is None
+
+
+def test_a_job_that_waits_for_others_says_for_which(
+    manager: JobManager, service: Service, channel: FakeChannel, start: Start
+) -> None:
+    first, second = start(name="first"), start(name="second")
+    manager.launch(int, name="third", after=[first, second])
+    assert watch(service)["state"]["rows"][2]["waits"] == "first (job 1), second (job 2)"
+    first.kill(30)
+    wait_for(lambda: service._feed.states[3] == "skipped", "the third to be skipped")
+
+
 def test_all_jobs_are_stopped_killed_and_cleared(
     manager: JobManager,
     service: Service,

@@ -39,6 +39,15 @@ def test_hostile_text_is_text(manager: JobManager) -> None:
         assert "&lt;script&gt;" in bundle["text/html"]
 
 
+def test_the_first_line_is_what_a_front_end_shows_for_a_hidden_output(manager: JobManager) -> None:
+    job = manager.submit(int)
+    job.wait(30)
+    first = static.job(job.info())["text/html"].splitlines()[0]
+    assert first == static.sentence(job.info())
+    first = static.panel(manager.snapshot())["text/html"].splitlines()[0]
+    assert first.startswith("Background jobs at 20")
+
+
 def test_many_jobs_are_a_short_text(manager: JobManager) -> None:
     jobs = [manager.submit(int) for _ in range(150)]
     manager.wait(jobs, 30)
