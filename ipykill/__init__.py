@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import elsewhere as _elsewhere
 from . import kill as _kill
 from .exceptions import (
     JobAborted,
@@ -60,6 +61,16 @@ submit = jobs.submit
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]  # and not the modules
+
+
+def _send(on: Any, call: Any, name: str) -> Any:
+    # Not imported before somebody asks for it.
+    from .remote.launch import function_call
+
+    return function_call(on, call, name)
+
+
+_elsewhere.sender = _send
 
 
 def about() -> _kill.About:

@@ -64,6 +64,8 @@ class Completion:
                 return []  # in the statement
             elif taker is not None and (command == "%bg" or options[taker].nargs is None):
                 taker = None
+        if taker == "--on":
+            return ["process"]
         if taker not in (None, "--after"):
             return []  # a file, a number, a name
         takes_specs = taker is not None or any(action.dest == "specs" for action in actions)

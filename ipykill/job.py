@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 from . import adoption, locks, stack
 from .contexts import own_context
+from .elsewhere import Elsewhere
 from .exceptions import JobAborted, JobError, JobKilled, JobStopped, JobTimeout
 from .failure import Failure, comes_from, is_only
 from .family import Family
@@ -111,6 +112,8 @@ class Job:
         What it was launched with: its cell's code, or its function's.
     waits_for : sequence of Job
         The jobs that it cannot end before.
+    elsewhere : Elsewhere or None
+        Where its code runs, if that is another process.
     loop : Loop or None
         The event loop that its code runs on, if it has one.
     report : bool
@@ -174,6 +177,7 @@ class Job:
             self.labels = {codes[0].co_filename: f"cell [{cell}]"}
         self.waits_for: Sequence[Job] = ()
         self.loop: Loop | None = None
+        self.elsewhere: Elsewhere | None = None
         self.host: Host = _NoHost()
         self.log = JobLog() if log is None else log
         self.thread = ThreadWithExc(target=self._body, name=f"ipykill-{id}", daemon=True)
@@ -260,7 +264,8 @@ class Job:
     @property
     def cpu_time(self) -> float:
         """CPU time that all threads of the job used so far, in seconds."""
-        return self._family.cpu_time()
+        own = self._family.cpu_time()
+        return own if self.elsewhere is None else self.info().cpu_time
 
     @property
     def threads(self) -> list[threading.Thread]:
@@ -338,6 +343,8 @@ class Job:
         """
         if self._started is None:
             return Stacks()
+        if self.elsewhere is not None:
+            return Stacks(self.elsewhere.where())
         try:
             return self._stacks()
         except Exception:
@@ -446,6 +453,8 @@ class Job:
             if started is None and outcome is None
             else (),
         )
+        if self.elsewhere is not None:
+            info = self.elsewhere.view(info)
         if final and not threads and not processes and not blind:
             self._last_info = info
             if info.size != self._size:  # it was forgotten just now
@@ -485,6 +494,8 @@ class Job:
         loop = self.loop
         if loop is not None:
             loop.stop()
+        if self.elsewhere is not None:
+            self.elsewhere.stop()
         return self.done() if timeout == 0 else self.wait(timeout)
 
     def interrupt(self, timeout: float | None = 0) -> bool:
@@ -512,6 +523,8 @@ class Job:
             self._reason = "interrupted"
             self._end_now(JobState.SKIPPED)
             self._settle()
+        elif self._outcome is None and not self._family.kill_requested and self.elsewhere:
+            self.elsewhere.interrupt()
         elif self._outcome is None and not self._family.kill_requested:
             self._interrupted = time.monotonic()
             self._family.interrupt_requested = True
@@ -524,6 +537,12 @@ class Job:
     def interrupt_pending(self) -> bool:
         """Whether `interrupt` was called, and has not been raised in the job yet."""
         return self._family.interrupt_requested
+
+    def take_interrupt(self) -> bool:
+        """Return whether an interrupt is pending, and take it back; for who passes it on."""
+        pending = self._family.interrupt_requested
+        self._family.interrupt_requested = False
+        return pending
 
     @hidden
     def kill(self, timeout: float | None = 0, *, reason: str = "", children: bool = True) -> bool:
@@ -565,6 +584,8 @@ class Job:
             if children:
                 # Nobody else will: the job's own thread did, or did not, when it ended.
                 self._family.end_processes_soon()
+        if self.elsewhere is not None:
+            self.elsewhere.kill()
         self._family.kill(math.inf if timeout is None else timeout)
         return self._family.join(timeout) and self._dead(children)
 

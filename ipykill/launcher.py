@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType
@@ -13,6 +13,7 @@ from IPython.core.error import UsageError
 
 from . import cell as cells
 from . import options, panel, render
+from .exceptions import JobError
 from .job import Job
 from .manager import JobManager
 from .names import assigned
@@ -100,6 +101,8 @@ class Launcher:
         else:
             self._tell_earlier(earlier, "%%bg" if whole else "%bg")
         self._refuse_shared_file(args.log)
+        later = [job for job in after if not job.done()]
+        run = self._elsewhere(args.on, call, name, cell.number, bool(later)) if args.on else call
         told = () if args.replace else earlier
         others = [job for job in self._manager.running() if job not in told]
         self._tell_races(call.codes, origin or source, others)
@@ -108,7 +111,7 @@ class Launcher:
                 job.forget("its cell was run again")
         card = (whole or self._is_whole_cell(line)) and not args.quiet
         return self._manager.launch(
-            call,
+            run,
             name=name,
             source=source,
             cell=cell.number,
@@ -120,6 +123,16 @@ class Launcher:
             codes=call.codes,
             present=self._present if card else None,
         )
+
+    def _elsewhere(
+        self, on: str, cell: cells.Cell, name: str, number: int, later: bool
+    ) -> Callable[[], object]:
+        from .remote.launch import cell_call  # not before somebody asks for it
+
+        try:
+            return cell_call(self._shell, cell, on, name=name, number=number, later=later)
+        except JobError as error:
+            raise UsageError(str(error)) from None
 
     def _earlier(self, cell: _Cell, *, named: bool) -> dict[Job, str]:
         """Return the running jobs whose place the new one takes, and why.

@@ -125,6 +125,11 @@ class BackgroundMagics(Magics):
         metavar="FILE",
         help="write all that the job prints to a file as well, at its end",
     )
+    @argument(
+        "--on",
+        metavar="WHERE",
+        help="process: run in a process of its own, which gets copies of the variables",
+    )
     @argument("-q", "--quiet", action="store_true", help="do not return the job")
     @line_cell_magic
     def bg(

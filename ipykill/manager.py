@@ -19,7 +19,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from . import locks, loop, processes, questions, render, stack
+from . import elsewhere, locks, loop, processes, questions, render, stack
 from . import spec as specs
 from .agent import Agent
 from .exceptions import JobError, UnknownJobError
@@ -192,6 +192,7 @@ class JobManager:
         *args: Any,
         name: str | None = None,
         timeout: float | None = None,
+        on: Any = None,
         **kwargs: Any,
     ) -> Job:
         """Call ``fn(*args, **kwargs)`` in the background.
@@ -204,6 +205,9 @@ class JobManager:
             What the job is called; the function's name by default.
         timeout
             After so many seconds the job is stopped, and killed `grace` seconds later.
+        on
+            Where it runs: ``"process"`` is a process of its own, which gets copies of the
+            arguments.
         """
         if not callable(fn):
             msg = f"submit() needs a function to call, not {fn!r}"
@@ -213,9 +217,12 @@ class JobManager:
         inner = inspect.unwrap(fn)
         if inspect.iscoroutinefunction(inner):
             call = functools.partial(_run, call)
+        run: Callable[[], object] = call
+        if on is not None:
+            run = elsewhere.sender(on, call, title)
         code = getattr(inner, "__code__", None)
         return self.launch(
-            call,
+            run,
             name=title,
             source=source_of(code),
             timeout=timeout,

@@ -74,6 +74,7 @@ __all__ = [
     "SIGKILL",
     "ChildProcess",
     "ProcessInfo",
+    "descendants",
     "end",
     "live_groups",
     "own_group",
@@ -413,7 +414,7 @@ def end(children: Iterable[ChildProcess]) -> None:
     """
     chosen = [child for child in children if not child.is_daemon]
     left = [child for child in chosen if child.running]
-    left += _descendants(left)
+    left += descendants(left)
     for child in left:
         child.press()
     begin = time.monotonic()
@@ -423,7 +424,7 @@ def end(children: Iterable[ChildProcess]) -> None:
         if not left or time.monotonic() > begin + grace:
             break
     if left:
-        left += _descendants(left)
+        left += descendants(left)
         for child in left:
             child.signal(SIGKILL)
     begin = time.monotonic()
@@ -521,7 +522,7 @@ def live_groups() -> set[int]:
     return {entry.group for entry in _table() if entry.state not in "ZX"}
 
 
-def _descendants(children: Sequence[ChildProcess]) -> list[ChildProcess]:
+def descendants(children: Sequence[ChildProcess]) -> list[ChildProcess]:
     """Return the descendants that no signal to the children's groups reaches."""
     if not children:
         return []

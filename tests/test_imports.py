@@ -32,6 +32,7 @@ CORE = [
     },
     {"failure", "processes", "stacks", "threads"},
     {"adoption", "agent", "kill", "family", "info", "interrupts", "services"},
+    {"elsewhere"},
     {"job"},
     {"loop", "questions", "render", "spec"},
     {"manager"},
@@ -41,7 +42,7 @@ CORE = [
 INTERFACE = [
     {"capture", "cell", "figures", "leftovers", "output", "progress", "widgets"}
     | {"rich_bars", "scripts", "tqdm_groups"},
-    {"completion", "options", "panel"},
+    {"completion", "options", "dask", "panel", "remote"},
     {"launcher"},
     {"magics"},
     {"extension"},

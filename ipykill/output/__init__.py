@@ -55,13 +55,14 @@ __all__ = [
     "format_error",
     "install",
     "of_job",
+    "show_errors_of_jobs",
     "stand_in",
     "tap_again",
     "uninstall",
 ]
 
 
-def _show_errors_of_jobs(shell: Any) -> None:
+def show_errors_of_jobs(shell: Any) -> None:
     """Let what shows an error in a job show it in its cell, if it is the user's code.
 
     Where IPython's own code does so, ``%run`` or ``%%time``, the job fails: nobody else would
@@ -100,7 +101,7 @@ def install(shell: Any, manager: JobManager) -> None:
         manager.host = kernel.host(shell, publisher)
     else:
         manager.host = terminal.host(shell, publisher)
-    _show_errors_of_jobs(shell)
+    show_errors_of_jobs(shell)
     figures.install()
     progress.install()
     rich_bars.install()

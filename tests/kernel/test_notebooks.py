@@ -16,6 +16,8 @@ pytestmark = pytest.mark.once
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NEEDS = {
+    "cpu_bound_in_a_process": ["cloudpickle"],
+    "dask_tasks_that_can_be_killed": ["distributed"],
     "progress_and_plots": ["matplotlib", "tqdm"],
     "train_while_you_explore": ["matplotlib", "sklearn"],
 }
@@ -26,6 +28,16 @@ assert {job.state.value for job in jobs} <= {"done", "stopped", "killed"}, jobs
 
 # What a reader is to see, asked of the kernel after the last cell.
 OUTCOMES = {
+    "cpu_bound_in_a_process": """
+assert len(primes) == how_many == 6057
+assert found == {"largest": 59999}
+assert rounds > 0
+assert [job.state.value for job in jobs] == ["done", "killed", "killed"]
+""",
+    "dask_tasks_that_can_be_killed": """
+assert results == [n**2 for n in range(10)]
+assert (folder / "a").read_text() == "cleaned up"
+""",
     "cleanup_shields_and_stop": """
 assert not Path(folder).exists()
 assert account < 1000 == account + savings

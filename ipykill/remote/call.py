@@ -1,0 +1,304 @@
+"""Here: the code of a job that runs elsewhere, which is to follow what happens there.
+
+The job's thread is shielded all the time, so that nothing is raised in it from outside: a Kill
+is a message to the other side, and what comes of it is a message too. So "killed" is not said
+before it is known:
+
+1. `Job.kill` notes that it was asked, and calls `kill` here, which rings the job's thread.
+2. That tells the other side, where the job that does the work is killed as any job is; its end
+   comes back with what it leaves.
+3. If no end comes in the time that processes have to end (`process_grace`), the engine ends
+   the process itself: code in C that never returns, with or without the interpreter's lock.
+4. When the end is known the thread leaves its shield, and raises what was raised there.
+
+Who asks before the thread is here is not missed: the thread first says where it is
+(`Job.elsewhere`), and looks what was asked after that; who asks does it the other way round.
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from .. import processes, stack
+from ..agent import Agent
+from ..exceptions import JobError, JobKilled
+from ..info import JobInfo
+from ..job import Job, current_job
+from ..kill import shield
+from ..waiting import Latch
+from .parcel import Parcel
+from .report import End, Report
+from .taking import Luggage
+
+__all__ = ["Engine", "Link", "RemoteCall"]
+
+_EARLY = 0.1  # seconds that a process has to say that it has begun, when it is to end already
+_AGAIN = 5.0  # seconds between two attempts to end a process
+_SILENT = 1.0  # seconds after which it is told that the other side says nothing
+_STACKS = 1.0  # seconds that the stacks may take to come
+_KEPT = 50  # messages with text that may wait
+
+_teller = Agent("remote")
+_numbers = itertools.count(1)
+
+
+class Link(Protocol):
+    """The way to a job that runs elsewhere."""
+
+    def tell(self, *message: object) -> None:
+        """Send a message; it is lost where nobody is there any more."""
+
+    def abandon(self, report: Report) -> str:
+        """End the process, as nothing else helps; return in words what was done."""
+
+    def close(self) -> None:
+        """Let go of it: the end is known, and all that comes with it is here."""
+
+
+class Engine(Protocol):
+    """Runs jobs somewhere."""
+
+    def copy(self, parcel: Parcel) -> Any:
+        """Return the parcel as it will be sent, independent of the objects that are in it."""
+
+    def open(self, call: RemoteCall, cargo: Any, meta: dict[str, Any]) -> Link:
+        """Begin to run a job, and give `call` what it says; in the job's own thread."""
+
+
+class RemoteCall:
+    """The code of a job that runs elsewhere; to call it is to follow it to its end.
+
+    Parameters
+    ----------
+    engine
+        What runs it.
+    luggage
+        What goes there, and takes over what comes back.
+    describe
+        Returns what the other side has to know of the job and of files of code.
+    publish
+        Displays what the job displays.
+
+    Threading
+    ---------
+    `post` is called by the threads of the engine; what belongs to `Elsewhere` by any.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        luggage: Luggage,
+        *,
+        describe: Callable[[Iterable[str]], dict[str, Any]],
+        publish: Callable[[str, dict[str, Any]], None] = lambda kind, content: None,
+    ) -> None:
+        self._engine = engine
+        self._luggage = luggage
+        self._describe = describe
+        self._meta: dict[str, Any] = {}
+        self._publish = publish
+        self._cargo: Any = None
+        self._link: Link | None = None
+        self._inbox: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
+        self._replies: dict[int, tuple[Latch, list[list[stack.Stack]]]] = {}
+        self._job: Job | None = None
+        self._report = Report()
+        self._heard = 0.0
+        self._dies_at: float | None = None  # its process, if it does not answer
+        self._early = False  # whether it had not begun when it was to end
+        self.begun = False
+        self.place = "its process"  # where it is, in words
+
+    def pack(self) -> None:
+        """Copy what goes there.
+
+        Raises
+        ------
+        JobError
+            Something cannot be sent.
+        """
+        luggage = self._luggage
+        self._cargo = self._engine.copy(luggage.pack())
+        self._meta = self._describe(luggage.around.files) | {"classes": [*luggage.around.classes]}
+
+    # What the engine calls
+
+    def post(self, *message: Any) -> None:
+        """Take a message from the other side."""
+        self._heard = time.monotonic()
+        kind, *rest = message
+        if kind == "report":
+            self._report = rest[0]
+        elif kind == "stacks":
+            if (reply := self._replies.pop(rest[0], None)) is not None:
+                reply[1].append(rest[1])
+                reply[0].set()
+        elif kind == "begun":
+            self.begun = True
+            self.place = rest[0]
+        else:
+            self._inbox.put(message)
+
+    def wait_for_room(self) -> None:
+        """Wait while more text is here than the job's thread has dealt with."""
+        while self._inbox.qsize() > _KEPT:
+            time.sleep(0.01)
+
+    # `Elsewhere`
+
+    def stop(self) -> None:
+        """Ask the code to stop."""
+        self._tell("stop")
+
+    def interrupt(self) -> None:
+        """Interrupt the code once."""
+        self._tell("interrupt")
+
+    def kill(self) -> None:
+        """Let the job's thread kill it there."""
+        self._inbox.put(("look",))
+
+    def _tell(self, what: str, *args: object) -> None:
+        reason = "" if self._job is None else self._job.reason
+
+        def tell() -> None:
+            if (link := self._link) is not None:
+                link.tell(what, *(args or (reason,)))
+
+        _teller.call(tell)
+
+    def view(self, info: JobInfo) -> JobInfo:
+        """Return `info` with what is true where the code runs."""
+        report = self._report
+        return info._replace(
+            place=report.place or ("" if self.begun or info.state.final else "starting"),
+            hindrance="" if info.state.final else self._hindrance(report),
+            cpu_time=info.cpu_time + report.cpu_time,
+            progress=report.progress,
+            threads=0 if info.state.final else max(report.threads, 1),
+            processes=() if info.state.final else report.processes,
+            left=0,
+        )
+
+    def _hindrance(self, report: Report) -> str:
+        due = self._dies_at
+        if due is None:
+            return report.hindrance
+        now = time.monotonic()
+        why = report.hindrance
+        if now - self._heard > _SILENT:
+            why = (
+                f"{self.place} has not answered for {now - self._heard:.0f} s, as it does in C "
+                "code that keeps the interpreter's lock"
+            )
+        return f"{why}{'; ' if why else ''}its process is ended in {max(due - now, 0):.0f} s"
+
+    def where(self) -> list[stack.Stack]:
+        """Ask where its threads are."""
+        if self._link is None or not self.begun:
+            return []
+        number = next(_numbers)
+        latch, box = self._replies[number] = Latch(), []
+        self._tell("where", number)
+        latch.wait(_STACKS)
+        self._replies.pop(number, None)
+        return box[0] if box else []
+
+    # The job's code
+
+    @stack.machinery
+    def __call__(self) -> object:
+        """Run the code there; return its value."""
+        job = current_job()
+        assert job is not None
+        self._job = job
+        with shield():
+            job.elsewhere = self
+            outcome = self._run(job)
+        if outcome is None:
+            raise JobKilled
+        end, parcel, error = outcome
+        return self._luggage.end_as(end, parcel, error)
+
+    def _run(self, job: Job) -> Any:
+        if self._cargo is None:
+            self.pack()
+        if job.requested == "kill":
+            return None
+        link = self._engine.open(self, self._cargo, self._meta)
+        self._cargo = None
+        try:
+            self._link = link
+            if job.requested == "stop":
+                self.stop()
+            if job.take_interrupt():
+                self.interrupt()
+            end, parcel = self._follow(job, link)
+        finally:
+            self._link = None
+            link.close()
+            self._deal_with_rest(job)
+        if end is None or parcel is None:
+            return None
+        self._report = end.report
+        error = self._luggage.take(end, parcel, job)
+        requested: str | None = job.requested  # may have changed
+        if requested == "kill" or end.state == "killed":
+            job.kill()  # it may have been killed there, and not from here
+            return None
+        if end.state == "stopped" and end.reason != "interrupted" and not job.requested:
+            job.stop(reason=end.reason)  # so may it have been stopped
+        return end, parcel, error
+
+    def _follow(self, job: Job, link: Link) -> tuple[End | None, Parcel | None]:
+        """Deal with messages until the end; None if the process was ended."""
+        while True:
+            if job.requested == "kill":
+                self._press(job, link)
+            due = self._dies_at
+            try:
+                left = None if due is None else max(due - time.monotonic(), 0.0)
+                message = self._inbox.get(timeout=left)
+            except queue.Empty:
+                continue
+            if message[0] == "end":
+                return message[1], message[2]
+            if message[0] == "lost":
+                if job.requested == "kill":
+                    return None, None
+                raise JobError(message[1])
+            self._deal_with(message)
+
+    def _press(self, job: Job, link: Link) -> None:
+        """Take the next step to its end, if that is due."""
+        now = time.monotonic()
+        if self._dies_at is None:
+            link.tell("kill", job.reason)
+            self._early = not self.begun
+            self._dies_at = now + (_EARLY if self._early else processes.grace)
+        elif now >= self._dies_at and self._early and self.begun:
+            self._early = False
+            self._dies_at = now + processes.grace
+        elif now >= self._dies_at:
+            self._dies_at = now + _AGAIN
+            if told := link.abandon(self._report):
+                print(f"[{job.id}] {told}")
+
+    def _deal_with(self, message: tuple[Any, ...]) -> None:
+        if message[0] == "text":
+            getattr(sys, message[1]).write(message[2])
+        elif message[0] == "display":
+            self._publish(message[1], message[2])
+
+    def _deal_with_rest(self, job: Job) -> None:
+        """Deal with what was on the way when the end came."""
+        try:
+            while True:
+                self._deal_with(self._inbox.get_nowait())
+        except queue.Empty:
+            pass

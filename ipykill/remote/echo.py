@@ -1,0 +1,112 @@
+"""There: the output of a job, which is sent to where it was launched."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from ..agent import Agent
+from ..job import Job
+from ..kill import shield
+from ..output.job_output import JobOutput
+
+__all__ = ["Echo"]
+
+_TICK = 0.05  # seconds between two messages with text
+_MOST = 100_000  # characters that wait; of more, the oldest are left out
+
+_agent = Agent("echo")
+
+
+class Echo(JobOutput):
+    """The output of a job: what is printed is sent every moment, a display at once.
+
+    Parameters
+    ----------
+    post
+        Sends a message.
+    lines
+        Returns the traceback of an error.
+
+    Attributes
+    ----------
+    error, lines
+        What the job failed with, and the traceback of that.
+    """
+
+    def __init__(
+        self,
+        namespace: dict[str, Any],
+        post: Callable[..., None],
+        lines: Callable[[BaseException], list[str]],
+        job: Job,
+    ) -> None:
+        super().__init__(SimpleNamespace(user_ns=namespace), None, job)
+        self._post = post
+        self._format = lines
+        self.error: BaseException | None = None
+        self.lines: tuple[str, ...] = ()
+        self._waiting: deque[tuple[str, str]] = deque()
+        self._size = self._left_out = 0
+        self._scheduled = False
+        self._next = 0.0
+
+    def deliver(self, widget: Any, name: str, text: str) -> None:
+        """Send `text` soon."""
+        self._waiting.append((name, text))
+        self._size += len(text)
+        while self._size > _MOST and len(self._waiting) > 1:
+            cut = len(self._waiting.popleft()[1])
+            self._size -= cut
+            self._left_out += cut
+        if self._scheduled:
+            return
+        now = time.monotonic()
+        if now >= self._next:  # at once, as what comes next may keep the interpreter's lock
+            with shield():
+                self.flush()
+        else:
+            self._scheduled = True
+            _agent.call(self.flush, self._next)
+
+    def flush(self) -> None:
+        """Send what waits."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, deque()
+            left_out, self._left_out = self._left_out, 0
+            self._size = 0
+            self._scheduled = False
+            self._next = time.monotonic() + _TICK
+        if left_out:
+            told = f"\n... {left_out:,} characters left out: more than can be sent from there\n"
+            waiting.appendleft(("stderr", told))
+        while waiting:
+            name, text = waiting.popleft()
+            parts = [text]
+            while waiting and waiting[0][0] == name:
+                parts.append(waiting.popleft()[1])
+            self._post("text", name, "".join(parts))
+
+    def display(self, kind: str, content: dict[str, Any]) -> None:
+        """Send a display, behind what was printed before."""
+        with shield():
+            if self._captures:
+                self._captures[-1].append(content | {"update": kind == "update_display_data"})
+                return
+            self.flush()
+            self._post("display", kind, content)
+
+    def finish(self, job: Job, error: BaseException | None) -> None:
+        """Note the error, which is told with the end, and send what is left."""
+        try:
+            if error is not None:
+                self.error, self.lines = error, tuple(self._format(error))
+        finally:
+            super().finish(job, error)
+
+    def show_error(self, kind: str, message: str, lines: list[str]) -> None:
+        """Send a traceback that ``%run`` shows; that of the job itself is sent with its end."""
+        self.write("stderr", "\n".join(lines) + "\n")

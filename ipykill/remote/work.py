@@ -1,0 +1,193 @@
+"""There: the job that does the work, for somebody elsewhere.
+
+`Work` runs one parcel in a `Job` of this process. What happens it tells by calling `post`, and
+does what it is told through `tell`.
+"""
+
+from __future__ import annotations
+
+import functools
+import linecache
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from .. import output, progress, stack
+from ..agent import Agent
+from ..exceptions import JobError
+from ..job import Job
+from ..manager import JobManager
+from .echo import Echo
+from .marks import Marks
+from .memory import Arrived
+from .parcel import Parcel, Surroundings, culprits, pack, unpack
+from .report import End, Report
+
+__all__ = ["Work"]
+
+
+@stack.machinery
+def _just(call: Callable[[], object]) -> object:
+    return call()
+
+
+_STATUS = 0.2  # seconds between two looks at the job
+
+manager = JobManager()
+_agent = Agent("report")
+_starting = threading.local()  # has `work` in the thread that launches a job
+_labels: dict[str, str] = {}
+
+
+class Work:
+    """One job, here for somebody elsewhere.
+
+    Parameters
+    ----------
+    parcel, arrived
+        What came, and its large buffers.
+    namespace
+        Where the code of a cell runs.
+    post
+        Sends a message; any thread may call it.
+    meta
+        What `ipykill.remote.launch` says of the job.
+    display, lines
+        Display a value; return the traceback of an error.
+    wrap
+        Makes the call, in the job's thread.
+    """
+
+    def __init__(
+        self,
+        parcel: Parcel,
+        arrived: Iterable[Arrived],
+        namespace: dict[str, Any],
+        post: Callable[..., None],
+        meta: Mapping[str, Any],
+        *,
+        display: Callable[..., Any],
+        lines: Callable[[BaseException], list[str]],
+        wrap: Callable[[Callable[[], object]], object] = _just,
+    ) -> None:
+        _install()
+        self._post = post
+        self.value: object = None
+        self.lines: Callable[[BaseException], list[str]] = _plain_lines
+        self._names: set[str] = set()
+        self._marks: Marks | None = None
+        self.namespace = namespace
+        for filename, text in meta["sources"].items():
+            linecache.cache[filename] = (len(text), None, text.splitlines(True), filename)
+        _labels.update(meta["labels"])
+        self._around = Surroundings(namespace)
+        what, names, wanted = unpack(parcel, self._around)
+        self._around.meet(meta["classes"])
+        self._around.home = True
+        call, codes = what, ()
+        if names is not None:
+            from ..cell import Cell
+
+            self._names, self.lines = wanted, lines
+            namespace.update(names)
+            self._marks = Marks(names, self._around, arrived)
+            codes = tuple(code for code, _ in what)
+            call = Cell(namespace, namespace, what, display)
+        _starting.work = self
+        self.job: Job = manager.launch(
+            functools.partial(self._run, wrap, call),
+            name=meta["name"],
+            cell=meta["cell"],
+            codes=codes,
+            report=False,
+        )
+        self._last = Report()
+        _agent.call(self._tell_how_it_is, time.monotonic() + _STATUS)
+
+    @stack.machinery
+    def _run(self, wrap: Callable[[Callable[[], object]], object], call: Any) -> None:
+        self.value = wrap(call)
+
+    def tell(self, what: str, argument: Any = "") -> None:
+        """Do what is asked."""
+        if what == "stop":
+            self.job.stop(reason=argument)
+        elif what == "kill":
+            self.job.kill(reason=argument)
+        elif what == "interrupt":
+            self.job.interrupt()
+        elif what == "where":
+            self._post("stacks", argument, self.job.where())
+
+    def echo(self, job: Job) -> Echo:
+        """Return the output of the job, which is being launched."""
+        return Echo(self.namespace, self._post, self.lines, job)
+
+    def _tell_how_it_is(self) -> None:
+        if self.job.done():
+            return
+        report = Report.of(self.job.info())
+        if report != self._last:
+            self._last = report
+            self._post("report", report)
+        _agent.call(self._tell_how_it_is, time.monotonic() + _STATUS)
+
+    def end(self) -> tuple[End, Parcel]:
+        """Wait for the end; return how it ended, and what it leaves."""
+        job = self.job
+        job.over.wait()
+        names = {name: self.namespace[name] for name in self._names if name in self.namespace}
+        changed: set[str] = set()
+        if self._marks is not None:
+            sent = {name: thing for name, thing in self.namespace.items() if name not in names}
+            changed = self._marks.changed(sent)
+            names |= {name: sent[name] for name in changed}
+        echo = job.host
+        assert isinstance(echo, Echo)
+        error, lines, value = echo.error, echo.lines, self.value
+        left: dict[str, str] = {}
+        value_stays = ""
+        try:
+            parcel = pack((names, value, _bare(error)), self._around)
+        except Exception:
+            bad = culprits(names, self._around)
+            left = {name: type(names.pop(name)).__name__ for name in bad}
+            if culprits({"": value}, self._around):
+                value_stays, value = type(value).__name__, None
+            if culprits({"": error}, self._around):
+                error = JobError("".join(traceback.format_exception_only(error)).strip())
+            parcel = pack((names, value, _bare(error)), self._around)
+        info = job.info()
+        end = End(
+            job.state.value,
+            job.reason,
+            lines,
+            tuple(sorted(left.items())),
+            frozenset(changed),
+            Report.of(info),
+            value_stays,
+        )
+        manager.clear([job])
+        return end, parcel
+
+
+def _plain_lines(error: BaseException) -> list[str]:
+    tb = stack.without_machinery(error.__traceback__)
+    return "".join(traceback.format_exception(type(error), error, tb)).splitlines()
+
+
+def _bare(error: BaseException | None) -> BaseException | None:
+    """Return `error` as it travels: its traceback goes as text."""
+    return None if error is None else error.with_traceback(None)
+
+
+@functools.cache
+def _install() -> None:
+    """Lead what jobs print to where they were launched."""
+    output.tap_again()
+    progress.install()
+    manager.host = lambda job: _starting.work.echo(job)
+    before = stack.cell_label
+    stack.cell_label = lambda filename: _labels.get(filename) or before(filename)
