@@ -137,7 +137,8 @@ def _submit(
     pool: ThreadPoolExecutor, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
 ) -> Future[Any]:
     assert _pool_submit is not None
-    if (family := _family()) is not None:
+    family = _family()
+    if family is not None and not family.in_foreground:
         fn = family.errand(fn)
     return _pool_submit(pool, fn, *args, **kwargs)
 
@@ -184,7 +185,7 @@ def _init_popen(process: subprocess.Popen[Any], *args: Any, **kwargs: Any) -> No
     except TypeError:
         _popen_init(process, *args, **kwargs)  # which says what is wrong
         return
-    leads = processes.own_group(bound.arguments)
+    leads = processes.own_group(bound.arguments, change=not family.in_foreground)
     with _start_of_process():
         _popen_init(*bound.args, **bound.kwargs)
     command = _command(bound.arguments.get("args"))
@@ -208,7 +209,8 @@ def _start_process(process: BaseProcess) -> None:
     if family is None:
         _process_start(process)
         return
-    with processes.without_interrupt(process), _start_of_process():
+    deaf = processes.without_interrupt(process)
+    with contextlib.nullcontext() if family.in_foreground else deaf, _start_of_process():
         _process_start(process)
     assert process.pid is not None
     child = ChildProcess(process.pid, process.name, handle=process, **_origin(family))
@@ -239,7 +241,8 @@ def _like_system(really: Callable[[Any], int]) -> Callable[[Any], int]:
 
     @functools.wraps(really)
     def system(command: Any) -> int:
-        if _family() is None or os.name != "posix":
+        family = _family()
+        if family is None or family.in_foreground or os.name != "posix":
             return really(command)
         sys.audit("os.system", command)
         with subprocess.Popen(

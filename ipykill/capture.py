@@ -23,9 +23,13 @@ from IPython.utils.capture import CapturedIO, capture_output
 from . import output
 from .exceptions import JobKilled, JobStopped
 from .failure import message
+from .holding import holds
 from .imports import when_imported
 
 __all__ = ["install"]
+
+
+_holds = holds("its output is being captured")
 
 
 def install() -> None:
@@ -47,6 +51,7 @@ def _watch_redirections(kind: Any) -> None:
     # One object may be in use in several jobs and in the foreground at once, so each ends its own.
 
     @functools.wraps(enter)
+    @_holds
     def __enter__(self: Any) -> Any:
         target = self._new_target
         job = output.of_job()
@@ -63,6 +68,7 @@ def _watch_redirections(kind: Any) -> None:
         return target
 
     @functools.wraps(leave)
+    @_holds
     def __exit__(self: Any, *error: Any) -> Any:
         job = output.of_job()
         entries = vars(self).get("_ipykill_entries", [])
@@ -79,6 +85,7 @@ def _watch_captures(kind: Any) -> None:
     enter, leave = kind.__enter__, kind.__exit__
 
     @functools.wraps(enter)
+    @_holds
     def __enter__(self: Any) -> Any:
         job = output.of_job()
         if job is None:
@@ -93,6 +100,7 @@ def _watch_captures(kind: Any) -> None:
         return CapturedIO(streams.get("stdout"), streams.get("stderr"), displays)
 
     @functools.wraps(leave)
+    @_holds
     def __exit__(self: Any, *error: Any) -> None:
         ends = vars(self).pop("_ipykill_ends", None)
         if ends is None:
@@ -126,6 +134,7 @@ def _watch_widget(module: ModuleType) -> None:
     enter, leave = kind.__enter__, kind.__exit__
 
     @functools.wraps(enter)
+    @_holds
     def __enter__(self: Any) -> Any:
         job = output.of_job()
         if job is not None and job.cell_message is not None:
@@ -136,6 +145,7 @@ def _watch_widget(module: ModuleType) -> None:
         return entered
 
     @functools.wraps(leave)
+    @_holds
     def __exit__(self: Any, kind: Any, error: Any, tb: Any) -> Any:
         job = output.of_job()
         if job is None or self not in job.widgets():

@@ -21,6 +21,7 @@ from typing import Any
 
 from . import loop, stack
 from .exceptions import JobError
+from .holding import holds
 from .job import current_job
 from .kill import current_target
 from .services import Code
@@ -235,6 +236,7 @@ def _in_jobs_too(shell: Any, run_cell: Callable[..., Any]) -> Callable[..., Any]
     from IPython.core.interactiveshell import ExecutionResult
 
     @functools.wraps(run_cell)
+    @holds("it runs another cell")
     def run(raw_cell: str, *args: Any, **kwargs: Any) -> Any:
         job = current_job()
         if job is None:
@@ -255,6 +257,7 @@ def _spare_history(kind: Any) -> None:
         return
 
     @functools.wraps(hook)
+    @holds("it is displaying a value")
     def __call__(self: Any, result: Any = None) -> None:
         if current_job() is None:
             hook(self, result)

@@ -9,7 +9,7 @@ from typing import Any
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.extensions import ExtensionManager
 
-from . import capture, cell, output, panel, scripts, widgets
+from . import capture, cell, foreground, output, panel, scripts, widgets
 from .completion import offer_what_users_need
 from .kill import limits
 from .launcher import refuse_below
@@ -35,6 +35,7 @@ def load(shell: Any) -> None:
     scripts.install()
     panel.install(shell, jobs)
     offer_what_users_need()
+    foreground.install(shell, jobs)
     magics = BackgroundMagics(shell, jobs)
     shell.register_magics(magics)
     shell.input_transformers_post.append(refuse_below)
@@ -53,6 +54,7 @@ def unload(shell: Any) -> None:
         magics.end_all("ipykill was unloaded")
     output.uninstall(jobs)
     panel.uninstall(shell)
+    foreground.uninstall(jobs)
     for kind, names in magics.magics.items():
         for name in names:
             shell.magics_manager.magics[kind].pop(name, None)

@@ -61,6 +61,14 @@ class Family:
     finish
         Called in the first thread with what its code raised, when that has ended and
         nothing is raised in the thread from outside any more.
+    serves
+        Whether the first thread lives already and lives on, see `serve`.
+
+    Attributes
+    ----------
+    in_foreground : bool
+        Whether it is a cell's in the foreground. Its processes start as those of any cell then,
+        in the kernel's process group, where an interrupt of the cell reaches them.
 
     Threading
     ---------
@@ -72,10 +80,12 @@ class Family:
 
     def __init__(
         self,
-        first: ThreadWithExc,
+        first: threading.Thread,
         enter: Callable[[], None],
         finish: Callable[[BaseException | None], None],
         leave: Callable[[], None] = lambda: None,
+        *,
+        serves: bool = False,
     ) -> None:
         self._enter = enter
         self._leave_thread = leave
@@ -98,8 +108,27 @@ class Family:
         self.free_idents: set[int] = set()  # of threads that it has let go,
         self.spared: dict[str, str] = {}  # their names, and the library that keeps each
         self._first_target: Target | None = None
-        first._guard()
-        self._adopt(first, finish=finish)
+        self.in_foreground = serves
+        if not serves:
+            assert isinstance(first, ThreadWithExc)
+            first._guard()
+            self._adopt(first, finish=finish)
+
+    def serve(self, body: Callable[[], object]) -> tuple[BaseException | None, Target]:
+        """Run the first code of a family that `serves` in the calling thread, which lives on.
+
+        Returns
+        -------
+        BaseException or None, Target
+            What `contain` returned, and what is to be let go when all is done.
+        """
+        target = Target(self, threading.current_thread())
+        target.first = True
+        self._first_target = target
+        self._register(target)
+        error = contain(target, body)
+        self._lead_no_longer(target)
+        return error, target
 
     def start(self) -> None:
         """Start the first thread.
@@ -110,6 +139,7 @@ class Family:
             The system can start no more threads; the family is empty then.
         """
         get_ready()
+        assert isinstance(self._first, ThreadWithExc)
         try:
             self._first.start_soon()
         except Exception:
@@ -289,7 +319,8 @@ class Family:
                 # waiting for one that is let go, and takes a thread for dead when a Ctrl-C
                 # breaks it (up to 3.12). None of that is true here, where there is one wait
                 # instead of two:
-                if sys.version_info >= (3, 13) and thread is self._first and thread.is_alive():
+                whole = thread is self._first and isinstance(thread, ThreadWithExc)
+                if sys.version_info >= (3, 13) and whole and thread.is_alive():
                     thread.join(deadline.left())
                     continue
                 left = self._threads.get(thread)
@@ -480,12 +511,16 @@ class Family:
 
         return run
 
-    def _run_errand(self, target: Target, work: Callable[[], Any]) -> Any:
-        values: list[Any] = []
+    def _register(self, target: Target) -> None:
+        """Make the calling thread, which has its own life, a member until it is let go."""
         with self._lock:
             self._threads[target.thread] = Latch()
             self._targets.append(target)
             self._past_cpu_time -= time.thread_time()  # that is not the family's
+
+    def _run_errand(self, target: Target, work: Callable[[], Any]) -> Any:
+        values: list[Any] = []
+        self._register(target)
         self.claim()
         self._enter()
         error: BaseException | None = None

@@ -18,7 +18,7 @@ from typing import Any
 from .imports import when_imported
 from .job import Job, current_job
 
-__all__ = ["install", "show"]
+__all__ = ["give", "install", "show"]
 
 _HELPERS = "matplotlib._pylab_helpers"
 _SHOWN = "_ipykill_shown"
@@ -93,6 +93,21 @@ def _watch_canvases(module: ModuleType) -> None:
     canvas._repr_mimebundle_ = _repr_mimebundle_
 
 
+def _is_inline() -> bool:
+    import matplotlib
+
+    return "inline" in str(matplotlib.get_backend()).lower()
+
+
+def give(job: Job) -> None:
+    """Let the figures of the foreground be those of `job`, whose cell made them."""
+    helpers = sys.modules.get(_HELPERS)
+    # Other backends keep the figures of earlier cells open.
+    if helpers is not None and isinstance(helpers.Gcf.figs, _Figures) and _is_inline():
+        figures = helpers.Gcf.figs
+        figures.of_jobs[job], figures.foreground = figures.foreground, OrderedDict()
+
+
 def show(job: Job) -> None:
     """Display and close the figures that `job` left open; in the job's own thread."""
     helpers = sys.modules.get(_HELPERS)
@@ -110,7 +125,7 @@ def show(job: Job) -> None:
             for manager in list(figures.values()):
                 if _SHOWN not in vars(manager.canvas):
                     display(manager.canvas)
-        if "inline" in backend:
+        if _is_inline():
             for manager in list(figures.values()):
                 display(manager.canvas.figure)
             helpers.Gcf.destroy_all()

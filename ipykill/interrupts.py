@@ -6,7 +6,7 @@ import signal
 import threading
 from types import FrameType, TracebackType
 
-from .kill import set_handler, shield
+from .kill import current_target, set_handler, shield
 
 __all__ = ["uninterrupted"]
 
@@ -21,7 +21,7 @@ class _Deferral(list[FrameType | None]):
 class uninterrupted:
     """Let an interrupt, or a Kill, that comes in this block take effect at its end.
 
-    Only the main thread is interrupted, and no job runs there; elsewhere this is a `shield`.
+    Only the main thread is interrupted. Where a Kill may come, this is a `shield`, too.
     For what takes a moment: the kernel does not answer to an interrupt meanwhile. Blocks
     nest; the end that counts is that of the outermost.
     """
@@ -33,9 +33,11 @@ class uninterrupted:
         self._came: _Deferral | None = None
 
     def __enter__(self) -> None:
-        if threading.get_ident() != threading.main_thread().ident:
+        in_main = threading.get_ident() == threading.main_thread().ident
+        if not in_main or current_target() is not None:
             self._shield = shield()
             self._shield.__enter__()
+        if not in_main:
             return
         usual = signal.getsignal(signal.SIGINT)
         if callable(usual) and not isinstance(usual, _Deferral):
@@ -50,9 +52,11 @@ class uninterrupted:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._shield is not None:
-            self._shield.__exit__(kind, error, traceback)
-        if self._came is not None:
-            set_handler(signal.SIGINT, self._usual)
-            if self._came:
-                self._usual(signal.SIGINT, self._came[0])
+        try:
+            if self._came is not None:
+                set_handler(signal.SIGINT, self._usual)
+                if self._came:
+                    self._usual(signal.SIGINT, self._came[0])
+        finally:
+            if self._shield is not None:
+                self._shield.__exit__(kind, error, traceback)

@@ -16,7 +16,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import CodeType, FrameType
 from typing import Any, Protocol
 
@@ -25,7 +25,7 @@ from .contexts import own_context
 from .elsewhere import Elsewhere
 from .exceptions import JobAborted, JobError, JobKilled, JobStopped, JobTimeout
 from .failure import Failure, comes_from, is_only
-from .family import Family
+from .family import Family, asks
 from .info import Bar, JobInfo, JobState, Loop, Progress
 from .kill import Look, current_target, look
 from .log import JobLog
@@ -37,6 +37,8 @@ from .tracebacks import below_us, hidden, set_traceback
 from .waiting import Latch
 
 __all__ = [
+    "Begun",
+    "Candidate",
     "Host",
     "Job",
     "act_for",
@@ -89,7 +91,46 @@ class _NoHost:
         pass
 
 
-_current: contextvars.ContextVar[Job] = contextvars.ContextVar("ipykill_current_job")
+class Candidate(Protocol):
+    """Code that runs in the foreground and may become a job, see `ipykill.foreground`."""
+
+    def settled(self) -> Job | None:
+        """Return the job that it has become; waits while that is being decided."""
+
+    def write(self, name: str, write: Callable[[str], int], text: str) -> int:
+        """Write to the stream `name` with `write`, or as the job that it is now."""
+
+    def add_bar(self, bar: Bar) -> None:
+        """Let `bar` tell how far it is, see `Job.add_bar`."""
+
+    def asked(self) -> bool:
+        """Whether the job that it has become was asked to end."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What runs already when it becomes a job.
+
+    Attributes
+    ----------
+    family
+        Its threads and processes, of which the first is the `thread` that it began in.
+    context
+        What it began in.
+    moment
+        When it began, by `time.monotonic`.
+    codes
+        Its code.
+    """
+
+    family: Family
+    thread: threading.Thread
+    context: contextvars.Context
+    moment: float
+    codes: Sequence[CodeType]
+
+
+_current: contextvars.ContextVar[Job | Candidate] = contextvars.ContextVar("ipykill_current_job")
 
 
 class Job:
@@ -127,8 +168,8 @@ class Job:
         What it printed.
     overdue : bool
         Whether its deadline has passed.
-    thread : ThreadWithExc
-        The thread its code runs in.
+    thread : threading.Thread
+        The thread its code runs in; a `ThreadWithExc`, unless the job was a cell in the foreground.
     host : Host
         Where its output goes.
     over : Latch
@@ -161,6 +202,7 @@ class Job:
         log: JobLog | None = None,
         on_end: Callable[[Job], None] = lambda job: None,
         on_wait: Callable[[], None] = lambda: None,
+        begun: Begun | None = None,
     ) -> None:
         self.id = id
         self.name = name
@@ -180,20 +222,27 @@ class Job:
         self.elsewhere: Elsewhere | None = None
         self.host: Host = _NoHost()
         self.log = JobLog() if log is None else log
-        self.thread = ThreadWithExc(target=self._body, name=f"ipykill-{id}", daemon=True)
+        self.thread: threading.Thread
         self._call: Callable[[], object] | None = call
         self._on_end = on_end
         self._on_wait = on_wait
         self._awaits = 0  # other jobs
-        self._family = Family(self.thread, self._enter, self._finish, self._leave)
-        self._family.given = call
-        self._context = own_context()
         self._claim = threading.Lock()  # never released
         self._created = time.time()
         self._started: float | None = None
         self._ended: float | None = None
         self._begin = 0.0  # on the monotonic clock,
         self._end: float | None = None  # which no change of the time of day moves
+        if begun is None:
+            self.thread = ThreadWithExc(target=self._body, name=f"ipykill-{id}", daemon=True)
+            self._family = Family(self.thread, self.enter, self.finish, self._leave)
+            self._family.given = call
+            self._context = own_context()
+        else:
+            self.thread, self._family, self._context = begun.thread, begun.family, begun.context
+            self._claim.acquire()
+            self._begin = begun.moment
+            self._started = self._created - (time.monotonic() - begun.moment)
         self._stop = Latch()
         self.over = Latch()
         self._asked: float | None = None
@@ -811,8 +860,8 @@ class Job:
             self._settle(error)
         return True
 
-    def _enter(self) -> None:
-        # In each thread of the family, before its first line.
+    def enter(self) -> None:
+        """Make the calling thread, a new one of the family, the job's."""
         _current.set(self)
         try:
             self.host.enter(self)
@@ -830,9 +879,9 @@ class Job:
         assert self._call is not None
         self._value = self._context.run(_as, self, self._call)
 
-    def _finish(self, error: BaseException | None) -> None:
-        # In the job's thread; nothing is raised in it from outside any more. Whatever goes
-        # wrong here, the job ends.
+    def finish(self, error: BaseException | None) -> None:
+        """Write down how the code ended; in its thread, where nothing is raised any more."""
+        # Whatever goes wrong here, the job ends.
         self._family.let_go_of_services()
         self._call = self._family.given = None
         outcome = self._classify(error)
@@ -934,7 +983,7 @@ _waiting = locks.RLock()  # held while somebody looks who waits for whom
 
 def _of_this_thread() -> Job | None:
     """Return the job whose own thread, without which it cannot end, is calling."""
-    job = _current.get(None)
+    job = current_job()
     return job if job is not None and job.thread.ident == threading.get_ident() else None
 
 
@@ -946,12 +995,32 @@ def act_for(job: Job, call: Callable[[], object]) -> object:
 
 def current_job() -> Job | None:
     """Return the job whose code is calling, None outside any job."""
-    return _current.get(None)
+    job = _current.get(None)
+    return job if job is None or isinstance(job, Job) else job.settled()
+
+
+def act_as(candidate: Candidate, family: Family) -> Callable[[], None]:
+    """Let the code that calls be a candidate's, until what is returned is called."""
+    tokens = _current.set(candidate), asks.set(family)
+
+    def undo() -> None:
+        _current.reset(tokens[0])
+        asks.reset(tokens[1])
+
+    return undo
+
+
+def candidate() -> Candidate | None:
+    """Return what is calling if it is code in the foreground that may become a job."""
+    found = _current.get(None)
+    if found is None or isinstance(found, Job) or found.settled() is not None:
+        return None
+    return found
 
 
 def stop_requested() -> bool:
     """Whether the job whose code is calling was asked to stop, or is being killed."""
-    job = _current.get(None)
+    job = current_job()
     return job is not None and job.asked()
 
 
@@ -968,7 +1037,7 @@ def checkpoint() -> None:
     JobKilled
         The job is being killed.
     """
-    job = _current.get(None)
+    job = current_job()
     if job is None or not job.asked():
         return
     if _is_excused(job):
@@ -995,7 +1064,7 @@ def sleep(seconds: float) -> None:
         As `checkpoint` does, before and after the sleep.
     """
     checkpoint()
-    job = _current.get(None)
+    job = current_job()
     if job is None or _is_excused(job):
         time.sleep(seconds)
     else:

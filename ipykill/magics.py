@@ -67,6 +67,13 @@ class BackgroundMagics(Magics):
         help="Seconds from SIGTERM to SIGKILL for the processes of a killed job.",
     ).tag(config=True)
 
+    offer = Float(
+        3.0,
+        min=0,
+        help="Seconds that an ordinary cell has run when a card below it offers to continue it in "
+        "the background. 0: never; the panel offers it all the same.",
+    ).tag(config=True)
+
     kill_level = Enum(
         kill.LEVELS,
         help="How a Kill reaches a thread. full: all that works here; public: nothing that is "
@@ -85,13 +92,14 @@ class BackgroundMagics(Magics):
     def _kill_level(self) -> str:
         return kill.level()
 
-    @observe("max_running", "grace", "process_grace", "kill_level")
+    @observe("max_running", "grace", "process_grace", "offer", "kill_level")
     def _configure(self, change: object = None) -> None:
         if hasattr(self, "_manager"):
             self._manager.max_running = self.max_running
             self._manager.grace = self.grace
             self._manager.process_grace = self.process_grace
             kill.use(self.kill_level)
+            self._manager.offer = self.offer
 
     # Starting
 

@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import CodeType
-from typing import Any
+from typing import Any, Protocol
 
 from . import elsewhere, locks, loop, processes, questions, render, stack
 from . import spec as specs
@@ -26,7 +26,7 @@ from .exceptions import JobError, UnknownJobError
 from .exits import before_threads_are_joined
 from .info import JobInfo, JobState
 from .interrupts import uninterrupted
-from .job import Host, Job, current_job
+from .job import Begun, Host, Job, current_job
 from .kill import look, volley
 from .log import JobLog
 from .source import source_of
@@ -48,6 +48,16 @@ _END_KILL = 1.0  # that killed jobs have for their cleanup,
 _EXIT_GRACE = 0.4  # and that their processes have to end when asked, if the process exits
 
 
+class Foreground(Protocol):
+    """What can make a job of the cell that runs. See `ipykill.foreground`."""
+
+    def detach(self) -> Job:
+        """Let that cell go on as a job, or raise `JobError`."""
+
+    def runs(self) -> tuple[int, float] | None:
+        """Return the number of that cell and when it began, in seconds since the epoch."""
+
+
 class JobManager:
     """All jobs, in the order in which they were made.
 
@@ -59,6 +69,10 @@ class JobManager:
     host
         Gives each new job its `Host`; called on the thread that submits. None: the job's
         output goes where any thread's goes.
+    foreground : Foreground or None
+        Knows the cell that runs in the foreground, see `detach`.
+    offer : float
+        Seconds that a cell has run when it is offered below it to detach it; 0: never.
     grace : float
         Seconds from the Stop of a job that passed its deadline until it is killed.
     process_grace : float
@@ -74,6 +88,8 @@ class JobManager:
 
     def __init__(self) -> None:
         self.host: Callable[[Job], Host] | None = None
+        self.foreground: Foreground | None = None
+        self.offer = 0.0
         self.grace = 5.0
         self._max_running = 0
         self._next_id = 1
@@ -291,11 +307,7 @@ class JobManager:
                 on_wait=self._advance_soon,
             )
             self._next_id += 1
-        if self.host is not None:
-            try:
-                job.host = self.host(job)
-            except Exception:
-                _logger.exception("the output of job %s cannot be routed", job.id)
+        self._route(job)
         with uninterrupted():  # from the moment when it can be found
             with self._lock:
                 self._jobs[job.id] = job
@@ -309,6 +321,49 @@ class JobManager:
                 job.waits_for = self._pending[job] = tuple(after)
             self._advance()
         return job
+
+    def detach(self) -> Job:
+        """Let the cell that runs in the foreground go on in the background, as a job.
+
+        For another thread than the cell's, or a subshell. The next cells run then.
+
+        Raises
+        ------
+        JobError
+            No cell runs, or it cannot go on as a job; the error says why.
+        """
+        if self.foreground is None:
+            msg = "no cell can go on in the background here: run %load_ext ipykill in a notebook"
+            raise JobError(msg)
+        return self.foreground.detach()
+
+    def adopt(self, begun: Begun, *, name: str, source: str, cell: int, origin: str) -> Job:
+        """Make a job of a cell that runs already."""
+        with self._lock:
+            job = Job(
+                self._next_id,
+                lambda: None,
+                name=render.one_line(name),
+                source=source,
+                cell=cell,
+                origin=origin,
+                codes=begun.codes,
+                on_end=self._ended,
+                on_wait=self._advance_soon,
+                begun=begun,
+            )
+            self._next_id += 1
+        begun.context.copy().run(self._route, job)
+        with self._lock:
+            self._jobs[job.id] = job
+        return job
+
+    def _route(self, job: Job) -> None:
+        if self.host is not None:
+            try:
+                job.host = self.host(job)
+            except Exception:
+                _logger.exception("the output of job %s cannot be routed", job.id)
 
     def _advance(self) -> None:
         """Start, or skip, the pending jobs whose turn it is; to be called uninterrupted."""

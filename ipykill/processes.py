@@ -553,8 +553,13 @@ def descendants(children: Sequence[ChildProcess]) -> list[ChildProcess]:
 # How a process starts
 
 
-def own_group(arguments: dict[str, Any]) -> bool:
+def own_group(arguments: dict[str, Any], *, change: bool = True) -> bool:
     """Let a `subprocess.Popen` with these arguments lead a process group of its own.
+
+    Parameters
+    ----------
+    change
+        Whether the arguments may be changed for that.
 
     Returns
     -------
@@ -568,6 +573,8 @@ def own_group(arguments: dict[str, Any]) -> bool:
     group = arguments.get("process_group")
     if group is not None and group != -1:
         return bool(group == 0)
+    if not change:
+        return False
     if (preexec := arguments.get("preexec_fn")) is not None:
         # It may be os.setsid, which the leader of a group must not call.
         arguments["preexec_fn"] = _then_own_group(preexec)

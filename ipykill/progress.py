@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from . import tqdm_groups
 from .imports import when_imported
 from .info import Progress
-from .job import checkpoint, current_job
+from .job import candidate, checkpoint, current_job
 
 __all__ = ["install", "measure", "track"]
 
@@ -112,7 +112,7 @@ def track(
         msg = f"the total of track() is a number of items, not {total!r}"
         raise TypeError(msg)
     items = iter(iterable)
-    job = current_job()
+    job = current_job() or candidate()
     if job is None:
         return items
     if total is None:
@@ -150,7 +150,7 @@ def _watch(std: ModuleType) -> None:
     @functools.wraps(init)
     def watched_init(self: Any, *args: Any, **kwargs: Any) -> None:
         init(self, *args, **kwargs)
-        job = current_job()
+        job = current_job() or candidate()
         if job is not None and not self.disable:
             job.add_bar(_TqdmBar(self))
 
@@ -162,7 +162,7 @@ def _watch(std: ModuleType) -> None:
 
     @functools.wraps(iterate)
     def watched_iter(self: Any) -> Iterator[Any]:
-        job = current_job()
+        job = current_job() or candidate()
         return iterate(self) if job is None else _checked(iterate(self), job.asked)
 
     tqdm.__init__, tqdm.update, tqdm.__iter__ = watched_init, watched_update, watched_iter

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from .holding import holds
 from .imports import when_imported
 from .job import current_job
 
@@ -64,6 +65,7 @@ def _guarded(ask: Callable[..., Any]) -> Callable[..., Any]:
     is_getpass = "pass" in ask.__name__
 
     @functools.wraps(ask)
+    @holds("it asks for input")
     def guarded(*args: Any, **kwargs: Any) -> Any:
         job = current_job()
         if job is not None and _is_question():
@@ -98,6 +100,7 @@ def _guard_debugger(pdb: ModuleType) -> None:
 
 def _guarded_debugger(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
+    @holds("it is in the debugger")
     def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
         # A debugger that talks through a socket is welcome.
         if self.stdin is sys.stdin and _is_question():

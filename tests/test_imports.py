@@ -18,6 +18,7 @@ CORE = [
     {
         "contexts",
         "exits",
+        "holding",
         "imports",
         "locks",
         "log",
@@ -44,7 +45,7 @@ INTERFACE = [
     | {"rich_bars", "scripts", "tqdm_groups"},
     {"completion", "options", "dask", "panel", "remote"},
     {"launcher"},
-    {"magics"},
+    {"foreground", "magics"},
     {"extension"},
     {"__init__"},
 ]

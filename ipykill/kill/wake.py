@@ -40,6 +40,10 @@ SIGURG, which is ignored by default (Go uses it for the same purpose).
    Whether main or the reaper lends is decided by who gets `_Request.claim`; and who has
    `standins.lending` lends or puts stand-ins in place, nobody else.
 
+8. A target that *is* the main thread (a cell that goes on in the background, see
+   `ipykill.foreground`) needs no word: its handler asks itself what any other target asks, and
+   raises.
+
 Whoever raises a stray SIGURG, or had a handler for it before us: that handler is called
 for every signal that is not an answer to a request.
 """
@@ -57,7 +61,7 @@ from types import FrameType
 from typing import Any
 
 from .. import locks
-from . import cstack, policy, standins, waits
+from . import cstack, in_main, policy, standins, waits
 from . import target as targets
 from .switches import has_gil, level
 from .target import Target, current_target
@@ -72,6 +76,8 @@ _RESEND = 0.0002  # seconds until the signal is sent to the target again, which 
 
 on_answer: Callable[[Target, FrameType], None] = lambda target, frame: None  # noqa: E731
 """Called in a target that was reached and goes on, to let the Kill land in running code."""
+
+in_main.ring = lambda: _ring()
 
 _found = False  # whether `targets.main_word` is the interpreter's
 _signal: int = getattr(signal, "SIGURG", 0)
@@ -169,6 +175,10 @@ def _decides(word: ctypes.c_ulong) -> bool:
     return False
 
 
+def _ring() -> None:
+    signal.pthread_kill(targets.main_ident, _signal)
+
+
 def wake(target: Target, patience: float) -> None:
     """Raise the Kill in `target` if it waits in a call where it may be raised.
 
@@ -177,12 +187,13 @@ def wake(target: Target, patience: float) -> None:
     """
     global _request
     if threading.get_ident() == targets.main_ident:
-        _lend_in_main(target, patience)
-        ctypes.pythonapi.PyErr_CheckSignals()
+        if target.ident != targets.main_ident:
+            _lend_in_main(target, patience)
+            ctypes.pythonapi.PyErr_CheckSignals()
         return
     request = _request = _Request(target, patience)
     try:
-        if _main_lends(request):
+        if _main_lends(request) or target.ident == targets.main_ident:
             return
         if request.claim.acquire(blocking=False):
             _lend_alone(target, min(patience, _ALONE))
@@ -195,7 +206,7 @@ def wake(target: Target, patience: float) -> None:
 
 def _main_lends(request: _Request) -> bool:
     for attempt in range(_TIMES):
-        signal.pthread_kill(targets.main_ident, _signal)
+        _ring()
         if request.done.acquire(timeout=min(_AGAIN * 2**attempt, _AGAIN_MAX)):
             return True
     return False
@@ -263,14 +274,21 @@ def _signal_target(
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
     if threading.get_ident() == targets.main_ident:
+        inside = cstack.inside_a_call()
+        in_main.make_calls()
         request = _request
         if request is None or not request.claim.acquire(blocking=False):
             _call_previous(number, frame)
             return
         try:
-            _lend_in_main(request.target, request.patience)
+            itself = request.target.ident == targets.main_ident
+            leaves = itself and _reached(request.target, frame, inside)
+            if not itself:
+                _lend_in_main(request.target, request.patience)
         finally:
             request.done.release()
+        if leaves:
+            raise request.target.strike()
         # May raise KeyboardInterrupt, see step 3 above.
         ctypes.pythonapi.PyErr_CheckSignals()
         return
@@ -279,6 +297,13 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     target = current_target()
     if target is None:
         return
+    if _reached(target, frame, inside):
+        raise target.strike()
+    target.answer()
+
+
+def _reached(target: Target, frame: FrameType | None, inside: bool) -> bool:
+    """Whether the target, whose own thread this is, dies in `frame`; if not, it is armed there."""
     leaves = False
     if frame is not None and target.wanted:
         # Nothing is raised in what is done from here on, by whatever other way.
@@ -291,9 +316,7 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
             pass
         finally:
             target.depth -= 1
-    if leaves:
-        raise target.strike()
-    target.answer()
+    return leaves
 
 
 def _leaves(target: Target, frame: FrameType, inside: bool) -> bool:

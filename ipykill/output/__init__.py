@@ -77,7 +77,10 @@ def show_errors_of_jobs(shell: Any) -> None:
                 show(exc_tuple, *args, **kwargs)
                 return
             error = exc_tuple[1] if isinstance(exc_tuple, tuple) else sys.exc_info()[1]
-            if isinstance(error, JobKilled | JobStopped):
+            # A cell that went to the background is shown when it has ended: here, in the handler
+            # of IPython, a Kill would have to wait until all is formatted.
+            ends = sys._getframe(1).f_code.co_name in ("run_code", "run_ast_nodes")
+            if isinstance(error, JobKilled | JobStopped) or (ends and error is not None):
                 raise error
             caller = sys._getframe(1).f_globals.get("__name__", "")
             if error is not None and caller.startswith("IPython."):

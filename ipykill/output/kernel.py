@@ -69,13 +69,13 @@ class _KernelOutput(JobOutput):
 
     def enter(self, job: Job) -> None:
         # The publisher's hooks are thread-local.
-        self.publisher.register_hook(self._route)
+        self.publisher.register_hook(self.route)
 
     def leave(self, job: Job) -> None:
         """Let the calling thread display elsewhere."""
-        self.publisher.unregister_hook(self._route)
+        self.publisher.unregister_hook(self.route)
 
-    def _route(self, message: dict[str, Any]) -> None:
+    def route(self, message: dict[str, Any]) -> None:
         """Take a message of the display publisher, on a thread of the job.
 
         It is sent from here, behind what was printed before, or when its turn comes.

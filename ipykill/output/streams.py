@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from ..job import candidate
 from .job_output import of_job
 
 __all__ = ["captured", "stand_in", "tap_again", "tap_prompt", "untap"]
@@ -30,6 +31,8 @@ class _Tap:
         if output is not None:
             return functools.partial(output.write, self._ipykill_name)
         method: Callable[[str], int] = vars(self).get("write") or super().write  # type: ignore[misc]
+        if (cell := candidate()) is not None:
+            return functools.partial(cell.write, self._ipykill_name, method)
         return method
 
     @write.setter

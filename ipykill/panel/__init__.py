@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import functools
 import logging
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .. import render
 from ..job import Job
 from ..manager import JobManager
+from .service import detach
 
 if TYPE_CHECKING:
     from .widget import Card, Panel
 
-__all__ = ["install", "present", "show", "uninstall"]
+__all__ = ["install", "offer", "present", "show", "uninstall"]
 
 _REQUEST = "ipykill_request"
 
@@ -29,11 +32,11 @@ _presented: tuple[Job, int] | None = None  # the last one, and in which cell
 def install(shell: Any, manager: JobManager) -> None:
     """Let a job be displayed as its card, and let the buttons of the views work.
 
-    In an IPython without a kernel, or without widgets, there is nothing to install.
+    In an IPython without a kernel there is nothing to install, and without widgets no card.
     """
-    if not _has_widgets(shell):
+    kernel = getattr(shell, "kernel", None)
+    if kernel is None:
         return
-    kernel = shell.kernel
 
     def show_job(job: Job) -> None:
         if job not in manager:
@@ -48,7 +51,8 @@ def install(shell: Any, manager: JobManager) -> None:
         content = _answer(manager, parent["content"])
         kernel.session.send(stream, "ipykill_reply", content, parent, ident=ident)
 
-    shell.display_formatter.ipython_display_formatter.for_type(Job, show_job)
+    if _has_widgets(shell):
+        shell.display_formatter.ipython_display_formatter.for_type(Job, show_job)
     # On the control channel a request is answered while the main thread runs a cell. Both
     # exist in ipykernel, but not in every kernel.
     getattr(kernel, "control_handlers", {})[_REQUEST] = handle
@@ -115,6 +119,19 @@ def _stays(job: Job, card: Card) -> None:
         pin(card)
 
 
+def offer(shell: Any, manager: JobManager, cell: int, moment: float) -> Callable[[], None] | None:
+    """Offer below the cell that runs since `moment` to go on in the background.
+
+    Returns
+    -------
+    callable or None
+        What takes the offer away; None where no widgets are.
+    """
+    if not _has_widgets(shell):
+        return None
+    return _panel(manager).offer(cell, time.time() - (time.monotonic() - moment))
+
+
 def _has_widgets(shell: Any) -> bool:
     """Whether there is a kernel, and what it needs to show widgets."""
     if getattr(shell, "kernel", None) is None:
@@ -138,6 +155,8 @@ def _panel(manager: JobManager) -> Panel:
 
 def _answer(manager: JobManager, request: dict[str, Any]) -> dict[str, Any]:
     panel = _panels.get(manager)
+    if request.get("do") == "detach" and "model" not in request:
+        return detach(manager)
     if panel is None or request.get("model") != panel.model_id:
         # The page is older than this kernel process: its job 3 is not our job 3.
         return {"stranger": True}

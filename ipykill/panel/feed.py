@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import re
 import time
 from collections.abc import Iterable
@@ -59,6 +60,7 @@ def row(info: JobInfo, now: float) -> Row:
         "requested": info.requested,
         "reason": plain(info.reason, _TEXT),
         "started": None if info.started is None else round(info.started, 2),
+        "detached": round(info.created, 2) if info.created > (info.started or math.inf) else None,
         "elapsed": round(info.elapsed, 3) if final and info.started else None,
         "cpu": (round(cpu, 1) if cpu < 60 else round(cpu)) or None,
         "asked": None if final or info.asked is None else round(now - info.asked, 1),

@@ -177,6 +177,7 @@ class Jobs {
       return;
     }
     if (message.rev !== undefined) this.takeChanges(message);
+    if ("foreground" in message) this.takeForeground(message.foreground);
     for (const [id, details] of Object.entries(message.details ?? {})) {
       this.takeDetails(Number(id), details);
     }
@@ -220,6 +221,12 @@ class Jobs {
     this.heard = performance.now();
     this.silent.clear();
     if (this.link === "lost") this.setLink("live");
+  }
+
+  // Which cell runs in the foreground, since when; null: none that has run for a while.
+  takeForeground(foreground) {
+    this.foreground = foreground;
+    this.notify([]);
   }
 
   // `number` counts what the kernel says of details, and `base` is the number of what it said
@@ -339,6 +346,7 @@ class Jobs {
     this.asking = false;
     if (!reply) return;
     this.silent.clear();
+    this.takeForeground(reply.foreground ?? null);
     if (reply.state) {
       this.revision = -1;
       this.takeWhole(reply.state);
@@ -460,6 +468,51 @@ class Jobs {
 }
 
 // ---------------------------------------------------------------------------------------
+// The cell in the foreground
+
+class Offer {
+  constructor(jobs, foreground, root, inCard = true) {
+    this.jobs = jobs;
+    this.foreground = foreground;
+    this.inCard = inCard;
+    this.text = make("span", "ipykill-offer-text");
+    this.time = make("span", "ipykill-time");
+    this.note = make("div", "ipykill-note");
+    this.detach = button("Continue in background", "", () => this.jobs.ask("detach"));
+    this.interrupt = button("Interrupt", "", () => this.kernel?.interrupt?.());
+    const actions = make("div", "ipykill-actions", {}, this.detach, this.interrupt);
+    const line = make("div", "ipykill-offer", { role: "group" }, icon(STATES.running[0]), this.text, this.time, actions, this.note);
+    this.el = root.appendChild(line);
+    this.changed();
+  }
+
+  get kernel() {
+    return this.jobs.model.widget_manager?.kernel;
+  }
+
+  changed() {
+    if (!this.inCard) this.foreground = this.jobs.foreground ?? null;
+    this.el.hidden = !this.foreground || !["live", "lost"].includes(this.jobs.link);
+    this.interrupt.hidden = !this.kernel?.interrupt;
+    if (!this.foreground) return;
+    const name = `cell [${this.foreground.cell}]`;
+    setText(this.text, this.inCard ? "running" : `${name} runs in the foreground`);
+    setAttribute(this.el, "aria-label", `${name} in the foreground`);
+    this.tick();
+  }
+
+  tick() {
+    if (!this.foreground) return;
+    setText(this.time, duration(this.jobs.now() - this.foreground.since));
+    const note = this.inCard ? (this.jobs.problem.get(null) ?? "") : "";
+    setText(this.note, note);
+    this.note.hidden = !note;
+  }
+
+  destroy() {}
+}
+
+// ---------------------------------------------------------------------------------------
 // One job
 
 // ms for which a first click on Kill waits for the second, wherever the keyboard's focus is: the
@@ -542,7 +595,9 @@ class JobView {
     setAttribute(this.el, "aria-label", title);
     setText(this.name, job.name);
     setText(this.number, `job ${job.id}`);
-    setText(this.cell, job.cell ? ` · cell [${job.cell}]` : "");
+    const since = job.detached && new Date(job.detached * 1000).toLocaleTimeString();
+    const where = since && this.inCard ? `, in the background since ${since}` : "";
+    setText(this.cell, job.cell ? ` · cell [${job.cell}]${where}` : "");
     setText(this.state, job.state);
     setText(this.place, this.whereText(job));
     setText(this.last, this.lastText(job));
@@ -874,7 +929,9 @@ class Panel {
     this.scroller = make("div", "ipykill-scroller", {}, this.list);
     this.empty = make("div", "ipykill-empty");
     const head = make("div", "ipykill-head", {}, this.chips, this.tools);
-    root.append(head, this.banner, this.scroller, this.empty);
+    root.append(head, this.banner);
+    this.offer = new Offer(jobs, null, root, false);
+    root.append(this.scroller, this.empty);
 
     this.foldButton = button("", "", () => {
       this.unfolded = !this.isUnfolded;
@@ -890,6 +947,7 @@ class Panel {
   }
 
   changed(ids) {
+    this.offer.changed();
     const first = !this.over; // what was over before is not news
     this.over ??= new Set();
     for (const id of ids ?? this.jobs.rows.keys()) {
@@ -912,6 +970,7 @@ class Panel {
   }
 
   tick() {
+    this.offer.tick();
     let over = false;
     for (const [id, at] of this.ended) {
       if (performance.now() - at < LINGER * 1000 || this.isBusy(id)) continue;
@@ -1263,7 +1322,8 @@ export default {
     const panel = {
       jobs,
       drawCard: (el, row) =>
-        draw(el, "ipykill-card", jobs, (root) => new Card(jobs, row, root)),
+        draw(el, "ipykill-card", jobs, (root) =>
+          row.foreground ? new Offer(jobs, row.foreground, root) : new Card(jobs, row, root)),
       drawPanel: (el) => {
         const close = draw(el, "ipykill-panel", jobs, (root) => {
           root.setAttribute("role", "region");

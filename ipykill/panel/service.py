@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from .. import locks
-from ..exceptions import UnknownJobError
+from ..exceptions import JobError, UnknownJobError
 from ..job import Job
 from ..manager import JobManager
 from ..threads import ServiceThread
@@ -26,9 +26,19 @@ _STOP_PATIENCE = 0.05
 _KILL_PATIENCE = 0.2
 _LEASE = 900.0  # seconds for which a page that has not left is believed to be open
 _TEXT_INTERVAL = 30.0  # seconds between two renewals of the text that is saved
+_A_WHILE = 1.0  # seconds that a cell has run when the panel shows it
 _WHOLE = 200  # rows; up to so many are sent whole when the last job has ended
 
 _logger = logging.getLogger("ipykill")
+
+
+def detach(manager: JobManager) -> dict[str, Any]:
+    """Let the cell in the foreground go on as a job; return an answer."""
+    try:
+        manager.detach()
+    except JobError as error:
+        return {"error": str(error)}
+    return {}
 
 
 class Channel(Protocol):
@@ -78,6 +88,7 @@ class Service:
         self._done: deque[str] = deque(maxlen=100)  # requests that are not done twice
         self.tell: Callable[[], None] = lambda: None
         self._next_tell = 0.0
+        self._foreground: dict[str, Any] | None = None
         self._states: dict[int, str] | None = {}
 
     def connect(self, channel: Channel) -> None:
@@ -145,6 +156,8 @@ class Service:
                 job = self._job(request)
                 job.kill(_KILL_PATIENCE)
                 return self._row(job)
+            case "detach":
+                return detach(self._manager)
             case "stop_all" | "kill_all" | "clear" if self._was_done(request):
                 pass
             case "stop_all":
@@ -198,7 +211,10 @@ class Service:
     def _watch(self, request: dict[str, Any]) -> dict[str, Any]:
         with self._lock:
             known = request.get("rev") == self._feed.revision
-            reply = {} if known else {"state": self.whole()}
+            reply: dict[str, Any] = {} if known else {"state": self.whole()}
+            self._foreground = self._look_at_foreground()
+            if self._foreground is not None:
+                reply["foreground"] = self._foreground
             open_details = {int(number) for number in request.get("details", ())}
             self._pages[str(request["page"])] = (time.monotonic() + _LEASE, open_details)
             self._start()
@@ -274,10 +290,20 @@ class Service:
             self._channel.send_whole()
             return 0
         message = (changes or {}) | ({"details": details} if details else {})
+        if (foreground := self._look_at_foreground()) != self._foreground:
+            message["foreground"] = self._foreground = foreground
         if not message:
             return 0
         self._channel.send(message)
         return len(json.dumps(message))
+
+    def _look_at_foreground(self) -> dict[str, Any] | None:
+        """Return what a view is told of the cell in the foreground, when it has run for a while."""
+        foreground = self._manager.foreground
+        runs = None if foreground is None else foreground.runs()
+        if runs is None or time.time() - runs[1] < _A_WHILE:
+            return None
+        return {"cell": runs[0], "since": round(runs[1], 1)}
 
     def told(self) -> None:
         """Note that what `tell` says has just been said."""

@@ -39,9 +39,9 @@ class _Widget(anywidget.AnyWidget):  # type: ignore[misc]
         view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
         return {_VIEW: view, "text/plain": ""}
 
-    def show(self) -> None:
+    def show(self, display_id: str | None = None) -> None:
         """Show a view of this widget below the cell that runs."""
-        display(self.view(), raw=True)
+        display(self.view(), raw=True, display_id=display_id)
 
 
 class JobsModel(_Widget):
@@ -89,6 +89,15 @@ class CardModel(_Widget):
     def __init__(self, model: str, job: Job) -> None:
         self.job = job
         super().__init__(model=model)
+
+
+class OfferModel(_Widget):
+    """Offers to let the cell that runs go on in the background, for as long as it is there."""
+
+    _esm = (_HERE / "card.js").read_text(encoding="utf-8")
+
+    model = traitlets.Unicode().tag(sync=True)
+    row = traitlets.Dict().tag(sync=True)
 
 
 def _let_any_subshell_answer(comm: Any) -> None:
@@ -155,6 +164,19 @@ class Panel:
         if not job.done():
             job.add_done_callback(over)
         return again
+
+    def offer(self, cell: int, since: float) -> Callable[[], None]:
+        """Offer below the cell that runs to detach it; return what takes that away."""
+        card = OfferModel(model=self.model_id, row={"foreground": {"cell": cell, "since": since}})
+        number = f"ipykill-{uuid.uuid4().hex}"
+        card.show(number)
+        context = contextvars.copy_context()
+
+        def withdraw() -> None:
+            context.copy().run(display, {}, raw=True, display_id=number, update=True)
+            card.close()
+
+        return withdraw
 
     def _show_static(self, bundle: dict[str, Any], number: str) -> Callable[[dict[str, Any]], None]:
         """Show a text as the display `number`; return what replaces it by another."""

@@ -44,6 +44,12 @@ assert account < 1000 == account + savings
 assert steps > 1
 assert [job.state.value for job in jobs] == ["killed", "killed", "done", "stopped", "killed"]
 """,
+    "continue_in_background": """
+assert [job.state.value for job in jobs] == ["done", "killed"]
+assert so_far < total == sum(range(100)), (so_far, total)
+assert jobs[1].log.tail() == [*(f"at {n}" for n in range(0, 100, 20)), "the sum is 4950"]
+assert left == ["cleaned up"]
+""",
     "killing_the_unkillable": """
 assert {job.state.value for job in jobs} == {"killed"}
 assert held.locked()
