@@ -234,7 +234,7 @@ class _KernelOutput(JobOutput):
     def last_words(self) -> None:
         self.flush()
         with self._sending:
-            self._send_all(self._region.settle())
+            self._send_all(self._region.settle(whole=self.job.state is JobState.DONE))
         told = self.job.has_card or self.job.state in (JobState.DONE, JobState.FAILED)
         if not told:
             self.line(render.sentence(self.job.info()), Told)

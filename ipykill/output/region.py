@@ -25,7 +25,10 @@ __all__ = ["Message", "Region"]
 Message = tuple[str, dict[str, Any]]
 """The type of a message, and its content."""
 
-_GRACE = 0.3  # seconds in which what was not yet replaced stays, since a picture takes a while
+# Seconds in which what was not yet replaced stays, since a picture takes a while: at least, and
+# at most; between them, twice as long as the last picture took.
+_GRACE = 0.3
+_LONGEST = 10.0
 _TEXT = 4_000  # characters of text in one display, which is sent anew as it grows
 _EMPTY = {"text/plain": ""}
 
@@ -73,6 +76,7 @@ class Region:
         self._fixed = False  # whether something stands there that has no id
         self._in_slots = False
         self._clearing = False  # when something comes
+        self._begun = self._last = 0.0  # when the first output of a picture came, and the last
 
     def take(self, piece: Piece) -> list[Message]:
         """Return the messages that show a piece of output."""
@@ -92,12 +96,16 @@ class Region:
     def error(self, content: dict[str, Any]) -> list[Message]:
         """Return the message that shows an error, which clears nothing."""
         self._fixed = True
-        return [*self.settle(), ("error", content)]
-
-    def settle(self) -> list[Message]:
-        """Return the messages that end a picture: no other comes soon, what is shown stays."""
         self._clearing = False
-        return self._empty(self._next)
+        return [("error", content)]
+
+    def settle(self, *, whole: bool) -> list[Message]:
+        """Return the messages that end the last picture, which stays.
+
+        If it is not `whole`, because the job was killed, what it has not replaced stays too.
+        """
+        self._clearing, self.due = False, None
+        return self._empty(self._next) if whole else []
 
     def overdue(self) -> list[Message]:
         """Return the messages that take away what nothing has replaced for a while."""
@@ -128,7 +136,9 @@ class Region:
         messages += self._empty(0 if now else self._next)  # those are from an earlier picture
         self._next = 0
         if not now:
-            self.due = time.monotonic() + _GRACE
+            took = self._last - self._begun
+            self._begun = self._last = time.monotonic()
+            self.due = self._begun + min(max(_GRACE, 2 * took), _LONGEST)
         return messages
 
     def _forget_twins(self) -> list[Message]:
@@ -186,6 +196,7 @@ class Region:
             self._slots.append(_Slot() if name is None or self._in_slots else _Slot(name))
         slot = self._slots[self._next]
         self._next += 1
+        self._last = time.monotonic()
         self._names.pop(slot.name, None)
         slot.empty, slot.log, slot.size, slot.name = False, None, 0, name
         if name is not None:

@@ -139,6 +139,23 @@ def test_an_error_and_the_last_words_clear_nothing(kernel: Kernel) -> None:
     assert cell.page[0] == "'last plot'"
 
 
+def test_a_picture_that_a_kill_has_cut_short_leaves_the_last_one(kernel: Kernel) -> None:
+    load(kernel)
+    kernel.run("sys.modules['ipykill.output.region']._GRACE = 1000.0")
+    kernel.run("sys.modules['ipykill.output.region']._LONGEST = 1000.0")
+    cell = kernel.run(
+        "%%bg -n plot\nfrom IPython.display import clear_output\n"
+        "for i in range(2):\n"
+        "    clear_output(wait=True); print('epoch', i)\n"
+        "    if i: here = 1; time.sleep(1000)\n"
+        "    display('picture')"
+    )
+    kernel.run("while 'here' not in globals(): time.sleep(0.01)\nipykill.jobs['plot'].kill(30)")
+    assert wait_job(kernel, "plot") == "killed"
+    kernel.idle()
+    cell.wait_output(lambda cell: cell.page == ["card", "epoch 1", "'picture'"])
+
+
 def test_a_widget_is_cleared_as_ever(any_kernel: Kernel) -> None:
     load(any_kernel)
     any_kernel.run("import ipywidgets; out = ipywidgets.Output()")
