@@ -116,6 +116,19 @@ def in_reach(code: CodeType, *, libraries: bool) -> bool:
     return _is_user(filename) or (libraries and _is_open_library(filename))
 
 
+def _reaches(frame: FrameType, *, libraries: bool) -> bool:
+    """Whether running code of this frame may be killed in it, as far as its file says.
+
+    Code that was made from a text, such as the ``__new__`` of a named tuple or the ``__init__`` of a
+    dataclass, has no file. It belongs to whoever calls it: in the middle of ``Popen()``, or of
+    ipykill itself, nothing may be broken because of it.
+    """
+    caller: FrameType | None = frame
+    while caller is not None and caller.f_code.co_filename == "<string>":
+        caller = caller.f_back
+    return in_reach((caller or frame).f_code, libraries=libraries)
+
+
 def in_cleanup(frame: FrameType) -> bool:
     """Whether a frame, seen by itself, is cleaning up."""
     known = codemap(frame.f_code)
@@ -131,7 +144,7 @@ def may_land(target: Target, frame: FrameType, offset: int) -> bool:
     if not (
         (target.group.kill_requested or target.wanted)
         and (offset in known.safe or (target.libraries and offset in known.later))
-        and in_reach(frame.f_code, libraries=target.libraries)
+        and _reaches(frame, libraries=target.libraries)
         and shelter(frame, calling=False, late=target.libraries) is None
     ):
         return False
@@ -150,7 +163,7 @@ def may_turn(target: Target, frame: FrameType) -> bool:
     libraries = target.libraries and not target.traced
     return (
         frame.f_lasti in codemap(frame.f_code).turns
-        and in_reach(frame.f_code, libraries=libraries)
+        and _reaches(frame, libraries=libraries)
         and shelter(frame, calling=False, late=libraries) is None
     )
 
