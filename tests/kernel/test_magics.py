@@ -443,7 +443,18 @@ def test_help_tells_the_options(kernel: Kernel) -> None:
         assert "options:" in text or "positional arguments:" in text
 
 
-OPTIONS = ["-n", "--name", "-t", "--timeout", "--after", "--replace", "-o", "--out", "--wait"]
+OPTIONS = [
+    "-n",
+    "--name",
+    "--on",
+    "-t",
+    "--timeout",
+    "--after",
+    "--replace",
+    "-o",
+    "--out",
+    "--wait",
+]
 OPTIONS += ["--log", "-q", "--quiet"]
 TAB = [
     ("%bgkill --", ["--all", "--wait", "--no-children"]),
