@@ -119,8 +119,8 @@ def in_reach(code: CodeType, *, libraries: bool) -> bool:
 def _reaches(frame: FrameType, *, libraries: bool) -> bool:
     """Whether running code of this frame may be killed in it, as far as its file says.
 
-    Code that was made from a text, such as the ``__new__`` of a named tuple or the ``__init__`` of a
-    dataclass, has no file. It belongs to whoever calls it: in the middle of ``Popen()``, or of
+    Code that was made from a text, such as the ``__new__`` of a named tuple or the ``__init__``
+    of a dataclass, has no file. It belongs to whoever calls it: in the middle of ``Popen()``, or of
     ipykill itself, nothing may be broken because of it.
     """
     caller: FrameType | None = frame
