@@ -38,6 +38,9 @@ __all__ = ["Code", "Service"]
 _FRAMES = 15  # of the library that are looked at
 _DEEP = 6  # references from a module or an argument to what is looked for
 _MOST = 20_000  # objects that are looked at
+# They hold what is everybody's: all threads, and the queues of all pools, from whose calls the job
+# that waits for them can be reached, and all that is its own.
+_OF_ALL = ("threading", "concurrent.futures.thread")
 _LEAVES: tuple[type, ...] = (
     *(str, bytes, int, float, complex, type(None), ModuleType, CodeType, FrameType),
     *(TracebackType, BuiltinFunctionType),
@@ -91,19 +94,19 @@ class Service:
         """Whether the library's modules hold `thing`, which it has started, or whom that serves."""
         wanted = self._wanted(thing)
         for name in self._modules:
-            # Nearly everything can be reached from these, and they are nobody's.
-            if (module := sys.modules.get(name)) is None or name == "threading":
+            if (module := sys.modules.get(name)) is None or name in _OF_ALL:
                 continue
-            held = list(vars(module).values())
+            # The builtins, which each module has, lead to IPython's shell, and so to all variables.
+            held = [it for key, it in list(vars(module).items()) if key != "__builtins__"]
             classes = [it for it in held if issubclass(type(it), type) and it.__module__ == name]
             held += [value for each in classes for value in list(vars(each).values())]
-            if _reach(held, wanted):
+            if _reach(held, wanted, {id(vars(sys.modules["__main__"]))}):
                 return True
         return False
 
     def is_given(self, thing: object, call: object) -> bool:
         """Whether `thing`, or whom it serves, can be reached from what a job was given to call."""
-        return _reach(_inputs(call), self._wanted(thing))
+        return _reach(_inputs(call), self._wanted(thing), set())
 
     def _wanted(self, thing: object) -> set[int]:
         served = [it for it in (each() for each in self._served) if it is not None]
@@ -154,8 +157,8 @@ def _globals(codes: Iterable[CodeType], namespace: dict[str, Any]) -> list[objec
     return [namespace[name] for name in used if name in namespace]
 
 
-def _reach(roots: list[object], wanted: set[int]) -> bool:
-    seen: set[int] = set()
+def _reach(roots: list[object], wanted: set[int], seen: set[int]) -> bool:
+    """Whether one of `wanted` can be reached from `roots`, not through what is `seen` already."""
     level = roots
     for _ in range(_DEEP):
         inner: list[object] = []
