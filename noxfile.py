@@ -53,7 +53,7 @@ def benchmarks(session):
 
 @nox.session
 def lint(session):
-    session.install("-e", ".", "mypy", "ruff")
+    session.install("-e", ".[core,dask]", "mypy", "ruff")  # whose types it reads
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy")
