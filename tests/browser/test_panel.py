@@ -338,6 +338,8 @@ def test_the_keyboard_is_enough(lab: Lab) -> None:
     first = row(lab.page, "train (job 1)")
     expect(first.get_by_role("button", name="Stop train (job 1)")).to_be_focused()
     keys.press("Tab")
+    expect(first.get_by_role("button", name="Interrupt train (job 1)")).to_be_focused()
+    keys.press("Tab")
     expect(first.get_by_role("button", name="Kill train (job 1)")).to_be_focused()
     keys.press("Enter")
     expect(first).to_contain_text("Kill?")
