@@ -93,17 +93,17 @@ def _watch_canvases(module: ModuleType) -> None:
     canvas._repr_mimebundle_ = _repr_mimebundle_
 
 
-def _is_inline() -> bool:
+def _backend() -> str:
     import matplotlib
 
-    return "inline" in str(matplotlib.get_backend()).lower()
+    return str(matplotlib.get_backend()).lower()
 
 
 def give(job: Job) -> None:
     """Let the figures of the foreground be those of `job`, whose cell made them."""
     helpers = sys.modules.get(_HELPERS)
     # Other backends keep the figures of earlier cells open.
-    if helpers is not None and isinstance(helpers.Gcf.figs, _Figures) and _is_inline():
+    if helpers is not None and isinstance(helpers.Gcf.figs, _Figures) and "inline" in _backend():
         figures = helpers.Gcf.figs
         figures.of_jobs[job], figures.foreground = figures.foreground, OrderedDict()
 
@@ -120,12 +120,12 @@ def show(job: Job) -> None:
 
         # Others show a figure when it is made, and it stays open. That of ipympl would show it at
         # the end of the cell, to which it does not belong.
-        backend = str(matplotlib.get_backend()).lower()
+        backend = _backend()
         if ("ipympl" in backend or backend == "widget") and matplotlib.is_interactive():
             for manager in list(figures.values()):
                 if _SHOWN not in vars(manager.canvas):
                     display(manager.canvas)
-        if _is_inline():
+        if "inline" in backend:
             for manager in list(figures.values()):
                 display(manager.canvas.figure)
             helpers.Gcf.destroy_all()

@@ -203,3 +203,33 @@ def test_the_pool_of_the_loop_of_others(end):
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()
+
+
+def test_a_pool_in_a_variable_of_the_users_is_the_jobs():
+    """It is reached from the builtins of each module, by way of IPython's shell."""
+    script = f"""
+import builtins, threading, time, ipykill
+from concurrent.futures import ThreadPoolExecutor
+class Shell:
+    def __init__(self):
+        self.user_ns = globals()
+    def get_ipython(self):
+        return self
+builtins.get_ipython = Shell().get_ipython
+at_work = threading.Event()
+def sleep(_):
+    at_work.set()
+    time.sleep(1000)
+def work():
+    global pool
+    with ThreadPoolExecutor(1) as pool:
+        list(pool.map(sleep, range(3)))
+job = ipykill.submit(work)
+at_work.wait()
+family = job._family
+worker = next(it for it in family.targets() if it.thread is not job.thread)
+assert worker.service is not None
+assert not family.shares(worker)
+assert job.kill({HANG_GUARD})
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=2 * HANG_GUARD)
