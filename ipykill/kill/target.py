@@ -166,7 +166,7 @@ class Target:
 
     __slots__ = (
         *("_clock", "_cpu_time", "asked", "busy", "depth", "first", "gate", "group", "ident"),
-        *("late", "leader", "leads", "lender", "libraries", "native_id", "open", "shielded_by"),
+        *("late", "leader", "leads", "lender", "libraries", "open", "shielded_by"),
         *("struck", "survey", "thread", "thread_state", "traced", "turn", "waits_at", "watch"),
         *("at_last", "dropped", "released", "service", "shared", "ways"),
     )
@@ -175,7 +175,6 @@ class Target:
         self.group = group
         self.thread = thread
         self.ident = threading.get_ident()
-        self.native_id = threading.get_native_id()
         self.thread_state: int = get_thread_state()
         self.gate = locks.RLock()  # not Lock: a signal handler may ask for the CPU time
         self.asked = False

@@ -53,10 +53,6 @@ class Piece:
             return self.name, self.message["content"]
         return "stream", {"name": self.name, "text": clean(self.text)}
 
-    def is_display(self) -> bool:
-        """Whether it is a message of the display publisher."""
-        return self.message is not None
-
 
 class Backlog:
     """What is on its way to a cell, of which only so much may wait.
@@ -330,7 +326,7 @@ def _size(message: dict[str, Any]) -> int:
 def _joined(pieces: Iterable[Piece]) -> list[Piece]:
     """Join the texts that follow each other on the same stream."""
     joined: list[Piece] = []
-    for is_text, group in itertools.groupby(pieces, key=lambda piece: piece.message is None):
+    for is_text, group in itertools.groupby(pieces, key=Piece.is_text):
         if not is_text:
             joined += group
             continue
