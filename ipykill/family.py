@@ -409,9 +409,7 @@ class Family:
         """Let go of the processes that are gone: each costs a file descriptor."""
         for child in self._children():
             if not child.exists:
-                with contextlib.suppress(ValueError):  # somebody else has
-                    self._processes.remove(child)
-                child.forget()
+                self._let_process_go(child)
 
     def cpu_time(self) -> float:
         """CPU time that all threads of the family have used so far, in seconds."""
