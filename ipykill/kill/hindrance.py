@@ -60,11 +60,11 @@ def hindrance(
     if target.traced:
         return "a debugger or another tool traces it; on Python 3.11 it may take long to hit a loop"
     if frame is not None and not calling:
-        if policy.in_reach(frame.f_code, libraries=target.libraries):
+        if policy.reaches(frame, libraries=target.libraries):
             # Python code comes to such a place within microseconds, whatever the instruction is
             # at which it seems to be: `A @ A` is no call.
             return "it is in C code that is busy and dies when that is done"
-        if policy.in_reach(frame.f_code, libraries=True):
+        if policy.reaches(frame, libraries=True):
             return "it runs code of a library, which is given a while to come back"
         at = stack.at(frame.f_code, frame.f_lasti, labels)
         return f"it is in {at.place}, which must not be broken, and dies after that"

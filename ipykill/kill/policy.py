@@ -42,6 +42,7 @@ __all__ = [
     "may_break",
     "may_land",
     "may_turn",
+    "reaches",
     "shelter",
     "sheltered",
 ]
@@ -75,6 +76,8 @@ _ORDERS = (JobKilled, JobStopped, asyncio.CancelledError, GeneratorExit)
 _CONTEXTS = 100  # errors, of which one came out of the other, that are looked at
 
 _SPAWN = os.path.join("ptyprocess", "ptyprocess.py")  # with which IPython runs a !command
+
+_TEXT = "<string>"  # the file of code that was made from a text
 
 _HANDLER = os.path.join(os.path.dirname(__file__), "wake.py")
 _STDLIB = os.path.join(os.path.dirname(os.__file__), "")
@@ -116,17 +119,29 @@ def in_reach(code: CodeType, *, libraries: bool) -> bool:
     return _is_user(filename) or (libraries and _is_open_library(filename))
 
 
-def _reaches(frame: FrameType, *, libraries: bool) -> bool:
+def reaches(frame: FrameType, *, libraries: bool) -> bool:
     """Whether running code of this frame may be killed in it, as far as its file says.
 
-    Code that was made from a text, such as the ``__new__`` of a named tuple or the ``__init__``
-    of a dataclass, has no file. It belongs to whoever calls it: in the middle of ``Popen()``, or of
+    Code that was made from a text has no file. It is of the module among whose names it runs, as the
+    ``__init__`` of a dataclass is, or the user's own. Only what `collections.namedtuple` makes runs
+    among no module's names: it belongs to whoever calls it, for in the middle of ``Popen()``, or of
     ipykill itself, nothing may be broken because of it.
     """
-    caller: FrameType | None = frame
-    while caller is not None and caller.f_code.co_filename == "<string>":
-        caller = caller.f_back
-    return in_reach((caller or frame).f_code, libraries=libraries)
+    owner = frame
+    while owner.f_back is not None and _is_of_a_named_tuple(owner):
+        owner = owner.f_back
+    if owner.f_code.co_filename == _TEXT:
+        file = dict.get(owner.f_globals, "__file__")
+        if isinstance(file, str):
+            return _is_user(file) or (libraries and _is_open_library(file))
+    return in_reach(owner.f_code, libraries=libraries)
+
+
+def _is_of_a_named_tuple(frame: FrameType) -> bool:
+    if frame.f_code.co_filename != _TEXT:
+        return False
+    module = dict.get(frame.f_globals, "__name__")
+    return isinstance(module, str) and module.startswith("namedtuple_")
 
 
 def in_cleanup(frame: FrameType) -> bool:
@@ -144,7 +159,7 @@ def may_land(target: Target, frame: FrameType, offset: int) -> bool:
     if not (
         (target.group.kill_requested or target.wanted)
         and (offset in known.safe or (target.libraries and offset in known.later))
-        and _reaches(frame, libraries=target.libraries)
+        and reaches(frame, libraries=target.libraries)
         and shelter(frame, calling=False, late=target.libraries) is None
     ):
         return False
@@ -163,7 +178,7 @@ def may_turn(target: Target, frame: FrameType) -> bool:
     libraries = target.libraries and not target.traced
     return (
         frame.f_lasti in codemap(frame.f_code).turns
-        and _reaches(frame, libraries=libraries)
+        and reaches(frame, libraries=libraries)
         and shelter(frame, calling=False, late=libraries) is None
     )
 
