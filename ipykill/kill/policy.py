@@ -26,16 +26,20 @@ import subprocess
 import sys
 import threading
 import weakref
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from types import CodeType, FrameType
+from typing import ParamSpec, TypeVar
 
 from .. import stack
 from ..exceptions import JobKilled, JobStopped
 from .codemap import by_identity, codemap
 from .target import Target, contain, current_target
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
 __all__ = [
-    "in_cleanup",
     "in_reach",
     "is_cleaning",
     "is_ours",
@@ -44,6 +48,7 @@ __all__ = [
     "may_turn",
     "shelter",
     "sheltered",
+    "unbroken",
 ]
 
 # __exit__ runs if and only if __enter__ completed, and a finalizer's error is only printed.
@@ -73,6 +78,9 @@ _IMPORTING = "importing"
 # What an except block must be given time for, since it may save what is to be saved.
 _ORDERS = (JobKilled, JobStopped, asyncio.CancelledError, GeneratorExit)
 _CONTEXTS = 100  # errors, of which one came out of the other, that are looked at
+
+# A task of asyncio in pure Python (of nest_asyncio) goes on in an `except`, with an exception.
+_WAKEUP = asyncio.tasks._PyTask._Task__wakeup.__code__  # type: ignore[attr-defined]
 
 _SPAWN = os.path.join("ptyprocess", "ptyprocess.py")  # with which IPython runs a !command
 
@@ -127,12 +135,6 @@ def _reaches(frame: FrameType, *, libraries: bool) -> bool:
     while caller is not None and caller.f_code.co_filename == "<string>":
         caller = caller.f_back
     return in_reach((caller or frame).f_code, libraries=libraries)
-
-
-def in_cleanup(frame: FrameType) -> bool:
-    """Whether a frame, seen by itself, is cleaning up."""
-    known = codemap(frame.f_code)
-    return frame.f_code.co_name in _GUARDED or frame.f_lasti in known.cleanup
 
 
 def may_land(target: Target, frame: FrameType, offset: int) -> bool:
@@ -224,7 +226,7 @@ def shelter(
         if by_with and called is not None and _is_user(called.f_code.co_filename):
             return called, f"in {called.f_code.co_name}, which a with block calls"
         recovers = late and frame.f_lasti in known.recovering and not _is_dying()
-        if frame.f_lasti in known.cleanup and not recovers:
+        if frame.f_lasti in known.cleanup and not recovers and code is not _WAKEUP:
             return frame, "in cleanup"
         freed = code is _FINALIZES or (calling and frame.f_lasti in known.finalizing)
         if freed or id(code) in collecting:
@@ -255,12 +257,21 @@ def _is_installed(filename: str) -> bool:
     return "site-packages" in filename or "dist-packages" in filename
 
 
+_unbroken: set[CodeType] = set()
+
+
+def unbroken(fn: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Mark a function of ours that code of others calls: nothing is raised in all it calls."""
+    _unbroken.add(fn.__code__)
+    return fn
+
+
 @by_identity
 def _shelters(code: CodeType) -> str:
     """Return why no frame of `code` may ever be broken, empty if one may."""
     if _is_one_of(code, _SHORT) or (code.co_name == "spawn" and code.co_filename.endswith(_SPAWN)):
         return f"in {code.co_name}()"
-    if code.co_filename == _HANDLER:
+    if code.co_filename == _HANDLER or code in _unbroken:
         # What the handler calls may be code without a file, of a dataclass say, which
         # looks like the user's own.
         return "in ipykill"
