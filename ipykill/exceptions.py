@@ -9,6 +9,8 @@ Everything else is raised *by the API*, in the caller, and derives from `JobErro
 
 from __future__ import annotations
 
+import asyncio
+
 
 class JobStopped(BaseException):
     """Raised by a checkpoint of a job that was asked to stop."""
@@ -28,6 +30,18 @@ class JobKilled(KeyboardInterrupt):
     It is no Ctrl-C where that is the question: a real one, which is the foreground's, is a
     `KeyboardInterrupt` and no `JobKilled`.
     """
+
+
+class TaskKilled(JobKilled, asyncio.CancelledError):
+    """A `JobKilled` in a task of asyncio: to asyncio it is a cancellation, which ends the task.
+
+    Any other `KeyboardInterrupt` would leave the event loop, and with it the tasks that have not
+    cleaned up.
+    """
+
+
+class TaskInterrupted(KeyboardInterrupt, asyncio.CancelledError):
+    """What an interrupt raises in a task of asyncio that computes, for the same reason."""
 
 
 class JobError(Exception):

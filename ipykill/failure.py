@@ -253,7 +253,9 @@ def comes_from(error: BaseException, kind: type[BaseException]) -> bool:
     return any(isinstance(one, kind) for one in _chain(error))
 
 
-def is_only(kind: type[BaseException], error: BaseException | None) -> bool:
+def is_only(
+    kind: type[BaseException] | tuple[type[BaseException], ...], error: BaseException | None
+) -> bool:
     """Whether an error is nothing but one of this kind; a TaskGroup puts it in a group."""
     if isinstance(error, BaseExceptionGroup):
         return all(is_only(kind, each) for each in error.exceptions)

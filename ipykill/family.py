@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from . import locks, processes, stack
-from .exceptions import JobKilled, JobStopped
+from .exceptions import JobKilled, JobStopped, TaskKilled
 from .kill import (
     Look,
     Target,
@@ -38,6 +38,7 @@ from .kill import (
     is_cleaning,
     pool_of,
     pursue,
+    stop_loop,
 )
 from .processes import ChildProcess
 from .services import Service
@@ -180,6 +181,12 @@ class Family:
         target = current_target()
         if target is not None and target.group is self and target.wanted:
             raise target.strike()
+
+    def stop_loop(self) -> None:
+        """Cancel what the first thread runs on an event loop, if it does."""
+        target = self.target_of(self._first)
+        if target is not None:
+            stop_loop(target)
 
     def targets(self) -> list[Target]:
         """Return the threads that have begun and not ended."""
@@ -500,7 +507,7 @@ class Family:
             if target.group is not self:  # one of another job: nobody else ends what it does
                 return call()
             if self.kill_requested and not late:
-                raise JobKilled  # what waits in a pool for its turn is not begun any more
+                raise TaskKilled  # what waits in a pool for its turn is not begun any more
             before, target.late = target.late, late
             try:
                 return call()

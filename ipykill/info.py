@@ -153,8 +153,5 @@ class Bar(Protocol):
 class Loop(Protocol):
     """The event loop of a job whose code awaits. See `ipykill.loop`."""
 
-    def stop(self) -> None:
-        """Cancel what runs there; any thread may ask, a signal handler too."""
-
     def stacks(self, labels: Mapping[str, str]) -> list[stack.Stack]:
         """Return where its tasks wait, the main one first; any thread may ask."""

@@ -540,9 +540,7 @@ class Job:
         if self._claim.acquire(blocking=False):
             self._end_now(JobState.SKIPPED)
             self._settle()
-        loop = self.loop
-        if loop is not None:
-            loop.stop()
+        self._family.stop_loop()
         if self.elsewhere is not None:
             self.elsewhere.stop()
         return self.done() if timeout == 0 else self.wait(timeout)
@@ -646,11 +644,11 @@ class Job:
         self._family.kill_processes()
 
     def attend(self, loop: Loop | None) -> None:
-        """Note the event loop that the job's code runs on, which a Stop has to tell."""
+        """Note the event loop that the job's code runs on."""
         self.loop = loop
-        # Here the store comes first, in stop() the request does: one of the two sees both.
+        # Here the loop runs first, in stop() the request comes first: one of the two sees both.
         if loop is not None and self.requested == "stop":
-            loop.stop()
+            self._family.stop_loop()
 
     def _note(self, reason: str) -> None:
         self._asked = time.monotonic()
@@ -925,7 +923,7 @@ class Job:
             return JobState.DONE
         if self._family.kill_requested and comes_from(error, JobKilled):
             return JobState.KILLED
-        if self._stop.is_set() and is_only(JobStopped, error):
+        if self._stop.is_set() and is_only((JobStopped, asyncio.CancelledError), error):
             return JobState.STOPPED
         if self._interrupted is not None and is_only(KeyboardInterrupt, error):
             return JobState.STOPPED
@@ -1042,7 +1040,10 @@ def checkpoint() -> None:
         return
     if _is_excused(job):
         return
-    raise JobKilled if job.requested == "kill" else JobStopped
+    if job.requested == "kill":
+        target = current_target()
+        raise target.strike() if target is not None and target.wanted else JobKilled
+    raise JobStopped
 
 
 def _is_excused(job: Job) -> bool:

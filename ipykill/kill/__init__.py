@@ -19,6 +19,8 @@ Read in this order:
 `wake`
     How a waiting call is woken, with `cstack` (up to 3.12: was it really waiting?) and
     `waits` (the waits of the standard library that must be got ready to be left).
+`loops`
+    Event loops, which are told and not broken: `ending`, with `tasks`.
 `standins`
     Who is called for the other signals meanwhile.
 `pursuit`, `order`
@@ -36,9 +38,10 @@ from __future__ import annotations
 from . import wake
 from .hindrance import hindrance
 from .looking import Look, look
+from .loops import stop as stop_loop
 from .order import hold
-from .policy import in_cleanup, is_cleaning, sheltered
-from .pursuit import arm_suspended, await_death, get_ready, pursue, volley
+from .policy import is_cleaning, sheltered
+from .pursuit import await_death, get_ready, pursue, volley
 from .report import About, about
 from .running import limits
 from .shielding import shield
@@ -54,14 +57,12 @@ __all__ = [
     "Look",
     "Target",
     "about",
-    "arm_suspended",
     "await_death",
     "contain",
     "current_target",
     "get_ready",
     "hindrance",
     "hold",
-    "in_cleanup",
     "is_cleaning",
     "level",
     "limits",
@@ -71,6 +72,7 @@ __all__ = [
     "set_handler",
     "sheltered",
     "shield",
+    "stop_loop",
     "use",
     "volley",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import FrameType
 
 from .. import stack
-from . import policy, running, wake
+from . import loops, policy, running, wake
 from .target import Target
 
 __all__ = ["hindrance"]
@@ -38,6 +38,8 @@ def hindrance(
         return f"the cleanup of {target.leader.thread.name} may need it, and it dies after that"
     while frame is not None and policy.is_ours(frame.f_code):
         frame = frame.f_back  # it is asking itself whether it may die
+    if why := loops.hindrance(target, labels):
+        return why
     calling = frame is not None and stack.is_calling(frame)
     limits = running.limits()
     if limits and (not calling or target.busy or not wake.works()):

@@ -31,6 +31,7 @@ from __future__ import annotations
 import sys
 from types import CodeType, FrameType
 
+from . import loops
 from .codemap import codemap
 from .policy import in_reach, is_ours, may_land
 from .target import Target, current_target
@@ -91,11 +92,15 @@ class Monitoring:
 
     def end(self) -> None:
         """Switch all events off and give the tool id back."""
+        self.rest()
+        _monitoring.register_callback(self._tool_id, _INSTRUCTION, None)
+        _monitoring.free_tool_id(self._tool_id)
+
+    def rest(self) -> None:
+        """Switch all events off."""
         for code in list(self._codes.values()):
             _monitoring.set_local_events(self._tool_id, code, _NO_EVENTS)
         self._codes.clear()
-        _monitoring.register_callback(self._tool_id, _INSTRUCTION, None)
-        _monitoring.free_tool_id(self._tool_id)
 
     def arm(self, target: Target) -> None:
         """Switch the events on where `target` is."""
@@ -135,12 +140,13 @@ class Monitoring:
             known = codemap(code)
             safe = offset in known.safe or offset in known.later
             if target is not None:
-                if safe and may_land(target, sys._getframe(1), offset):
+                frame = sys._getframe(1)
+                if safe and may_land(target, frame, offset) and loops.may_strike(target, frame):
                     if target.survey:
-                        self.arm_here(target, sys._getframe(1))
+                        self.arm_here(target, frame)
                     raise target.strike()
                 if target.survey and (safe or offset in known.leaving):
-                    self.arm_here(target, sys._getframe(1))
+                    self.arm_here(target, frame)
             return None if safe else _monitoring.DISABLE
         except RecursionError:  # ours, not the code's: it is too deep for the question
             return None

@@ -38,6 +38,9 @@ class Plain:
     def arm_here(self, target: Target, frame: FrameType) -> None:
         """Do nothing: it is asked for already."""
 
+    def rest(self) -> None:
+        """Do nothing."""
+
     def end(self) -> None:
         """Forget the targets."""
         self._next.clear()

@@ -26,16 +26,20 @@ import subprocess
 import sys
 import threading
 import weakref
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from types import CodeType, FrameType
+from typing import ParamSpec, TypeVar
 
 from .. import stack
 from ..exceptions import JobKilled, JobStopped
 from .codemap import by_identity, codemap
 from .target import Target, contain, current_target
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
 __all__ = [
-    "in_cleanup",
     "in_reach",
     "is_cleaning",
     "is_ours",
@@ -45,6 +49,7 @@ __all__ = [
     "reaches",
     "shelter",
     "sheltered",
+    "unbroken",
 ]
 
 # __exit__ runs if and only if __enter__ completed, and a finalizer's error is only printed.
@@ -74,6 +79,9 @@ _IMPORTING = "importing"
 # What an except block must be given time for, since it may save what is to be saved.
 _ORDERS = (JobKilled, JobStopped, asyncio.CancelledError, GeneratorExit)
 _CONTEXTS = 100  # errors, of which one came out of the other, that are looked at
+
+# A task of asyncio in pure Python (of nest_asyncio) goes on in an `except`, with an exception.
+_WAKEUP = asyncio.tasks._PyTask._Task__wakeup.__code__  # type: ignore[attr-defined]
 
 _SPAWN = os.path.join("ptyprocess", "ptyprocess.py")  # with which IPython runs a !command
 
@@ -122,10 +130,10 @@ def in_reach(code: CodeType, *, libraries: bool) -> bool:
 def reaches(frame: FrameType, *, libraries: bool) -> bool:
     """Whether running code of this frame may be killed in it, as far as its file says.
 
-    Code that was made from a text has no file. It is of the module among whose names it runs, as the
-    ``__init__`` of a dataclass is, or the user's own. Only what `collections.namedtuple` makes runs
-    among no module's names: it belongs to whoever calls it, for in the middle of ``Popen()``, or of
-    ipykill itself, nothing may be broken because of it.
+    Code that was made from a text has no file. It is of the module among whose names it runs, as
+    the ``__init__`` of a dataclass is, or the user's own. Only what `collections.namedtuple` makes
+    runs among no module's names: it belongs to whoever calls it, for in the middle of ``Popen()``,
+    or of ipykill itself, nothing may be broken because of it.
     """
     owner = frame
     while owner.f_back is not None and _is_of_a_named_tuple(owner):
@@ -142,12 +150,6 @@ def _is_of_a_named_tuple(frame: FrameType) -> bool:
         return False
     module = dict.get(frame.f_globals, "__name__")
     return isinstance(module, str) and module.startswith("namedtuple_")
-
-
-def in_cleanup(frame: FrameType) -> bool:
-    """Whether a frame, seen by itself, is cleaning up."""
-    known = codemap(frame.f_code)
-    return frame.f_code.co_name in _GUARDED or frame.f_lasti in known.cleanup
 
 
 def may_land(target: Target, frame: FrameType, offset: int) -> bool:
@@ -239,7 +241,7 @@ def shelter(
         if by_with and called is not None and _is_user(called.f_code.co_filename):
             return called, f"in {called.f_code.co_name}, which a with block calls"
         recovers = late and frame.f_lasti in known.recovering and not _is_dying()
-        if frame.f_lasti in known.cleanup and not recovers:
+        if frame.f_lasti in known.cleanup and not recovers and code is not _WAKEUP:
             return frame, "in cleanup"
         freed = code is _FINALIZES or (calling and frame.f_lasti in known.finalizing)
         if freed or id(code) in collecting:
@@ -270,12 +272,21 @@ def _is_installed(filename: str) -> bool:
     return "site-packages" in filename or "dist-packages" in filename
 
 
+_unbroken: set[CodeType] = set()
+
+
+def unbroken(fn: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Mark a function of ours that code of others calls: nothing is raised in all it calls."""
+    _unbroken.add(fn.__code__)
+    return fn
+
+
 @by_identity
 def _shelters(code: CodeType) -> str:
     """Return why no frame of `code` may ever be broken, empty if one may."""
     if _is_one_of(code, _SHORT) or (code.co_name == "spawn" and code.co_filename.endswith(_SPAWN)):
         return f"in {code.co_name}()"
-    if code.co_filename == _HANDLER:
+    if code.co_filename == _HANDLER or code in _unbroken:
         # What the handler calls may be code without a file, of a dataclass say, which
         # looks like the user's own.
         return "in ipykill"

@@ -36,17 +36,17 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from types import FrameType
+from collections.abc import Iterator
 
 from .. import locks
 from ..exceptions import JobKilled
 from ..threads import ServiceThread
-from . import order, policy, running, waits, wake
+from . import loops, margins, order, policy, running, waits, wake
+from . import target as targets_module
 from .codemap import codemap
 from .target import Group, Target, current_target
 
-__all__ = ["arm_suspended", "await_death", "get_ready", "pursue", "volley"]
+__all__ = ["await_death", "get_ready", "pursue", "volley"]
 
 _logger = logging.getLogger("ipykill")
 
@@ -62,9 +62,7 @@ _LIBRARIES, _AT_LAST = 0.3, 10.0
 _DYING = 0.002  # after which a thread is looked at that was dying
 _UNDISTURBED = 0.0003  # that it has for itself before, if the others let it,
 _STIR = 0.0001  # and then, how often the killer makes them take turns
-_HURRY = 0.00005  # the switch interval in the beginning of a pursuit,
-_HURRY_FOR = 2.0  # and for how long
-_ROOM = 100  # frames that a thread to be killed has beyond the recursion limit
+_HURRY_FOR = 2.0  # for which the switch interval is short
 _VOLLEY = 0.05  # the switch interval in a volley
 _UNASKED = 2.0  # between two looks when nobody rings
 
@@ -89,8 +87,6 @@ _engine: running.Engine | None = None
 _waiting: set[object] = set()  # those who are in `await_death`
 _bell: queue.SimpleQueue[float] = queue.SimpleQueue()  # when to look, monotonic
 _reaper: ServiceThread | None = None
-_usual_interval: float | None = None
-_usual_limit: int | None = None  # of recursion
 _in_volley = False
 _usual_hook = sys.unraisablehook
 
@@ -120,13 +116,9 @@ def pursue(group: Group, patience: float = 0.0) -> None:
         with _lock:
             engine = _get_engine()
             _hunted.setdefault(group, now)
-            _hurry()
-            targets = _sought(group)
-            # Those whose turn comes later as well: one that computes gives way to the others.
-            for target in group.targets() if group.kill_requested else targets:
-                engine.arm(target)
-            for target in targets:
-                _note_place(target)
+            if not _in_volley:
+                margins.hurry()
+            targets = _arm(engine, group)
         if all(map(_turns, targets)):
             look_at += _DYING
         # The main thread can wake a thread sooner than anybody can make it do so.
@@ -144,6 +136,20 @@ def pursue(group: Group, patience: float = 0.0) -> None:
         _bell.put(look_at)
 
 
+def _arm(engine: running.Engine, group: Group) -> list[Target]:
+    """Arm a group; return those that may have to be woken."""
+    # Who runs an event loop is told, and needs no more; those whose turn comes later are armed as
+    # well: one that computes gives way to the others.
+    armed = group.targets() if group.kill_requested else _sought(group)
+    armed = [target for target in armed if not loops.reach(target)]
+    for target in armed:
+        engine.arm(target)
+    targets = [target for target in armed if target.sought]
+    for target in targets:
+        _note_place(target)
+    return targets
+
+
 def _get_engine() -> running.Engine:
     """Return the engine that is held, or take one; with the lock held."""
     global _engine, _usual_hook
@@ -154,7 +160,7 @@ def _get_engine() -> running.Engine:
             _engine = engine
         elif _engine is not engine:  # a signal handler of the main thread killed meanwhile
             engine.end()
-        _make_room()
+        margins.make_room()
     if sys.unraisablehook is not _drop_unraisable:
         _usual_hook, sys.unraisablehook = sys.unraisablehook, _drop_unraisable
     return _engine
@@ -174,14 +180,14 @@ def volley() -> Iterator[None]:
     """
     global _in_volley
     with _lock:
-        _hurry()
+        margins.hurry()
         interval, _in_volley = sys.getswitchinterval(), True
-        _set_interval(_VOLLEY)
+        margins.set_interval(_VOLLEY)
         try:
             yield
         finally:
             _in_volley = False
-            _set_interval(interval)
+            margins.set_interval(interval)
             _bell.put(time.monotonic())  # who kills nothing ends the hurry, too
 
 
@@ -196,7 +202,7 @@ def await_death() -> Iterator[None]:
         with _lock:
             _waiting.discard(me)
             if not _waiting and not _hunted:
-                _relax()
+                margins.relax()
 
 
 def _reap() -> None:
@@ -234,19 +240,28 @@ def _look() -> bool:
             return False
         now = time.monotonic()
         if now - max(_hunted.values()) > _HURRY_FOR:
-            _relax()
-        targets = []
-        for group, since in _hunted.items():
-            if group.kill_requested:
-                order.give_turns(group.targets(), now)
-            for target in _sought(group):
-                target.libraries = now - since > _LIBRARIES and target.service is None
-                target.at_last = now - since > _AT_LAST and target.service is None
-                _engine.arm(target)
-                targets.append(target)
+            margins.relax()
+        targets = _arm_again(_engine, now)
     for target in targets:
         _try_to_wake(target)
     return True
+
+
+def _arm_again(engine: running.Engine, now: float) -> list[Target]:
+    """Arm all that are hunted; return those that may have to be woken."""
+    targets = []
+    for group, since in _hunted.items():
+        if group.kill_requested:
+            order.give_turns(group.targets(), now)
+        for target in _sought(group):
+            target.libraries = now - since > _LIBRARIES and target.service is None
+            target.at_last = now - since > _AT_LAST and target.service is None
+            if target.open and not loops.reach(target):
+                engine.arm(target)
+                targets.append(target)
+    if not targets:
+        engine.rest()  # what a loop that ends its tasks runs is not to be slow
+    return targets
 
 
 def _is_open(group: Group) -> bool:
@@ -266,10 +281,10 @@ def _put_back() -> None:
         engine.end()
         if sys.unraisablehook is _drop_unraisable:
             sys.unraisablehook = _usual_hook
-        _take_room_back()
+        margins.take_room_back()
     _chases.clear()
     if not _waiting:
-        _relax()
+        margins.relax()
 
 
 def _try_to_wake(target: Target) -> None:
@@ -334,45 +349,10 @@ def _interrupt_query(target: Target, *, search: bool) -> None:
 def _drop_unraisable(args: sys.UnraisableHookArgs, /) -> None:
     # C code that calls back into Python may have no way to pass an exception on; CPython
     # prints it then. A Kill that ended like this is raised again.
-    if args.exc_type is not JobKilled:
+    if not issubclass(args.exc_type, JobKilled):
         _usual_hook(args)
     elif (target := current_target()) is not None:
         target.dropped += 1
-
-
-def _make_room() -> None:
-    # A thread that is near the limit has to ask itself whether it may die there.
-    global _usual_limit
-    if _usual_limit is None:
-        _usual_limit = sys.getrecursionlimit()
-        sys.setrecursionlimit(_usual_limit + _ROOM)
-
-
-def _take_room_back() -> None:
-    global _usual_limit
-    limit, _usual_limit = _usual_limit, None
-    if limit is not None and sys.getrecursionlimit() == limit + _ROOM:
-        sys.setrecursionlimit(limit)
-
-
-def _hurry() -> None:
-    global _usual_interval
-    interval = sys.getswitchinterval()
-    if _usual_interval is None and interval > _HURRY and not _in_volley:
-        _usual_interval = interval
-        _set_interval(_HURRY)
-
-
-def _relax() -> None:
-    global _usual_interval
-    interval, _usual_interval = _usual_interval, None
-    if interval is not None and abs(sys.getswitchinterval() - _HURRY) < 1e-6:
-        _set_interval(interval)
-
-
-def _set_interval(seconds: float) -> None:
-    # CPython cuts to whole microseconds, and what it tells is often a little too short.
-    sys.setswitchinterval(seconds + 5e-7)
 
 
 def _after_fork_in_child() -> None:
@@ -390,17 +370,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-def arm_suspended(frames: Iterable[FrameType]) -> None:
-    """Let a Kill of the calling thread, if one is pending, land in frames it will resume."""
-    target = current_target()
-    if target is not None and target.wanted:
-        for frame in frames:
-            _arm_here(target, frame)
-
-
 def _arm_here(target: Target, frame: object) -> None:
     if _engine is not None:
         _engine.arm_here(target, frame)  # type: ignore[arg-type]
 
 
-wake.on_answer = _arm_here
+targets_module.arm_here = _arm_here

@@ -40,6 +40,10 @@ class Engine(Protocol):
         """Do the same in the calling thread, `target`'s own, whose stack is `frame`."""
         ...
 
+    def rest(self) -> None:
+        """Watch nothing, until something is armed again."""
+        ...
+
     def end(self) -> None:
         """Leave nothing behind."""
         ...
@@ -85,6 +89,11 @@ class Unreached:
         """Do the same in the calling thread."""
         if self._engine is not None:
             self._engine.arm_here(target, frame)
+
+    def rest(self) -> None:
+        """Let the special engine rest."""
+        if self._engine is not None:
+            self._engine.rest()
 
     def end(self) -> None:
         """Give the special engine back."""

@@ -20,6 +20,7 @@ what it asked for, as `ipykill.threads` explains.
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import signal
@@ -27,12 +28,11 @@ import threading
 import time
 from collections.abc import Callable
 from types import CodeType, FrameType
-from typing import Protocol
 
 from .. import locks
-from ..exceptions import JobKilled
-from ..processes import ChildProcess
+from ..exceptions import JobKilled, TaskInterrupted, TaskKilled
 from ..threads import take_back
+from .group import Ending, Group
 from .switches import has_gil
 
 __all__ = ["Group", "Target", "contain", "current_target"]
@@ -41,6 +41,9 @@ __all__ = ["Group", "Target", "contain", "current_target"]
 # `wake` lends the word to a thread, and installs the interpreter's own here.
 main_word = ctypes.c_ulong(0)
 main_ident = main_state = 0
+
+arm_here: Callable[[Target, FrameType], None] = lambda target, frame: None  # noqa: E731
+"""Lets a Kill of the calling thread land in `frame` and its callers; `pursuit` sets it."""
 
 # For the brackets see `ipykill.threads`.
 get_thread_state = ctypes.pythonapi["PyThreadState_Get"]
@@ -68,42 +71,6 @@ _WAY, _WAYS = 0.0005, 40  # seconds for which a thread gives way, and how often
 _HAS_CLOCKS = hasattr(time, "pthread_getcpuclockid")
 
 
-class Group(Protocol):
-    """Targets that are killed together."""
-
-    kill_requested: bool
-    interrupt_requested: bool
-    """Whether a `KeyboardInterrupt` shall be raised once in the first thread."""
-    struck: bool
-    """Whether a Kill was raised in a thread of the group."""
-    spares: bool
-    """Whether a Kill leaves its processes alone."""
-
-    def targets(self) -> list[Target]:
-        """Return the threads of the group that have begun and not ended."""
-        ...
-
-    def threads(self) -> list[threading.Thread]:
-        """Return the threads of the group that live."""
-        ...
-
-    def child_of(self, handle: object) -> ChildProcess | None:
-        """Return the process that `handle` stands for, if the group started it."""
-        ...
-
-    def join_threads(self, timeout: float | None = None) -> bool:
-        """Wait until no other thread of the group lives; return whether none does."""
-        ...
-
-    def let_go(self, target: Target) -> None:
-        """Forget a thread that turned out to serve others as well."""
-        ...
-
-    def shares(self, target: Target) -> bool:
-        """Whether a thread that a library started serves others as well."""
-        ...
-
-
 class Target:
     """A thread that can be killed, from before its first line to after its last.
 
@@ -117,6 +84,8 @@ class Target:
         How many times a Kill was raised in it.
     dropped : int
         How often C code that called it back has dropped one, as ctypes does.
+    endings : dict
+        What ends the event loops that the thread runs, by loop, see `loops`.
     first : bool
         Whether it is the one that its group began with.
     leader : Target or None
@@ -165,10 +134,10 @@ class Target:
     """
 
     __slots__ = (
-        *("_clock", "_cpu_time", "asked", "busy", "depth", "first", "gate", "group", "ident"),
-        *("late", "leader", "leads", "lender", "libraries", "open", "shielded_by"),
-        *("struck", "survey", "thread", "thread_state", "traced", "turn", "waits_at", "watch"),
-        *("at_last", "dropped", "released", "service", "shared", "ways"),
+        *("_clock", "_cpu_time", "asked", "at_last", "busy", "depth", "dropped", "endings"),
+        *("first", "gate", "group", "ident", "late", "leader", "leads", "lender", "libraries"),
+        *("open", "released", "service", "shared", "shielded_by", "struck"),
+        *("survey", "thread", "thread_state", "traced", "turn", "waits_at", "watch", "ways"),
     )
 
     def __init__(self, group: Group, thread: threading.Thread) -> None:
@@ -180,6 +149,7 @@ class Target:
         self.asked = False
         self.busy = False
         self.depth = 0
+        self.endings: dict[object, Ending] = {}
         self.open = False
         self.struck = 0
         self.dropped = 0
@@ -237,21 +207,37 @@ class Target:
             return self.has_turn and not self.released
         return self.first and self.group.interrupt_requested
 
-    def strike(self) -> type[KeyboardInterrupt]:
+    def strike(self) -> type[BaseException]:
         """Note that something is being raised, and return what to raise; own thread only."""
+        kill = self.group.kill_requested
+        self.note()
+        kind: type[BaseException] = KeyboardInterrupt
+        if kill:  # a loop may wait for what another thread does, and be given the exception
+            kind = JobKilled if self.first else TaskKilled
+        loop = asyncio._get_running_loop()
+        if loop is not None:  # what leaves it would leave its tasks alone, see `ending`
+            if asyncio.current_task(loop) is not None:
+                kind = TaskKilled if kill else TaskInterrupted
+            elif kill:
+                kind = asyncio.CancelledError
+            if (ending := self.endings.get(loop)) is not None:
+                ending.strikes(kind)
+        return kind
+
+    def note(self) -> None:
+        """Note that what was asked for is being done; own thread only."""
         if not self.group.kill_requested:
             with self.gate:  # who notes where the thread waits looks in it whether it is wanted
                 self.group.interrupt_requested = False
                 self.waits_at = None
             self.answer()
-            return KeyboardInterrupt
+            return
         self.struck += 1
         self.group.struck = True
         # Who lends goes on when this thread has ended (`release`), and does not take the
         # interpreter's lock from it before; unless another thread has to die first.
         if len(self.group.targets()) > 1:
             self.answer()
-        return JobKilled
 
     def answer(self) -> None:
         """Let the lender go, if one waits for this thread; own thread only."""
@@ -337,6 +323,11 @@ def contain(target: Target, body: Callable[[], object]) -> BaseException | None:
         body()
     except BaseException as error:
         failure = error
+    try:
+        for ending in list(target.endings.values()) if target.group.struck else ():
+            ending.finish()
+    except BaseException as error:
+        failure = failure or error
     # From here on nothing runs in its name: if it passes for the main thread, no longer.
     if main_word.value == target.ident:
         main_word.value = main_ident
@@ -351,6 +342,7 @@ def contain(target: Target, body: Callable[[], object]) -> BaseException | None:
     except JobKilled:
         target.group.struck = True
     _targets.pop(target.ident, None)
+    target.endings.clear()
     try:
         if target.group.struck and not isinstance(failure, JobKilled):
             killed = JobKilled()

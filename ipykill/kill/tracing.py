@@ -22,6 +22,7 @@ from types import FrameType
 from typing import Any
 
 from ..exceptions import JobKilled
+from . import loops
 from .policy import in_reach, may_land
 from .target import Target, current_target
 
@@ -33,6 +34,9 @@ class Tracing:
 
     def __init__(self) -> None:
         JobKilled.__del__ = self._again  # type: ignore[attr-defined]
+
+    def rest(self) -> None:
+        """Do nothing."""
 
     def end(self) -> None:
         """Let a dying `JobKilled` begin nothing any more."""
@@ -69,12 +73,13 @@ def _trace_opcodes(frame: FrameType) -> None:
 
 def _trace(frame: FrameType, event: str, arg: object) -> Any:
     target = current_target()
-    if target is None or not (target.open and target.sought):
-        sys.settrace(None)  # an interrupt was raised, and the code goes on
+    # An interrupt was raised, and the code goes on; or an event loop does, and ends by itself.
+    if target is None or not (target.open and target.sought) or loops.hears(target):
+        sys.settrace(None)
         return None
     if event == "opcode":
         try:
-            if may_land(target, frame, frame.f_lasti):
+            if may_land(target, frame, frame.f_lasti) and loops.may_strike(target, frame):
                 raise target.strike()
         except RecursionError:  # ours, not the code's: it is too deep for the question
             pass

@@ -56,26 +56,22 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 from .. import locks
-from . import cstack, in_main, policy, standins, waits
+from . import cstack, in_main, loops, policy, standins, waits
 from . import target as targets
 from .switches import has_gil, level
 from .target import Target, current_target
 
-__all__ = ["install", "on_answer", "wake", "why_not", "works"]
+__all__ = ["install", "wake", "why_not", "works"]
 
 _AGAIN, _AGAIN_MAX = 0.0002, 0.005  # seconds until the signal is sent to main again,
 _TIMES = 12  # and how many times in all: 40 ms
 _LOST = 1.0  # seconds after which a request that main claimed is given up
 _ALONE = 0.002  # seconds for which the reaper lends without the main thread
 _RESEND = 0.0002  # seconds until the signal is sent to the target again, which doubles
-
-on_answer: Callable[[Target, FrameType], None] = lambda target, frame: None  # noqa: E731
-"""Called in a target that was reached and goes on, to let the Kill land in running code."""
 
 in_main.ring = lambda: _ring()
 
@@ -310,8 +306,8 @@ def _reached(target: Target, frame: FrameType | None, inside: bool) -> bool:
         target.depth += 1
         try:
             leaves = _leaves(target, frame, inside)
-            if not leaves:
-                on_answer(target, frame)
+            if not leaves and not loops.hears(target):
+                targets.arm_here(target, frame)
         except RecursionError:  # ours, not the code's: it is too deep for the question
             pass
         finally:
@@ -323,7 +319,9 @@ def _leaves(target: Target, frame: FrameType, inside: bool) -> bool:
     """Whether the target, reached in `frame`, leaves the call in which it waits."""
     before, target.waits_at = target.waits_at, None
     if not inside:
-        return policy.may_turn(target, frame)
+        return policy.may_turn(target, frame) and loops.may_strike(target, frame)
+    if not loops.may_strike(target, frame):
+        return False
     may_break = waits.may_be_left(frame, target) and policy.may_break(target, frame)
     if not may_break and not waits.hasten(frame, target):
         return False

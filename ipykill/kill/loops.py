@@ -1,0 +1,148 @@
+"""Event loops in a thread that is to die: which one it runs, and who sees to its end.
+
+A thread that runs an event loop is not broken in the wait of the loop. The loop is told, and
+ends what runs on it (`ending`); the thread is broken only in code that keeps the loop from coming
+to that (`may_strike`).
+
+Which loop a thread runs, the thread itself knows, and asks for when it is reached by an event or
+a signal. Others read it off the thread's stack (`reach`), which is faster, and needs neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Mapping
+from types import FrameType
+from typing import Any, cast
+
+from .. import stack
+from .ending import Ending
+from .target import Target
+from .tasks import Task, cleans_up, frames_of, is_machinery
+
+__all__ = ["hears", "hindrance", "may_strike", "reach", "stop"]
+
+_RUN = asyncio.Runner.run.__code__
+_HANDLE = asyncio.Handle._run.__code__
+_RUNS = {"_run_once", "run_forever", "run_until_complete"}
+_LOST = 1.0  # seconds after which the wait of a loop is broken that does not hear
+
+
+def reach(target: Target) -> bool:
+    """Tell the loop that a target runs, if it does; return whether that sees to its end."""
+    loop = _running_in(target) if target.wanted else None
+    if loop is None:
+        return False
+    ending = _ending(target, loop)
+    ending.ring()
+    return not ending.is_blocked
+
+
+def may_strike(target: Target, frame: FrameType) -> bool:
+    """Whether something may be raised in `frame`, as far as loops are concerned.
+
+    Asked by the target's own thread, about its innermost frame.
+    """
+    loop = asyncio._get_running_loop()
+    if loop is None:
+        return True
+    ending = _ending(target, loop)
+    ending.ring()
+    return ending.may_strike() and (not _waits_in_loop(frame) or ending.is_lost(_LOST))
+
+
+def hears(target: Target) -> bool:
+    """Whether the calling thread, the target's own, runs a loop that ends all by itself."""
+    ending = target.endings.get(asyncio._get_running_loop())
+    return ending is not None and cast(Ending, ending).is_quick
+
+
+def hindrance(target: Target, labels: Mapping[str, str] = stack.NO_LABELS) -> str:
+    """Return in words what the loop of a target waits for that ends its tasks; else nothing."""
+    ending = _known(target)
+    if ending is None or not ending.is_ending or ending.is_blocked:
+        return ""
+    try:
+        cleaning = _cleaning(ending.loop)
+    except RuntimeError:  # the tasks changed too fast
+        cleaning = None
+    if cleaning is None:
+        return "its event loop ends its tasks, and it dies after that"
+    places = (stack.here(frame, labels) for frame in reversed(frames_of(cleaning)))
+    where = next((f" ({at.place})" for at in places if at is not None), "")
+    return f"{cleaning.get_name()} of its event loop cleans up{where}; it dies after that"
+
+
+def _cleaning(loop: asyncio.AbstractEventLoop) -> Task | None:
+    return next((it for it in asyncio.all_tasks(loop) if cleans_up(it, asked=True)), None)
+
+
+def stop(target: Target) -> None:
+    """Cancel what a target runs on a loop, for a Stop."""
+    loop = _running_in(target)
+    if loop is not None:
+        _ending(target, loop).stop()
+
+
+def _ending(target: Target, loop: asyncio.AbstractEventLoop) -> Ending:
+    ending = target.endings.get(loop)
+    if ending is None:  # two threads may come to this at once
+        ending = target.endings.setdefault(loop, Ending(target, loop))
+    return cast(Ending, ending)
+
+
+def _known(target: Target) -> Ending | None:
+    """Return the end of the innermost loop that runs, if it has begun."""
+    for ending in reversed(list(target.endings.values())):
+        if isinstance(ending, Ending) and ending.loop.is_running():
+            return ending
+    return None
+
+
+def _waits_in_loop(frame: FrameType | None) -> bool:
+    """Whether it is the loop itself that waits there, not what it runs."""
+    while frame is not None and frame.f_code is not _HANDLE:
+        if frame.f_code.co_name == "_run_once" and is_machinery(frame.f_code):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _running_in(target: Target) -> asyncio.AbstractEventLoop | None:
+    """Return the loop that a target runs, as far as can be seen."""
+    if target.ident == threading.get_ident():
+        return asyncio._get_running_loop()
+    # One that is known first: the stack of a thread that runs changes under one's eyes.
+    if (known := _known(target)) is not None:
+        return known.loop
+    if sys.version_info < (3, 12):  # see Target.innermost_frame
+        return _by_its_tasks(target)
+    with target.gate:
+        frame = target.innermost_frame()
+    while frame is not None:
+        loop: Any = None
+        if frame.f_code.co_name in _RUNS:
+            loop = frame.f_locals.get("self")
+        elif frame.f_code is _RUN:  # of uvloop's loop there is no frame
+            loop = getattr(frame.f_locals.get("self"), "_loop", None)
+        if isinstance(loop, asyncio.AbstractEventLoop):
+            return loop
+        frame = frame.f_back
+    return None
+
+
+def _by_its_tasks(target: Target) -> asyncio.AbstractEventLoop | None:
+    """Return the loop that a target runs, CPython 3.11: asyncio lists all tasks."""
+    tasks: Any = asyncio.tasks
+    for _ in range(10):
+        try:
+            for task in list(tasks._all_tasks):
+                loop = task.get_loop()
+                if getattr(loop, "_thread_id", None) == target.ident:
+                    return loop  # type: ignore[no-any-return]
+            break
+        except RuntimeError:  # the list changed
+            pass
+    return None

@@ -1,0 +1,387 @@
+"""What a loop is told when its job is to end: a Kill, an interrupt, a Stop."""
+
+import asyncio
+import contextlib
+import gc
+import threading
+import time
+import weakref
+
+import pytest
+
+import ipykill
+from ipykill import JobKilled, JobManager, JobState, current_job, loop
+from ipykill.exceptions import JobAborted
+from ipykill.kill import wake
+from tests.waiting import HANG_GUARD, wait_for
+
+
+@pytest.fixture
+def jobs():
+    manager = JobManager()
+    yield manager
+    assert manager.kill_all(HANG_GUARD)
+
+
+@pytest.fixture
+def began():
+    return threading.Event()
+
+
+def ask(job, began, how):
+    assert began.wait(HANG_GUARD)
+    return getattr(job, how)(HANG_GUARD)
+
+
+class Work:
+    """Coroutines that clean up, and say so."""
+
+    def __init__(self, began):
+        self.began = began
+        self.ended = []
+
+    async def wait(self, name="main", seconds=1000.0):
+        try:
+            self.began.set()
+            await asyncio.sleep(seconds)
+        finally:
+            await asyncio.sleep(0.01)
+            self.ended.append(name)
+
+    async def wait_beside_a_task(self):
+        task = asyncio.create_task(self.wait("task"))
+        await self.wait()
+        del task
+
+    async def compute(self):
+        try:
+            while True:
+                self.began.set()
+        finally:
+            await asyncio.sleep(0.01)
+            self.ended.append("computed")
+
+
+# A Kill
+
+
+def test_who_runs_a_loop_gets_the_kill_out_of_it(jobs, began):
+    work, caught = Work(began), []
+
+    def body():
+        try:
+            asyncio.run(work.wait_beside_a_task())
+        except KeyboardInterrupt as error:
+            caught.append(type(error))
+            raise
+
+    job = jobs.submit(body)
+    assert ask(job, began, "kill")
+    assert job.wait(HANG_GUARD)
+    assert job.state is JobState.KILLED
+    assert caught == [JobKilled]
+    assert work.ended == ["main", "task"]
+
+
+def test_a_loop_is_reached_without_a_signal(jobs, began, monkeypatch):
+    work = Work(began)
+    monkeypatch.setattr(wake, "wake", lambda *_: None)
+    job = jobs.submit(lambda: asyncio.run(work.wait()))
+    assert ask(job, began, "kill")
+    assert work.ended == ["main"]
+
+
+def test_a_loop_that_serves_a_cleanup_is_left_alone(jobs, began):
+    work, cleans = Work(threading.Event()), threading.Event()
+
+    async def save():
+        cleans.set()
+        await asyncio.gather(work.wait("one", 0.1), work.wait("two", 0.1))
+
+    def body():
+        try:
+            while True:
+                began.set()
+        finally:
+            asyncio.run(save())
+
+    job = jobs.submit(body)
+    assert began.wait(HANG_GUARD)
+    job.kill()
+    assert cleans.wait(HANG_GUARD)
+    assert job.kill(HANG_GUARD)
+    assert work.ended == ["one", "two"]
+
+
+def test_a_cleanup_that_waits_for_ever_ends_when_the_others_do(jobs, began):
+    """`__aexit__` waits for a worker that nobody ends."""
+    ended = []
+
+    class Pool:
+        async def __aenter__(self):
+            self.task = asyncio.create_task(self.work())
+
+        async def work(self):
+            try:
+                while True:
+                    await asyncio.sleep(0.001)
+            finally:
+                ended.append("worker")
+
+        async def __aexit__(self, *_):
+            await asyncio.wait([self.task])
+            ended.append("pool")
+
+    async def main():
+        async with Pool():
+            began.set()
+            await asyncio.sleep(1000)
+
+    job = jobs.submit(main)
+    assert ask(job, began, "kill")
+    assert ended == ["worker", "pool"]
+
+
+def test_what_lives_on_is_told(jobs, began):
+    may_end = threading.Event()
+
+    async def work():
+        try:
+            began.set()
+            await asyncio.sleep(1000)
+        finally:
+            while not may_end.is_set():
+                await asyncio.sleep(0.001)
+
+    job = jobs.submit(lambda: asyncio.run(work()))
+    assert began.wait(HANG_GUARD)
+    job.kill()
+    line = work.__code__.co_firstlineno + 6
+    said = f"of its event loop cleans up (test_ending.py, line {line}); it dies after that"
+    wait_for(lambda: job.info().hindrance.endswith(said), "the reason")
+    may_end.set()
+    assert job.kill(HANG_GUARD)
+
+
+def test_a_job_on_a_loop_kills_itself(jobs, began):
+    work = Work(began)
+
+    async def main():
+        task = asyncio.create_task(work.wait("task"))
+        await asyncio.sleep(0)
+        try:
+            current_job().kill()
+        finally:
+            await asyncio.sleep(0.01)
+            work.ended.append("main")
+        await task
+
+    job = jobs.submit(main)
+    assert job.wait(HANG_GUARD)
+    assert job.state is JobState.KILLED
+    assert work.ended == ["main", "task"]
+
+
+def test_a_checkpoint_in_a_task_that_is_killed_ends_the_task_and_not_the_loop(jobs, began):
+    work = Work(began)
+
+    async def checks():
+        try:
+            while True:
+                ipykill.checkpoint()
+                began.set()
+        finally:
+            await asyncio.sleep(0.01)
+            work.ended.append("checks")
+
+    async def main():
+        await asyncio.gather(work.wait("waits"), checks())
+
+    job = jobs.submit(main)
+    assert ask(job, began, "kill")
+    assert sorted(work.ended) == ["checks", "waits"]
+
+
+def test_an_error_in_cleanup_does_not_hide_the_kill(jobs, began):
+    async def main():
+        try:
+            began.set()
+            await asyncio.sleep(1000)
+        finally:
+            raise ValueError("in cleanup")
+
+    job = jobs.submit(main)
+    assert ask(job, began, "kill")
+    assert job.wait(HANG_GUARD)
+    assert job.state is JobState.KILLED
+
+
+# An interrupt
+
+
+@pytest.mark.parametrize("how", ["waits", "computes"])
+def test_an_interrupt_is_what_ctrl_c_is_to_asyncio_run(jobs, began, how):
+    work, caught = Work(began), []
+
+    async def main():
+        task = asyncio.create_task(work.wait("task"))
+        await asyncio.sleep(0)
+        await (work.wait() if how == "waits" else work.compute())
+        del task
+
+    def body():
+        try:
+            asyncio.run(main())
+        except KeyboardInterrupt as error:
+            caught.append(isinstance(error, JobKilled))
+        return "kept"
+
+    job = jobs.submit(body)
+    assert ask(job, began, "interrupt")
+    assert job.result(HANG_GUARD) == "kept"
+    assert caught == [False]
+    assert work.ended == ["main" if how == "waits" else "computed", "task"]
+
+
+def test_an_interrupt_that_passes_stops_the_job(jobs, began):
+    work = Work(began)
+    job = jobs.submit(work.wait_beside_a_task)
+    assert ask(job, began, "interrupt")
+    assert job.wait(HANG_GUARD)
+    assert (job.state, job.reason) == (JobState.STOPPED, "interrupted")
+    assert work.ended == ["main", "task"]
+
+
+@pytest.mark.parametrize("how", ["waits", "computes"])
+def test_an_interrupt_that_is_caught_comes_once(jobs, began, how):
+    caught, loops = [], []
+
+    async def main():
+        loops.append(asyncio.get_running_loop())
+        try:
+            while how == "computes":
+                began.set()
+            began.set()
+            await asyncio.sleep(1000)
+        except (asyncio.CancelledError, KeyboardInterrupt) as error:
+            caught.append(type(error))
+        await asyncio.sleep(0.1)
+        return "kept"
+
+    job = jobs.submit(lambda: asyncio.run(main()))
+    assert ask(job, began, "interrupt")
+    assert job.result(HANG_GUARD) == "kept"
+    assert len(caught) == 1
+    assert "stop" not in vars(loops[0])
+
+
+# A Stop
+
+
+def test_a_stop_cancels_what_the_code_runs_itself(jobs, began):
+    work = Work(began)
+    job = jobs.submit(lambda: asyncio.run(work.wait_beside_a_task()))
+    assert ask(job, began, "stop")
+    assert job.state is JobState.STOPPED
+    assert work.ended == ["main", "task"]
+    with pytest.raises(JobAborted):
+        job.result()
+
+
+def test_a_stop_that_is_caught_is_no_end(jobs, began):
+    async def main():
+        began.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(1000)
+        return "tidy"
+
+    job = jobs.submit(lambda: asyncio.run(main()))
+    assert ask(job, began, "stop")
+    assert job.result(HANG_GUARD) == "tidy"
+
+
+def test_many_stops_are_as_one(jobs, began):
+    may_end, loops = threading.Event(), []
+
+    async def main():
+        loops.append(asyncio.get_running_loop())
+        try:
+            began.set()
+            await asyncio.sleep(1000)
+        finally:
+            while not may_end.is_set():
+                await asyncio.sleep(0.001)
+
+    job = jobs.submit(main)
+    assert began.wait(HANG_GUARD)
+    for _ in range(200):
+        job.stop()
+    wait_for(lambda: job.cpu_time and not loops[0]._ready, "the loop to have heard")
+    job.stop()
+    assert len(loops[0]._scheduled) < 10
+    may_end.set()
+    assert job.wait(HANG_GUARD)
+    assert job.state is JobState.STOPPED
+
+
+def test_a_loop_within_the_loop_of_a_job_leaves_it_its_own(jobs, began):
+    errors = []
+
+    async def inner():
+        pass
+
+    async def main():
+        try:
+            loop.run(inner())  # as a magic does that runs a cell with `await`
+        except RuntimeError as error:
+            errors.append(error)
+        began.set()
+        await asyncio.sleep(1000)
+
+    job = jobs.submit(main)
+    assert began.wait(HANG_GUARD)
+    assert len(errors) == 1
+    wait_for(lambda: len(job.where()) == 2, "the task to be shown")
+    assert job.stop(HANG_GUARD)
+    assert job.state is JobState.STOPPED
+
+
+# What is left
+
+
+@pytest.mark.parametrize("how", ["kill", "stop", "interrupt"])
+def test_nothing_keeps_the_loop_or_its_tasks(jobs, began, how):
+    kept = []
+
+    class Big:
+        pass
+
+    async def main():
+        big = Big()
+        kept.append(weakref.ref(big))
+        kept.append(weakref.ref(asyncio.get_running_loop()))
+        began.set()
+        await asyncio.sleep(1000)
+
+    job = jobs.submit(lambda: asyncio.run(main()))
+    assert ask(job, began, how)
+    wait_for(lambda: (gc.collect(), not any(ref() for ref in kept))[1], "the end of all")
+
+
+def test_loops_one_after_another(jobs, began):
+    """A Kill between two of them, or at the start of one, ends the job as well."""
+
+    async def nap():
+        await asyncio.sleep(0)
+
+    def body():
+        while True:
+            asyncio.run(nap())
+            began.set()
+
+    for _ in range(10):
+        began.clear()
+        job = jobs.submit(body)
+        assert began.wait(HANG_GUARD)
+        time.sleep(0.001)  # a moment, not a wait for anything
+        assert job.kill(HANG_GUARD)
