@@ -32,7 +32,7 @@ _LOST = 1.0  # seconds after which the wait of a loop is broken that does not he
 
 def reach(target: Target) -> bool:
     """Tell the loop that a target runs, if it does; return whether that sees to its end."""
-    loop = _running_in(target) if target.wanted else None
+    loop = _running_in(target) if target.wanted and target.service is None else None
     if loop is None:
         return False
     ending = _ending(target, loop)
@@ -46,7 +46,7 @@ def may_strike(target: Target, frame: FrameType) -> bool:
     Asked by the target's own thread, about its innermost frame.
     """
     loop = asyncio._get_running_loop()
-    if loop is None:
+    if loop is None or target.service is not None:  # that of a library goes on
         return True
     ending = _ending(target, loop)
     ending.ring()
