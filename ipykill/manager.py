@@ -19,7 +19,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, Protocol
 
-from . import elsewhere, locks, loop, processes, questions, render, stack
+from . import elsewhere, locks, loop, questions, render, stack
 from . import spec as specs
 from .agent import Agent
 from .exceptions import JobError, UnknownJobError
@@ -29,6 +29,7 @@ from .interrupts import uninterrupted
 from .job import Begun, Host, Job, current_job
 from .kill import look, volley
 from .log import JobLog
+from .processes import timing
 from .source import source_of
 from .tracebacks import hidden
 from .waiting import Deadline, wait_any
@@ -122,11 +123,11 @@ class JobManager:
     @property
     def process_grace(self) -> float:
         """Seconds from SIGTERM to SIGKILL for the processes of a killed job."""
-        return processes.grace
+        return timing.grace
 
     @process_grace.setter
     def process_grace(self, seconds: float) -> None:
-        processes.grace = seconds
+        timing.grace = seconds
 
     # The container
 
@@ -551,7 +552,7 @@ class JobManager:
 
     def _at_exit(self) -> None:
         # The interpreter exits: let finally: blocks run, but do not keep it for long.
-        processes.grace = min(processes.grace, _EXIT_GRACE)
+        timing.grace = min(timing.grace, _EXIT_GRACE)
         if not self.end_all(reason="the interpreter exits"):
             for job in self.running():  # its code is in cleanup, or in C
                 job.kill_processes()

@@ -59,7 +59,7 @@ def either(request, monkeypatch):
 
 @pytest.fixture
 def short_grace(monkeypatch):
-    monkeypatch.setattr(processes, "grace", 0.2)
+    monkeypatch.setattr(processes.timing, "grace", 0.2)
 
 
 @pytest.fixture
@@ -300,7 +300,7 @@ def test_it_can_clean_up_before_the_job_goes_on_to_its_own(tmp_path):
 
 
 def test_one_that_is_stopped_hears_it_too(pids, monkeypatch):
-    monkeypatch.setattr(processes, "grace", 10 * HANG_GUARD)
+    monkeypatch.setattr(processes.timing, "grace", 10 * HANG_GUARD)
     job = ipykill.submit(is_stopped)
     pids()
     wait_for(lambda: job.processes, "its process")
@@ -308,7 +308,7 @@ def test_one_that_is_stopped_hears_it_too(pids, monkeypatch):
 
 
 def test_the_job_says_what_it_waits_for_and_is_not_dead_before(monkeypatch, pids):
-    monkeypatch.setattr(processes, "grace", HANG_GUARD)
+    monkeypatch.setattr(processes.timing, "grace", HANG_GUARD)
     job = ipykill.submit(ignores_sigterm)
     (pid,) = pids()
     assert not job.kill(0.01)
@@ -317,7 +317,7 @@ def test_the_job_says_what_it_waits_for_and_is_not_dead_before(monkeypatch, pids
     assert "is killed in" in why
     assert job.state is JobState.KILLING
     assert runs(pid)
-    processes.grace = 0.01
+    processes.timing.grace = 0.01
     assert job.kill(HANG_GUARD)
     assert not runs(pid)
 

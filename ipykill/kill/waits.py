@@ -24,8 +24,8 @@ from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Any
 
-from .. import processes, stack
-from ..processes import ChildProcess
+from .. import stack
+from ..processes import ChildProcess, timing
 from . import interrupters
 from .target import Target, contain
 
@@ -146,7 +146,7 @@ def hasten(frame: FrameType, target: Target) -> bool:
             if child is None or group.spares:
                 return leaving and child is not None
             if not child.late and not child.ended:  # else cleanup started it
-                child.press(0 if leaving else processes.grace)
+                child.press(0 if leaving else timing.grace)
                 if child.asked:
                     group.struck = True  # whatever the code makes of it, it was killed
             return False

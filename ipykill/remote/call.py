@@ -24,12 +24,13 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from .. import processes, stack
+from .. import stack
 from ..agent import Agent
 from ..exceptions import JobError, JobKilled
 from ..info import JobInfo
 from ..job import Job, current_job
 from ..kill import shield
+from ..processes import timing
 from ..waiting import Latch
 from .parcel import Parcel
 from .report import End, Report
@@ -280,10 +281,10 @@ class RemoteCall:
         if self._dies_at is None:
             link.tell("kill", job.reason)
             self._early = not self.begun
-            self._dies_at = now + (_EARLY if self._early else processes.grace)
+            self._dies_at = now + (_EARLY if self._early else timing.grace)
         elif now >= self._dies_at and self._early and self.begun:
             self._early = False
-            self._dies_at = now + processes.grace
+            self._dies_at = now + timing.grace
         elif now >= self._dies_at:
             self._dies_at = now + _AGAIN
             if told := link.abandon(self._report):

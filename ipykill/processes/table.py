@@ -1,0 +1,75 @@
+"""What the system tells of processes: the process table, and pidfds."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from typing import NamedTuple
+
+__all__ = ["Entry", "command_line", "entry_of", "exists", "has_ended", "live_groups", "table"]
+
+
+def has_ended(pidfd: int) -> bool:
+    """Whether the process that a pidfd stands for has ended."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def exists(pid: int) -> bool:
+    """Whether the process table has this number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def command_line(pid: int) -> str:
+    """Return the command line of a process, empty where the system does not show it."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return " ".join(os.fsdecode(word) for word in file.read().split(b"\0") if word)
+    except OSError:
+        return ""
+
+
+class Entry(NamedTuple):
+    """A line of the process table."""
+
+    pid: int
+    parent: int
+    group: int
+    session: int
+    state: str
+    start: str
+
+
+def entry_of(pid: int) -> Entry | None:
+    """Return the line of one process, None where the system shows none."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The name of the program, in parentheses, may hold anything.
+            words = file.read().rpartition(b")")[2].decode().split()
+        return Entry(pid, int(words[1]), int(words[2]), int(words[3]), words[0], words[19])
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def table() -> list[Entry]:
+    """Return the process table, empty where the system does not show it."""
+    if sys.platform != "linux":
+        return []
+    try:
+        pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+    except OSError:
+        return []
+    return [entry for pid in pids if (entry := entry_of(pid)) is not None]
+
+
+def live_groups() -> set[int]:
+    """Return the numbers of the process groups in which something runs; for Linux."""
+    return {entry.group for entry in table() if entry.state not in "ZX"}

@@ -1,0 +1,22 @@
+"""How long processes have to end, and how often somebody looks whether they have."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+__all__ = ["grace", "looks"]
+
+grace = 3.0
+"""Seconds from SIGTERM to SIGKILL; may be changed at any time."""
+
+_POLL, _POLL_MAX = 0.0005, 0.02  # seconds between two looks
+
+
+def looks() -> Iterator[None]:
+    """Wait a little longer each time, beginning with no time at all."""
+    pause = _POLL
+    while True:
+        yield
+        time.sleep(pause)
+        pause = min(pause * 1.5, _POLL_MAX)
