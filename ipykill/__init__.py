@@ -8,22 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import elsewhere as _elsewhere
 from . import kill as _kill
-from .exceptions import (
-    JobAborted,
-    JobError,
-    JobKilled,
-    JobStopped,
-    JobTimeout,
-    UnknownJobError,
-)
-from .info import JobInfo, JobState, Progress
-from .job import Job, checkpoint, current_job, sleep, stop_requested
+from .core import elsewhere as _elsewhere
+from .core.info import JobInfo, JobState, Progress
+from .core.job import Job, checkpoint, current_job, sleep, stop_requested
+from .core.manager import JobManager, jobs
+from .exceptions import JobAborted, JobError, JobKilled, JobStopped, JobTimeout, UnknownJobError
+from .integrations.progress import track
 from .kill import interrupters, shield
-from .manager import JobManager, jobs
 from .processes import ProcessInfo
-from .progress import track
 from .threads import StoppableThread, ThreadWithExc, async_raise
 
 __version__ = "0.1.0"
@@ -83,7 +76,7 @@ def load_ipython_extension(shell: Any) -> None:
     if shell is None:
         msg = "the magics of ipykill need IPython; in plain Python use ipykill.submit()"
         raise JobError(msg)
-    from . import extension
+    from .ipython import extension
 
     extension.load(shell)
 
@@ -93,6 +86,6 @@ def unload_ipython_extension(shell: Any) -> None:
 
     ``%reload_ext ipykill`` calls it too; then the jobs go on.
     """
-    from . import extension
+    from .ipython import extension
 
     extension.unload(shell)

@@ -33,7 +33,8 @@ from distributed.core import Status, error_message
 from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.worker import Reschedule
 
-from . import kill, stack
+from . import kill
+from .base import stack
 from .exceptions import JobKilled
 
 __all__ = ["CancelRunning"]

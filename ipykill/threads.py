@@ -17,8 +17,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal
 
-from . import locks
-from .waiting import Deadline, Latch, wait_any
+from .base import locks
+from .base.waiting import Deadline, Latch, wait_any
 
 __all__ = ["ServiceThread", "StoppableThread", "ThreadWithExc", "async_raise"]
 

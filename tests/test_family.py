@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import ipykill
-from ipykill import adoption, stacks
+from ipykill.base import stacks
+from ipykill.core import adoption
+from ipykill.core.family import Family
+from ipykill.core.manager import JobManager
 from ipykill.exceptions import JobKilled, JobStopped
-from ipykill.family import Family
 from ipykill.kill import current_target, shield
-from ipykill.manager import JobManager
 from ipykill.threads import ServiceThread, ThreadWithExc
 from tests.racing import ended, frequent_switches, silent_threads
 from tests.waiting import HANG_GUARD, wait_for

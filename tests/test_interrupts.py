@@ -10,7 +10,7 @@ import pytest
 
 import ipykill
 from ipykill import JobManager, JobState
-from ipykill.interrupts import uninterrupted
+from ipykill.core.interrupts import uninterrupted
 from ipykill.kill import pursuit
 from tests.waiting import HANG_GUARD, wait_for
 
@@ -199,7 +199,7 @@ def test_a_signal_handler_may_kill_a_job_that_is_being_launched(jobs, monkeypatc
 
     clock = SimpleNamespace(monotonic=monotonic, time=time.time)
     with monkeypatch.context() as patch:
-        patch.setattr(ipykill.job, "time", clock)
+        patch.setattr(ipykill.core.job, "time", clock)
         job = jobs.submit(ran.append, 1)
     assert killed == [job]
     assert job.kill(HANG_GUARD)

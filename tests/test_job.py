@@ -16,13 +16,13 @@ import weakref
 import pytest
 
 import ipykill
-from ipykill import adoption
+from ipykill.core import adoption
+from ipykill.core.failure import comes_from
+from ipykill.core.info import JobState
+from ipykill.core.job import Job, checkpoint, current_job, sleep, stop_requested
+from ipykill.core.manager import JobManager
 from ipykill.exceptions import JobAborted, JobError, JobKilled, JobStopped, JobTimeout
-from ipykill.failure import comes_from
-from ipykill.info import JobState
-from ipykill.job import Job, checkpoint, current_job, sleep, stop_requested
 from ipykill.kill import shield
-from ipykill.manager import JobManager
 from ipykill.threads import ThreadWithExc
 from tests.racing import ended, frequent_switches, in_fork, silent_threads
 from tests.waiting import HANG_GUARD, wait_for
@@ -446,7 +446,7 @@ def test_a_job_ends_even_when_its_end_cannot_be_described(jobs, monkeypatch, cap
     def broken(error):
         raise RuntimeError("broken")
 
-    monkeypatch.setattr("ipykill.stack.end", broken)
+    monkeypatch.setattr("ipykill.base.stack.end", broken)
     job = jobs.submit(lambda: 1 / 0)
     assert isinstance(job.exception(HANG_GUARD), ZeroDivisionError)
     assert "could not be described" in caplog.text

@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from ipykill import render
+from ipykill.core import render
+from ipykill.core.job import JobState
+from ipykill.core.manager import JobManager
 from ipykill.exceptions import JobError, JobTimeout
-from ipykill.job import JobState
-from ipykill.manager import JobManager
 from tests.waiting import HANG_GUARD, wait_for
 
 

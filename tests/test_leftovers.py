@@ -5,7 +5,7 @@ import threading
 import pytest
 
 import ipykill
-from ipykill.leftovers import Locks
+from ipykill.output.held_locks import Locks
 from tests.waiting import HANG_GUARD
 
 

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from ipykill.log import JobLog
+from ipykill.core.log import JobLog
 
 
 def written(*texts, **bounds):

@@ -6,9 +6,9 @@ import time
 import pytest
 
 import ipykill
-from ipykill import render
-from ipykill.log import JobLog
-from ipykill.manager import JobManager
+from ipykill.core import render
+from ipykill.core.log import JobLog
+from ipykill.core.manager import JobManager
 from ipykill.panel.feed import Feed
 from tests.waiting import HANG_GUARD, wait_for
 

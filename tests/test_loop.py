@@ -6,10 +6,11 @@ import threading
 
 import pytest
 
-from ipykill import JobState, loop
+from ipykill import JobState
+from ipykill.core import loop
+from ipykill.core.job import checkpoint
+from ipykill.core.manager import JobManager
 from ipykill.exceptions import JobAborted
-from ipykill.job import checkpoint
-from ipykill.manager import JobManager
 from tests.racing import frequent_switches
 from tests.waiting import HANG_GUARD, wait_for
 

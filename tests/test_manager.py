@@ -8,10 +8,10 @@ import time
 
 import pytest
 
+from ipykill.core.info import JobState
+from ipykill.core.job import Job, current_job
+from ipykill.core.manager import JobManager
 from ipykill.exceptions import JobError, JobStopped, UnknownJobError
-from ipykill.info import JobState
-from ipykill.job import Job, current_job
-from ipykill.manager import JobManager
 from tests.racing import ended, frequent_switches
 from tests.test_job import Gate, fail, polling, spinning
 from tests.waiting import HANG_GUARD, wait_for

@@ -12,7 +12,7 @@ import pytest
 
 import ipykill
 from ipykill import JobAborted, JobError, JobState
-from ipykill.manager import JobManager
+from ipykill.core.manager import JobManager
 from tests.waiting import wait_for
 
 S = JobState

@@ -5,7 +5,7 @@ import textwrap
 
 import pytest
 
-from ipykill.names import assigned, used
+from ipykill.base.names import assigned, used
 
 
 def compiled(source, **options):

@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import pytest
 
 import ipykill
+from ipykill.core.job import JobState
+from ipykill.core.manager import JobManager
 from ipykill.exceptions import JobKilled
-from ipykill.job import JobState
-from ipykill.manager import JobManager
 from tests.racing import frequent_switches
 from tests.waiting import HANG_GUARD, wait_for
 

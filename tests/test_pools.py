@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
+from ipykill.core.info import JobState
+from ipykill.core.job import current_job
+from ipykill.core.manager import JobManager
 from ipykill.exceptions import JobKilled
-from ipykill.info import JobState
-from ipykill.job import current_job
-from ipykill.manager import JobManager
 from tests.racing import frequent_switches
 from tests.waiting import HANG_GUARD, wait_for
 

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import ipykill
-from ipykill import JobState, progress
-from ipykill.progress import track
+from ipykill import JobState
+from ipykill.integrations import progress
+from ipykill.integrations.progress import track
 from tests.overlays import ROOT
 from tests.waiting import wait_for
 

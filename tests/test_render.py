@@ -1,18 +1,11 @@
 import pytest
 
-from ipykill.info import JobInfo, JobState
+from ipykill.base.stack import Frame, Stack
+from ipykill.base.stacks import lines as stacks
+from ipykill.base.stacks import tree
+from ipykill.core.info import JobInfo, JobState
+from ipykill.core.render import duration, one_line, parse_duration, sentence, table_html, table_text
 from ipykill.processes import ProcessInfo
-from ipykill.render import (
-    duration,
-    one_line,
-    parse_duration,
-    sentence,
-    table_html,
-    table_text,
-)
-from ipykill.stack import Frame, Stack
-from ipykill.stacks import lines as stacks
-from ipykill.stacks import tree
 
 INFO = JobInfo(
     id=3,

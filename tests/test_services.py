@@ -13,8 +13,8 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
-from ipykill.job import JobState
-from ipykill.manager import JobManager
+from ipykill.core.job import JobState
+from ipykill.core.manager import JobManager
 from tests.waiting import HANG_GUARD
 
 LIBRARY = """

@@ -3,7 +3,7 @@
 import numpy
 import pytest
 
-from ipykill.sizes import large_size
+from ipykill.base.sizes import large_size
 
 MB = 1_000_000
 

@@ -12,8 +12,8 @@ import time
 import pytest
 
 import ipykill
-from ipykill import stack
-from ipykill.stack import Frame, at, end, is_user, of_frame, of_traceback, trim
+from ipykill.base import stack
+from ipykill.base.stack import Frame, at, end, is_user, of_frame, of_traceback, trim
 from tests.waiting import HANG_GUARD, wait_for
 
 

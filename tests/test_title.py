@@ -2,7 +2,7 @@
 
 import pytest
 
-from ipykill.title import title
+from ipykill.base.title import title
 
 
 @pytest.mark.parametrize(

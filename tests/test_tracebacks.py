@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import ipykill
-from ipykill import JobError, progress
-from ipykill.manager import JobManager
+from ipykill import JobError
+from ipykill.core.manager import JobManager
+from ipykill.integrations import progress
 from tests.waiting import HANG_GUARD, wait_for
 
 

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from ipykill.waiting import Deadline, Latch, wait_any
+from ipykill.base.waiting import Deadline, Latch, wait_any
 from tests.racing import ended, frequent_switches
 from tests.waiting import wait_for
 

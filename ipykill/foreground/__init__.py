@@ -22,12 +22,13 @@ import threading
 import time
 from typing import Any
 
-from .. import adoption, panel
+from .. import panel
+from ..base.title import title
+from ..core import adoption
+from ..core.job import Job
+from ..core.manager import JobManager
 from ..exceptions import JobError
-from ..job import Job
 from ..kill import current_target
-from ..manager import JobManager
-from ..title import title
 from .running import RunningCell, go_on, route_displays
 from .shells import Shell, Shells, why_not
 from .signals import Signals

@@ -33,13 +33,15 @@ from typing import Any
 
 from IPython.core.displaypub import CapturingDisplayPublisher
 
-from .. import figures, output, stack
-from ..cell import cell_number
+from .. import output
+from ..base import stack
+from ..base.holding import why_held
+from ..cells.cell import cell_number
+from ..core.family import Family
+from ..core.info import Bar
+from ..core.job import Begun, Job, act_as
 from ..exceptions import JobError, JobKilled
-from ..family import Family
-from ..holding import why_held
-from ..info import Bar
-from ..job import Begun, Job, act_as
+from ..integrations import figures
 from ..kill import Target, contain, get_ready, look
 
 __all__ = ["RunningCell", "go_on"]

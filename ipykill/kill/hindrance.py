@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import FrameType
 
-from .. import stack
+from ..base import stack
 from . import loops, policy, running, wake
 from .target import Target
 

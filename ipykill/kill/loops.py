@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any, cast
 
-from .. import stack
+from ..base import stack
 from .ending import Ending
 from .target import Target
 from .tasks import Task, cleans_up, frames_of, is_machinery

@@ -31,7 +31,7 @@ from multiprocessing.process import BaseProcess
 from types import CodeType, FrameType
 from typing import ParamSpec, TypeVar
 
-from .. import stack
+from ..base import stack
 from ..exceptions import JobKilled, JobStopped
 from .codemap import by_identity, codemap
 from .target import Target, contain, current_target

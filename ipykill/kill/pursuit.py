@@ -38,7 +38,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from .. import locks
+from ..base import locks
 from ..exceptions import JobKilled
 from ..threads import ServiceThread
 from . import loops, margins, order, policy, running, waits, wake

@@ -36,7 +36,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TypeAlias
 
-from .. import locks
+from ..base import locks
 from . import target as targets
 
 __all__ = ["Handler", "Heard", "StandIns", "install", "lending", "make_way", "set_handler"]

@@ -29,7 +29,7 @@ import time
 from collections.abc import Callable
 from types import CodeType, FrameType
 
-from .. import locks
+from ..base import locks
 from ..exceptions import JobKilled, TaskInterrupted, TaskKilled
 from ..threads import take_back
 from .group import Ending, Group

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Any
 
-from .. import stack
+from ..base import stack
 from ..processes import ChildProcess, timing
 from . import interrupters
 from .target import Target, contain

@@ -59,7 +59,7 @@ import time
 from types import FrameType
 from typing import Any
 
-from .. import locks
+from ..base import locks
 from . import cstack, in_main, loops, policy, standins, waits
 from . import target as targets
 from .switches import has_gil, level

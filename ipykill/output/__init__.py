@@ -38,10 +38,11 @@ import functools
 import sys
 from typing import Any
 
-from .. import figures, progress, questions, rich_bars
+from ..core import questions
+from ..core.failure import message
+from ..core.manager import JobManager
 from ..exceptions import JobKilled, JobStopped
-from ..failure import message
-from ..manager import JobManager
+from ..integrations import figures, progress, rich_bars
 from . import kernel, terminal
 from .cells import blocks
 from .errors import clean, format_error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from .. import locks
+from ..base import locks
 
 __all__ = ["Bucket", "Budget", "budget"]
 

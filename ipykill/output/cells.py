@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from ..job import Job
+from ..core.job import Job
 
 __all__ = ["Cells", "Header", "blocks"]
 

@@ -6,9 +6,9 @@ import copy
 import traceback
 from typing import Any
 
-from .. import locks, stack
+from ..base import locks, stack
+from ..core.failure import comes_from
 from ..exceptions import JobError
-from ..failure import comes_from
 
 __all__ = ["clean", "format_error"]
 

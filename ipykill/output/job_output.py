@@ -8,13 +8,14 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .. import figures, locks
-from ..agent import Agent
-from ..failure import message
-from ..info import JobState
-from ..job import Job, current_job
-from ..leftovers import Locks
+from ..base import locks
+from ..base.agent import Agent
+from ..core.failure import message
+from ..core.info import JobState
+from ..core.job import Job, current_job
+from ..integrations import figures
 from .errors import format_error
+from .held_locks import Locks
 
 __all__ = ["JobOutput", "Told", "agent", "of_job"]
 

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .. import locks, render
-from ..info import JobState
-from ..job import Job, current_job
+from ..base import locks
+from ..core import render
+from ..core.info import JobState
+from ..core.job import Job, current_job
 from ..kill import shield
 from .backlog import Backlog, Piece
 from .budget import budget

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..log import JobLog
+from ..core.log import JobLog
 from .backlog import Piece
 from .errors import clean
 

@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from .. import locks, render
-from ..job import Job
+from ..base import locks
+from ..core import render
+from ..core.job import Job
 from .job_output import JobOutput, Told, agent
 from .streams import tap_prompt
 

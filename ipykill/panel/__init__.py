@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .. import render
-from ..job import Job
-from ..manager import JobManager
+from ..core import render
+from ..core.job import Job
+from ..core.manager import JobManager
 from .service import detach
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .. import stack
-from ..info import JobInfo, JobState, Progress
-from ..job import Job
+from ..base import stack
+from ..core.info import JobInfo, JobState, Progress
+from ..core.job import Job
+from ..core.log import JobLog
+from ..core.manager import JobManager
 from ..kill import Look, look
-from ..log import JobLog
-from ..manager import JobManager
 
 Row = dict[str, Any]
 

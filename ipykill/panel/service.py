@@ -9,10 +9,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from .. import locks
+from ..base import locks
+from ..core.job import Job
+from ..core.manager import JobManager
 from ..exceptions import JobError, UnknownJobError
-from ..job import Job
-from ..manager import JobManager
 from ..threads import ServiceThread
 from .feed import Details, Feed
 

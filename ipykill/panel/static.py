@@ -13,8 +13,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from .. import render
-from ..info import JobInfo
+from ..core import render
+from ..core.info import JobInfo
 
 # An output without any element in it is the front end's own "Loading widget..." or "model
 # not found". A browser that does not know :has() shows both outputs.

@@ -15,8 +15,8 @@ import anywidget
 import traitlets
 from IPython.display import display
 
-from ..job import Job
-from ..manager import JobManager
+from ..core.job import Job
+from ..core.manager import JobManager
 from . import static
 from .feed import row
 from .service import Service

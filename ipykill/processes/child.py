@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from .. import locks
+from ..base import locks
 from . import timing
 from .table import command_line, exists, has_ended, live_groups
 

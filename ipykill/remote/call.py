@@ -24,14 +24,14 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from .. import stack
-from ..agent import Agent
+from ..base import stack
+from ..base.agent import Agent
+from ..base.waiting import Latch
+from ..core.info import JobInfo
+from ..core.job import Job, current_job
 from ..exceptions import JobError, JobKilled
-from ..info import JobInfo
-from ..job import Job, current_job
 from ..kill import shield
 from ..processes import timing
-from ..waiting import Latch
 from .parcel import Parcel
 from .report import End, Report
 from .taking import Luggage

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from ..agent import Agent
-from ..job import Job
+from ..base.agent import Agent
+from ..core.job import Job
 from ..kill import shield
 from ..output.job_output import JobOutput
 

@@ -7,8 +7,8 @@ import linecache
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .. import stack
-from ..cell import Cell
+from ..base import stack
+from ..cells.cell import Cell
 from ..exceptions import JobError
 from .call import Engine, RemoteCall
 from .taking import CallLuggage, CellLuggage

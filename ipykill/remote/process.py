@@ -13,10 +13,10 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ..base.waiting import Latch
 from ..exceptions import JobError
 from ..processes import SIGKILL, ChildProcess, descendants
 from ..threads import ServiceThread
-from ..waiting import Latch
 from .parcel import Parcel
 from .report import Report
 from .wire import GONE, Cargo, Wire

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..info import JobInfo, Progress
+from ..core.info import JobInfo, Progress
 from ..processes import ProcessInfo
 
 __all__ = ["End", "Report"]

@@ -10,9 +10,9 @@ import sys
 import threading
 from typing import Any
 
-from .. import figures
-from ..imports import when_imported
-from ..job import current_job
+from ..base.imports import when_imported
+from ..core.job import current_job
+from ..integrations import figures
 from .echo import Echo
 
 __all__ = ["display", "get_ipython", "install", "traceback_lines"]
@@ -104,8 +104,8 @@ def _make() -> Any:
 
 
 def _make_ready(shell: Any) -> None:
-    from .. import capture, cell
-    from ..output import show_errors_of_jobs
+    from ..cells import cell
+    from ..output import capture, show_errors_of_jobs
 
     capture.install()
     cell.install(shell)

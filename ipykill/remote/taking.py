@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from types import CodeType
 from typing import Any
 
+from ..core.job import Job
 from ..exceptions import JobError, JobStopped
-from ..job import Job
 from . import needs
 from .parcel import Parcel, Surroundings, culprits, pack, require, unpack
 from .report import End

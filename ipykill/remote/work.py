@@ -14,11 +14,13 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .. import output, progress, stack
-from ..agent import Agent
+from .. import output
+from ..base import stack
+from ..base.agent import Agent
+from ..core.job import Job
+from ..core.manager import JobManager
 from ..exceptions import JobError
-from ..job import Job
-from ..manager import JobManager
+from ..integrations import progress
 from .echo import Echo
 from .marks import Marks
 from .memory import Arrived
@@ -88,7 +90,7 @@ class Work:
         self._around.home = True
         call, codes = what, ()
         if names is not None:
-            from ..cell import Cell
+            from ..cells.cell import Cell
 
             self._names, self.lines = wanted, lines
             namespace.update(names)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ipykill import manager
+from ipykill.core import manager
 from tests.kernel.background import load, wait_job
 from tests.kernel.harness import Kernel
 from tests.waiting import wait_for

@@ -198,7 +198,7 @@ def test_wait_ends_with_the_jobs_or_with_the_time(kernel: Kernel) -> None:
 def test_an_interrupt_ends_the_waiting_and_not_the_job(kernel: Kernel, code: str) -> None:
     kernel.run("%%bg -q -n train\nwhile True: x = 1")
     kernel.run(
-        "modules = [sys.modules['ipykill.waiting'], sys.modules['ipykill.manager']]\n"
+        "modules = [sys.modules['ipykill.base.waiting'], sys.modules['ipykill.core.manager']]\n"
         "wait_any = modules[0].wait_any\n"
         "def told(latches, timeout=None):\n"
         "    print('waiting', flush=True)\n"

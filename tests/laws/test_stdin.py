@@ -87,7 +87,7 @@ def test_a_pipe(read: str) -> None:
 def test_a_terminal(read: str) -> None:
     pty = pytest.importorskip("pty")
     mine, theirs = pty.openpty()
-    # Our own input() refuses to ask in a job, see `ipykill.questions`.
+    # Our own input() refuses to ask in a job, see `ipykill.core.questions`.
     code = READS[read].replace("input()", "input.__wrapped__()")
     printed = told(code, theirs, theirs, (mine, mine))
     assert printed.split()[-2:] == ["got", "hello"], printed

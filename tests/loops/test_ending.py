@@ -10,7 +10,8 @@ import weakref
 import pytest
 
 import ipykill
-from ipykill import JobKilled, JobManager, JobState, current_job, loop
+from ipykill import JobKilled, JobManager, JobState, current_job
+from ipykill.core import loop
 from ipykill.exceptions import JobAborted
 from ipykill.kill import wake
 from tests.waiting import HANG_GUARD, wait_for

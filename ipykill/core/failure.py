@@ -1,0 +1,270 @@
+"""The error that a job failed with, and what is kept of it when its frames are let go.
+
+The frames of a traceback hold every local variable of the code that failed. The foreground
+keeps those of its newest error only (`sys.last_exc`), and so does ipykill: when another job
+fails, or the job is forgotten, an error is left that has the same type and text, and its
+traceback as text, but none of the user's objects.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import itertools
+import traceback
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+from ..base import locks, stack
+from ..base.tracebacks import set_traceback
+from ..exceptions import JobError
+
+__all__ = ["Failure", "comes_from", "is_only", "message"]
+
+_TEXT = 20_000  # characters of a traceback that are kept,
+_FRAMES = 200  # frames, as text,
+_LONGEST = 10_000  # characters of a text in an error,
+_WIDEST = 20  # and elements of a tuple there
+_PLAIN = {str, bytes, int, float, complex, bool, type(None)}
+
+# Not by way of the class, which is code of others.
+_set = BaseException.__setattr__
+_name_of = vars(type)["__name__"].__get__
+
+_lock = locks.RLock()  # which a signal handler or a finalizer may take again
+_newest: weakref.ref[Failure] | None = None
+_numbers = itertools.count()
+
+
+class Failure:
+    """How a job failed.
+
+    Attributes
+    ----------
+    line
+        The last line of its traceback.
+    text
+        What the error says.
+
+    Threading
+    ---------
+    The job's own thread makes it and calls `settle`. Any thread may call the rest.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        try:
+            self._describe(error)
+        except BaseException:  # of the error's own code: the job has to end
+            self._describe(JobError("its error cannot be described"))
+
+    def _describe(self, error: BaseException) -> None:
+        for one in _chain(error):
+            set_traceback(one, stack.without_machinery(one.__traceback__))
+        self.kind = type(error)
+        self.text = message(error)
+        first = next(iter(self.text.strip().splitlines()), "")
+        name = _name_of(self.kind)
+        self.line = f"{name}: {first}" if first else name
+        self._error: BaseException | None = error
+        self._tb = error.__traceback__
+        self._frames: tuple[stack.Frame, ...] = ()
+        self._recipe: _Recipe | None = None
+        self._unwanted = False
+        self._number = next(_numbers)
+
+    # Why no frame is kept for ever, and no error is lost:
+    #
+    # 1. settle() first makes what is to be kept, and then takes the place of the newest
+    #    failure, with `_lock` held. The one before lets go of its error; it had settled. One
+    #    that settles later than another that was made after it lets go of its own.
+    # 2. let_go() may come before, of a job that is forgotten at once. It leaves a note that
+    #    settle() finds, or it finds what settle() has made: both hold `_lock`.
+    # 3. What is let go is freed when `_lock` is not held: finalizers are code of others.
+
+    def settle(self) -> None:
+        """Become the newest failure, which keeps its frames; in the job's own thread."""
+        global _newest
+        error = self._error
+        assert error is not None
+        try:
+            frames, recipe = _frames(error), _Recipe(error, self.text)
+        except Exception:  # of the error's own code
+            frames, recipe = (), _Recipe(Exception(self.text), self.text)
+        with _lock:
+            self._frames, self._recipe = frames, recipe
+            other = None if _newest is None else _newest()
+            late = other is not None and other._number > self._number
+            loser = self if self._unwanted or late else other
+            if loser is not self:
+                _newest = weakref.ref(self)
+            dropped = None
+            if loser is not None:
+                dropped = loser._drop()
+        del dropped, error
+
+    def let_go(self) -> None:
+        """Keep nothing of the user's any more but text."""
+        with _lock:
+            self._unwanted = True
+            dropped = self._drop() if self._recipe is not None else None
+        del dropped
+
+    def _drop(self) -> object:
+        # With the lock held, without which that is freed.
+        dropped = self._error, self._tb
+        self._error = self._tb = None
+        return dropped
+
+    @property
+    def error(self) -> BaseException:
+        """The error itself, or one like it without frames."""
+        with _lock:
+            error, tb, recipe = self._error, self._tb, self._recipe
+        if error is not None:
+            set_traceback(error, tb)  # without the frames of those who have raised it since
+            return error
+        assert recipe is not None
+        return recipe.error()
+
+    @property
+    def frames(self) -> tuple[stack.Frame, ...]:
+        """Where it failed: the user's frames, see `stack.trim`."""
+        with _lock:
+            error = self._error
+        return self._frames if error is None or self._recipe is not None else _frames(error)
+
+
+def _frames(error: BaseException) -> tuple[stack.Frame, ...]:
+    return tuple(stack.trim(stack.of_traceback(error.__traceback__))[-_FRAMES:])
+
+
+class JobTraceback(Exception):
+    """The traceback of an error whose frames were let go; the cause of what stands for it."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+class _Recipe:
+    """What it takes to make an error like another one, without any object of the user's.
+
+    That is its type, its notes, and those of its arguments and attributes that are text or
+    numbers, as in `OSError.errno`; not so `AttributeError.obj`.
+    """
+
+    def __init__(self, error: BaseException, text: str) -> None:
+        self._kind = type(error)
+        self._text = text
+        try:
+            self._traceback = _cut("".join(traceback.format_exception(error)))
+        except Exception:  # of the code of the error or of one that it is chained to
+            self._traceback = ""
+        self._args = error.args if all(map(_is_plain, error.args)) else (text,)
+        self._attributes = {
+            name: value
+            for name, value in _attributes(error)
+            if name != "args" and value is not None and _is_plain(value)
+        }
+        notes = vars(error).get("__notes__")
+        if isinstance(notes, list) and all(map(_is_plain, notes)):
+            self._attributes["__notes__"] = notes.copy()
+        self._inner: list[_Recipe] = []
+        if isinstance(error, BaseExceptionGroup):
+            self._args = (error.message,)
+            self._inner = [_Recipe(inner, message(inner)) for inner in error.exceptions]
+
+    def error(self) -> BaseException:
+        """Return such an error."""
+        made = self._made(self._kind)
+        if made is None or message(made) != self._text:  # its class says what it says otherwise
+            made = self._made(_saying(self._kind, self._text)) or Exception(self._text)
+        if self._traceback:
+            _set(made, "__cause__", JobTraceback(self._traceback))
+        return made
+
+    def _made(self, kind: type[BaseException]) -> BaseException | None:
+        # By the __new__ of the builtin class: that of the user's may do anything.
+        base = next(it for it in kind.__mro__ if it.__module__ == "builtins")
+        try:
+            arguments = self._args
+            if self._inner:
+                arguments = (*arguments, [it.error() for it in self._inner])
+            made: BaseException = base.__new__(kind, *arguments)
+            for name, value in {"args": arguments, **self._attributes}.items():
+                with contextlib.suppress(Exception):
+                    _set(made, name, value)
+        except Exception:
+            return None
+        return made
+
+
+def _saying(kind: type[BaseException], text: str) -> type[BaseException]:
+    """Return a class that passes for `kind` and says `text`."""
+    about = {"__str__": lambda self: text, "__module__": kind.__module__}
+    base = next(it for it in kind.__mro__ if it.__module__ == "builtins")
+    try:
+        return type(_name_of(kind), (kind,), about)
+    except Exception:  # its class does not let itself be derived from
+        return type(_name_of(kind), (base,), about)
+
+
+def _attributes(error: BaseException) -> Iterator[tuple[str, object]]:
+    """Yield the attributes of an error, without running any code of its class."""
+    for base in type(error).__mro__:
+        if base.__module__ == "builtins":
+            for name, found in vars(base).items():
+                if not name.startswith("__") and inspect.isdatadescriptor(found):
+                    member: Any = found
+                    with contextlib.suppress(Exception):
+                        yield name, member.__get__(error)
+    yield from vars(error).items()
+
+
+def _is_plain(value: object) -> bool:
+    if type(value) is tuple:  # as KeyError of pandas has them
+        return len(value) <= _WIDEST and all(
+            type(it) is not tuple and _is_plain(it) for it in value
+        )
+    return type(value) in _PLAIN and not (isinstance(value, str | bytes) and len(value) > _LONGEST)
+
+
+def _cut(text: str) -> str:
+    half = _TEXT // 2
+    return text if len(text) <= _TEXT else f"{text[:half]}\n...\n{text[-half:]}"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, those that it holds, and those that it was raised from or beside."""
+    seen: set[int] = set()
+    todo: list[BaseException | None] = [error]
+    while todo:
+        one = todo.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            todo += (one.__cause__, one.__context__)
+            if isinstance(one, BaseExceptionGroup):
+                todo += one.exceptions
+
+
+def comes_from(error: BaseException, kind: type[BaseException]) -> bool:
+    """Whether `error` is of this kind, holds one, or was raised while one was handled."""
+    return any(isinstance(one, kind) for one in _chain(error))
+
+
+def is_only(
+    kind: type[BaseException] | tuple[type[BaseException], ...], error: BaseException | None
+) -> bool:
+    """Whether an error is nothing but one of this kind; a TaskGroup puts it in a group."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_only(kind, each) for each in error.exceptions)
+    return isinstance(error, kind)
+
+
+def message(error: BaseException) -> str:
+    """Return ``str(error)``, whatever the class makes of that."""
+    try:
+        return str(error)
+    except BaseException:  # of whatever kind: who asks is ending a job
+        return "<its message cannot be shown>"

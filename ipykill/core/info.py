@@ -1,0 +1,157 @@
+"""What is true of a job at one moment, as data, and what is asked for it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from ..base import stack
+from ..processes import ProcessInfo
+
+__all__ = ["Bar", "JobInfo", "JobState", "Loop", "Progress"]
+
+
+class JobState(enum.Enum):
+    """What is true of a job."""
+
+    PENDING = "pending"
+    """It has not started."""
+    RUNNING = "running"
+    """Its code runs."""
+    STOPPING = "stopping"
+    """Its code runs and was asked to stop."""
+    KILLING = "killing"
+    """A thread of it lives, and it is being killed."""
+    DONE = "done"
+    """Its code ended by itself."""
+    FAILED = "failed"
+    """Its code ended with an error."""
+    STOPPED = "stopped"
+    """Its code ended because it was asked to stop, or was interrupted."""
+    KILLED = "killed"
+    """It was killed; no thread of it lives."""
+    SKIPPED = "skipped"
+    """It never started."""
+
+    @property
+    def final(self) -> bool:
+        """Whether this is the last state of a job."""
+        return self in _FINAL
+
+
+_FINAL = {
+    JobState.DONE,
+    JobState.FAILED,
+    JobState.STOPPED,
+    JobState.KILLED,
+    JobState.SKIPPED,
+}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is.
+
+    Attributes
+    ----------
+    done, total
+        How many steps are done, and how many there are; None where that is not known.
+    description
+        What is being done, may be empty.
+    left
+        Seconds that the rest takes if it goes on like this, None where that is not known.
+    """
+
+    done: float
+    total: float | None
+    description: str
+    left: float | None
+
+
+class JobInfo(NamedTuple):  # twice as fast to make as a frozen dataclass, and faster
+    """What was true of a job at one moment.
+
+    Attributes
+    ----------
+    id, name, source, cell
+        Its number, its name, its code, and the number of the cell that launched it.
+    state
+        Its `JobState`.
+    requested
+        What was asked of it: ``"stop"``, ``"kill"`` or None.
+    reason
+        Why it was asked or skipped, empty when a person did.
+    created, started, ended
+        Seconds since the epoch, None when that has not happened.
+    elapsed, cpu_time
+        Seconds since its start until now or its end, and the CPU time of all its threads.
+    asked
+        Seconds since the last of stop and kill was asked, until now or its end; None when
+        nothing was.
+    place
+        Where it is now, or where it ended early: ``cell [7], line 12 (time.sleep)``.
+    hindrance
+        Why a job that was killed a while ago still lives, and what ends it, or why one that was
+        interrupted goes on; else empty.
+    error
+        The last line of its traceback, empty when there is none.
+    last_line
+        The last line that it printed.
+    progress
+        How far it is, None where it does not tell.
+    threads
+        How many of its threads live.
+    processes
+        The processes that it started and that have not ended.
+    waits
+        The jobs that it starts after and that are not over: ``train (job 3)``.
+    left
+        How many of its threads, its own apart, live on after its end.
+    size
+        The bytes that its value takes, where they are many: until the job is cleared, or its
+        cell is run again.
+    """
+
+    id: int
+    name: str
+    source: str
+    cell: int | None
+    state: JobState
+    requested: str | None
+    reason: str
+    created: float
+    started: float | None
+    ended: float | None
+    elapsed: float
+    cpu_time: float
+    asked: float | None
+    place: str
+    hindrance: str
+    error: str
+    last_line: str
+    progress: Progress | None
+    threads: int
+    processes: tuple[ProcessInfo, ...]
+    waits: tuple[str, ...] = ()
+    left: int = 0
+    size: int = 0
+
+
+class Bar(Protocol):
+    """Something that knows how far a job is. See `ipykill.integrations.progress`."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is at its end."""
+
+    def look(self) -> Progress:
+        """Return how far it is; any thread may ask."""
+
+
+class Loop(Protocol):
+    """The event loop of a job whose code awaits. See `ipykill.core.loop`."""
+
+    def stacks(self, labels: Mapping[str, str]) -> list[stack.Stack]:
+        """Return where its tasks wait, the main one first; any thread may ask."""

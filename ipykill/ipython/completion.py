@@ -1,0 +1,78 @@
+"""What Tab offers on the line of a magic: its options, and the jobs that may stand there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from IPython.core.completer import SimpleCompletion, context_matcher
+from IPython.core.magic import Magics
+from IPython.utils.generics import complete_object
+
+from ..core.job import Job
+from ..core.log import JobLog
+from ..core.manager import JobManager
+
+__all__ = ["Completion", "offer_what_users_need"]
+
+
+def offer_what_users_need() -> None:
+    """Let IPython offer of our objects what their ``dir()`` has, and not what their class has."""
+    for kind in (Job, JobManager, JobLog):
+        complete_object.register(kind, lambda it, found: dir(it))
+
+
+class Completion:
+    """A matcher for IPython's completer; `magics` are those whose lines it completes."""
+
+    def __init__(self, magics: Magics, manager: JobManager) -> None:
+        self._magics = magics
+        self._shell: Any = magics.shell
+        self._manager = manager
+
+    @context_matcher(identifier="ipykill")
+    def complete(self, context: Any) -> dict[str, Any]:
+        """Return what the last word of a line with one of the magics may become.
+
+        What other matchers find there, Python's names above all, is left out when this finds
+        something.
+        """
+        *words, last = re.split(r"\s+", context.text_until_cursor.lstrip())
+        command, *before = words or [""]
+        automagic = self._shell.magics_manager.auto_magic and command not in self._shell.user_ns
+        if automagic and not command.startswith("%"):
+            command = f"%{command}"
+        known = command in ("%%bg", *(f"%{name}" for name in self._magics.magics["line"]))
+        found = self._candidates(command, before, last) if known else []
+        return {
+            "completions": [SimpleCompletion(it) for it in found if it.startswith(context.token)],
+            "suppress": True,
+            "ordered": True,
+        }
+
+    def _candidates(self, command: str, before: Sequence[str], last: str) -> list[str]:
+        """Return options or SPECs, whichever may stand where the word `last` is."""
+        actions = getattr(self._magics, command.lstrip("%")).parser._actions
+        options = {option: action for action in actions for option in action.option_strings}
+        taker = None  # the option of which this is a value
+        for word in before:
+            if word in options:
+                taker = word if options[word].nargs != 0 else None
+            elif command == "%bg" and taker is None:
+                return []  # in the statement
+            elif taker is not None and (command == "%bg" or options[taker].nargs is None):
+                taker = None
+        if taker == "--on":
+            return ["process"]
+        if taker not in (None, "--after"):
+            return []  # a file, a number, a name
+        takes_specs = taker is not None or any(action.dest == "specs" for action in actions)
+        if last.startswith("-") or not takes_specs:
+            return [] if command == "%bg" and not last else list(options)
+        over = command in ("%bglog", "%bgclear")
+        found = [job for job in self._manager if over or not job.done()]
+        # A name that has to be quoted is no help to type; its number is.
+        names = [job.name for job in found if job.name == shlex.quote(job.name)]
+        return [*dict.fromkeys(names), *(str(job.id) for job in found), "all"]
