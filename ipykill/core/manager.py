@@ -20,7 +20,6 @@ from types import CodeType
 from typing import Any, Protocol
 
 from ..base import locks, stack
-from ..base.agent import Agent
 from ..base.exits import before_threads_are_joined
 from ..base.source import source_of
 from ..base.tracebacks import hidden
@@ -30,6 +29,7 @@ from ..kill import look, volley
 from ..processes import timing
 from . import elsewhere, loop, questions, render
 from . import spec as specs
+from .agent import Agent
 from .info import JobInfo, JobState
 from .interrupts import uninterrupted
 from .job import Begun, Host, Job, current_job

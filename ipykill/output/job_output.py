@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..base import locks
-from ..base.agent import Agent
+from ..core.agent import Agent
 from ..core.failure import message
 from ..core.info import JobState
 from ..core.job import Job, current_job

@@ -25,8 +25,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from ..base import stack
-from ..base.agent import Agent
 from ..base.waiting import Latch
+from ..core.agent import Agent
 from ..core.info import JobInfo
 from ..core.job import Job, current_job
 from ..exceptions import JobError, JobKilled

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from ..base.agent import Agent
+from ..core.agent import Agent
 from ..core.job import Job
 from ..kill import shield
 from ..output.job_output import JobOutput

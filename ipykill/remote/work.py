@@ -16,7 +16,7 @@ from typing import Any
 
 from .. import output
 from ..base import stack
-from ..base.agent import Agent
+from ..core.agent import Agent
 from ..core.job import Job
 from ..core.manager import JobManager
 from ..exceptions import JobError

@@ -4,8 +4,8 @@ import weakref
 
 import pytest
 
-from ipykill.base import agent as agent_module
-from ipykill.base.agent import Agent
+from ipykill.core import agent as agent_module
+from ipykill.core.agent import Agent
 from tests.waiting import HANG_GUARD, wait_for
 
 

@@ -12,8 +12,8 @@ from ipykill.core.info import JobState
 from ipykill.core.job import Job, current_job
 from ipykill.core.manager import JobManager
 from ipykill.exceptions import JobError, JobStopped, UnknownJobError
+from tests.core.test_job import Gate, fail, polling, spinning
 from tests.racing import ended, frequent_switches
-from tests.test_job import Gate, fail, polling, spinning
 from tests.waiting import HANG_GUARD, wait_for
 
 S = JobState

@@ -9,8 +9,8 @@ import queue
 import time
 from collections.abc import Callable
 
+from ..base import locks
 from ..threads import ServiceThread
-from . import locks
 
 __all__ = ["Agent"]
 

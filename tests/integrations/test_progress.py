@@ -247,7 +247,7 @@ def test_steps_of_an_earlier_run_do_not_count_as_fast_ones() -> None:
 def test_tqdm_imported_later_is_watched_too() -> None:
     code = (
         "import ipykill, sys\n"
-        "from ipykill import progress\n"
+        "from ipykill.integrations import progress\n"
         "progress.install(); progress.install()\n"
         "assert 'tqdm' not in sys.modules\n"
         "def work():\n"
