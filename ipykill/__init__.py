@@ -10,8 +10,9 @@ from typing import Any
 
 from . import kill as _kill
 from .core import elsewhere as _elsewhere
+from .core.current import checkpoint, current_job, sleep, stop_requested
 from .core.info import JobInfo, JobState, Progress
-from .core.job import Job, checkpoint, current_job, sleep, stop_requested
+from .core.job import Job
 from .core.manager import JobManager, jobs
 from .exceptions import JobAborted, JobError, JobKilled, JobStopped, JobTimeout, UnknownJobError
 from .integrations.progress import track

@@ -22,7 +22,7 @@ from typing import Any
 from ..base import stack
 from ..base.holding import holds
 from ..core import loop
-from ..core.job import current_job
+from ..core.current import current_job
 from ..core.services import Code
 from ..exceptions import JobError
 from ..kill import current_target

@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from ..core.job import Job, current_job
+from ..core.current import current_job
+from ..core.job import Job
 
 __all__ = ["install"]
 

@@ -13,7 +13,8 @@ from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from ..base import stack
-from .job import Job, checkpoint, current_job
+from .current import checkpoint, current_job
+from .job import Job
 
 __all__ = ["run"]
 

@@ -30,9 +30,11 @@ from ..processes import timing
 from . import elsewhere, loop, questions, render
 from . import spec as specs
 from .agent import Agent
+from .current import current_job
+from .host import Begun, Host
 from .info import JobInfo, JobState
 from .interrupts import uninterrupted
-from .job import Begun, Host, Job, current_job
+from .job import Job
 from .log import JobLog
 
 __all__ = ["JobManager", "jobs"]

@@ -20,7 +20,7 @@ from typing import Any
 
 from ..base.holding import holds
 from ..base.imports import when_imported
-from .job import current_job
+from .current import current_job
 
 __all__ = ["install"]
 

@@ -12,8 +12,8 @@ from ..base.text import one_line
 
 if TYPE_CHECKING:
     from ..processes import ProcessInfo
+    from .facts import JobFacts
     from .info import JobInfo
-    from .job import Job
 
 __all__ = [
     "duration",
@@ -85,7 +85,7 @@ def kept(info: JobInfo) -> str:
     return f"keeps its value, {size(info.size)}, until it is cleared or its cell is run again"
 
 
-def named(job: Job | JobInfo) -> str:
+def named(job: JobFacts | JobInfo) -> str:
     """Return what a job is called in a sentence: ``job 3 (train)``."""
     return f"job {job.id} ({one_line(job.name, 60)})"
 

@@ -37,9 +37,11 @@ from .. import output
 from ..base import stack
 from ..base.holding import why_held
 from ..cells.cell import cell_number
+from ..core.current import act_as
 from ..core.family import Family
+from ..core.host import Begun
 from ..core.info import Bar
-from ..core.job import Begun, Job, act_as
+from ..core.job import Job
 from ..exceptions import JobError, JobKilled
 from ..integrations import figures
 from ..kill import Target, contain, get_ready, look

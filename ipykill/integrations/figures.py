@@ -16,7 +16,8 @@ from types import ModuleType
 from typing import Any
 
 from ..base.imports import when_imported
-from ..core.job import Job, current_job
+from ..core.current import current_job
+from ..core.job import Job
 
 __all__ = ["give", "install", "show"]
 

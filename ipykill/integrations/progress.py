@@ -16,8 +16,8 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from ..base.imports import when_imported
+from ..core.current import candidate, checkpoint, current_job
 from ..core.info import Progress
-from ..core.job import candidate, checkpoint, current_job
 from . import tqdm_groups
 
 __all__ = ["install", "measure", "track"]

@@ -9,8 +9,8 @@ from types import ModuleType
 from typing import Any
 
 from ..base.imports import when_imported
+from ..core.current import checkpoint, current_job
 from ..core.info import Progress
-from ..core.job import checkpoint, current_job
 from .progress import measure
 
 __all__ = ["install"]

@@ -15,7 +15,8 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..core.job import Job, act_for, current_job
+from ..core.current import act_for, current_job
+from ..core.job import Job
 
 __all__ = ["separate"]
 

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from ..core.job import current_job
+from ..core.current import current_job
 from ..kill import shield
 from ..threads import ServiceThread
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from ..base import locks
 from ..core.agent import Agent
+from ..core.current import current_job
 from ..core.failure import message
 from ..core.info import JobState
-from ..core.job import Job, current_job
+from ..core.job import Job
 from ..integrations import figures
 from .errors import format_error
 from .held_locks import Locks

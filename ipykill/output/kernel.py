@@ -10,8 +10,9 @@ from typing import Any
 
 from ..base import locks
 from ..core import render
+from ..core.current import current_job
 from ..core.info import JobState
-from ..core.job import Job, current_job
+from ..core.job import Job
 from ..kill import shield
 from .backlog import Backlog, Piece
 from .budget import budget

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from ..core.job import candidate
+from ..core.current import candidate
 from .job_output import of_job
 
 __all__ = ["captured", "stand_in", "tap_again", "tap_prompt", "untap"]

@@ -27,8 +27,9 @@ from typing import Any, Protocol
 from ..base import stack
 from ..base.waiting import Latch
 from ..core.agent import Agent
+from ..core.current import current_job
 from ..core.info import JobInfo
-from ..core.job import Job, current_job
+from ..core.job import Job
 from ..exceptions import JobError, JobKilled
 from ..kill import shield
 from ..processes import timing

@@ -11,7 +11,7 @@ import threading
 from typing import Any
 
 from ..base.imports import when_imported
-from ..core.job import current_job
+from ..core.current import current_job
 from ..integrations import figures
 from .echo import Echo
 

@@ -17,9 +17,10 @@ import pytest
 
 import ipykill
 from ipykill.core import adoption
+from ipykill.core.current import checkpoint, current_job, sleep, stop_requested
 from ipykill.core.failure import comes_from
 from ipykill.core.info import JobState
-from ipykill.core.job import Job, checkpoint, current_job, sleep, stop_requested
+from ipykill.core.job import Job
 from ipykill.core.manager import JobManager
 from ipykill.exceptions import JobAborted, JobError, JobKilled, JobStopped, JobTimeout
 from ipykill.kill import shield

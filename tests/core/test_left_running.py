@@ -8,7 +8,7 @@ import time
 import pytest
 
 from ipykill.core import render
-from ipykill.core.job import JobState
+from ipykill.core.info import JobState
 from ipykill.core.manager import JobManager
 from ipykill.exceptions import JobError, JobTimeout
 from tests.waiting import HANG_GUARD, wait_for

@@ -8,7 +8,7 @@ import pytest
 
 from ipykill import JobState
 from ipykill.core import loop
-from ipykill.core.job import checkpoint
+from ipykill.core.current import checkpoint
 from ipykill.core.manager import JobManager
 from ipykill.exceptions import JobAborted
 from tests.racing import frequent_switches

@@ -8,8 +8,9 @@ import time
 
 import pytest
 
+from ipykill.core.current import current_job
 from ipykill.core.info import JobState
-from ipykill.core.job import Job, current_job
+from ipykill.core.job import Job
 from ipykill.core.manager import JobManager
 from ipykill.exceptions import JobError, JobStopped, UnknownJobError
 from tests.core.test_job import Gate, fail, polling, spinning

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
+from ipykill.core.current import current_job
 from ipykill.core.info import JobState
-from ipykill.core.job import current_job
 from ipykill.core.manager import JobManager
 from ipykill.exceptions import JobKilled
 from tests.racing import frequent_switches

@@ -13,7 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
-from ipykill.core.job import JobState
+from ipykill.core.info import JobState
 from ipykill.core.manager import JobManager
 from tests.waiting import HANG_GUARD
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import pytest
 
 import ipykill
-from ipykill.core.job import JobState
+from ipykill.core.info import JobState
 from ipykill.core.manager import JobManager
 from ipykill.exceptions import JobKilled
 from tests.racing import frequent_switches

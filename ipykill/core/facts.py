@@ -1,0 +1,205 @@
+"""What is true of a job: the facts that are written down, and what follows from them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from types import CodeType
+
+from ..base import stack
+from ..base.waiting import Latch
+from ..processes import ProcessInfo
+from .elsewhere import Elsewhere
+from .failure import Failure
+from .family import Family
+from .host import Host, NoHost
+from .info import Bar, JobState, Loop, Progress
+from .log import JobLog
+
+__all__ = ["JobFacts"]
+
+# What Tab offers; all else is for the other parts of ipykill.
+_FOR_USERS = [
+    *("id", "name", "source", "cell", "state", "requested", "reason", "started", "elapsed"),
+    *("cpu_time", "progress", "log", "threads", "processes", "info", "where", "stop", "interrupt"),
+    *("kill", "wait", "done", "result", "exception", "add_done_callback"),
+]
+
+_logger = logging.getLogger("ipykill")
+
+
+class JobFacts:
+    """The facts about a job, see `Job`, which writes them."""
+
+    def __init__(
+        self,
+        id: int,
+        *,
+        name: str,
+        source: str,
+        cell: int | None,
+        origin: str,
+        timeout: float | None,
+        report: bool,
+        codes: Sequence[CodeType],
+        log: JobLog | None,
+    ) -> None:
+        self.id = id
+        self.name = name
+        self.source = source
+        self.cell = cell
+        self.origin = origin
+        self.report = report
+        self.has_card = False
+        self.is_told = False
+        self.timeout = timeout
+        self.codes = tuple(codes)
+        self.labels: Mapping[str, str] = stack.NO_LABELS
+        if cell is not None and codes:
+            self.labels = {codes[0].co_filename: f"cell [{cell}]"}
+        self.waits_for: Sequence[JobFacts] = ()
+        self.loop: Loop | None = None
+        self.elsewhere: Elsewhere | None = None
+        self.host: Host = NoHost()
+        self.log = JobLog() if log is None else log
+        self.thread: threading.Thread
+        self._family: Family
+        self._created = time.time()
+        self._started: float | None = None
+        self._ended: float | None = None
+        self._begin = 0.0  # on the monotonic clock,
+        self._end: float | None = None  # which no change of the time of day moves
+        self._stop = Latch()
+        self.over = Latch()
+        self._asked: float | None = None
+        self._interrupted: float | None = None  # when that was asked last, monotonic
+        self._reason = ""
+        self.overdue = False
+        self._stop_asked = False  # before it was over
+        self._outcome: JobState | None = None
+        self._size = 0  # of its value, in bytes, where that is large
+        self._awaits = 0  # other jobs
+        self.failure: Failure | None = None
+        self._ended_at: tuple[CodeType, int] | None = None
+        self._bars: list[Bar] = []
+        self._progress: Progress | None = None  # when it ended
+
+    def __dir__(self) -> list[str]:
+        return _FOR_USERS
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} {self.name!r}: {self.state.value}>"
+
+    @property
+    def state(self) -> JobState:
+        """What is true of the job now."""
+        return self._outcome or self._state_until_end()
+
+    def _state_until_end(self) -> JobState:
+        if self._started is None:
+            return JobState.PENDING
+        if self._family.kill_requested:
+            return JobState.KILLING
+        return JobState.STOPPING if self._stop.is_set() else JobState.RUNNING
+
+    @property
+    def requested(self) -> str | None:  # no Literal: with that Jedi offers nothing at all
+        """What was asked of the job, or of what it has left."""
+        if self._family.kill_requested:
+            return "kill"
+        return "stop" if self._stop_asked else None
+
+    @property
+    def reason(self) -> str:
+        """Why the job was asked to end or was skipped; empty when a person asked."""
+        return self._reason
+
+    @property
+    def started(self) -> float | None:
+        """When the job started, in seconds since the epoch."""
+        return self._started
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start of the job, or how long it ran."""
+        if self._started is None:
+            return 0.0
+        end = self._end
+        return (time.monotonic() if end is None else end) - self._begin
+
+    @property
+    def threads(self) -> list[threading.Thread]:
+        """The threads of the job that live."""
+        return [] if self._started is None else self._family.threads()
+
+    def lives(self) -> bool:
+        """Whether it is not over, or has left a thread or a process that runs."""
+        left = self._left_threads() or any(it.running for it in self.processes)
+        return not self.done() or bool(left)
+
+    def _left_threads(self) -> list[threading.Thread]:
+        return [thread for thread in self.threads if thread is not self.thread]  # that just ends
+
+    @property
+    def processes(self) -> tuple[ProcessInfo, ...]:
+        """The processes that the job started, and that have not ended.
+
+        One that has ended is among them as long as nobody has waited for it, as ``ps`` shows
+        it. A job that is over may have left some: they live on until it is killed.
+        """
+        return () if self._started is None else self._family.processes()
+
+    def spared(self) -> list[str]:
+        """Return a line about each thread that a Kill has let go, for libraries keep it."""
+        return [
+            f"the thread {name} goes on: {library} keeps it for whoever uses it next"
+            for name, library in list(self._family.spared.items())
+        ]
+
+    @property
+    def idents(self) -> set[int]:
+        """The idents of its threads that have ended; by now, other threads may have them."""
+        return set(self._family.past_idents)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for another job, for however long that takes."""
+        return bool(self.waits_for or self._awaits)
+
+    @property
+    def interrupt_pending(self) -> bool:
+        """Whether `interrupt` was called, and has not been raised in the job yet."""
+        return self._family.interrupt_requested
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far the job is: its outermost bar that is not at its end, else the outermost."""
+        bars = list(self._bars)
+        if not bars:
+            return self._progress
+        try:
+            return next((bar for bar in bars if not bar.closed), bars[0]).look()
+        except Exception:  # of a bar that somebody else has made
+            self._bars.clear()
+            _logger.exception("the bar of job %s does not tell how far it is", self.id)
+            return None
+
+    def let_go_of_bars(self) -> None:
+        """Note how far it came, and forget its bars: others', which may take long to tell."""
+        self._progress = self.progress
+        self._bars.clear()
+
+    def add_bar(self, bar: Bar) -> None:
+        """Let `bar` tell how far the job is, until it is at its end."""
+        if not self.done():
+            self._bars[:] = [it for it in self._bars if not it.closed] + [bar]
+
+    def done(self) -> bool:
+        """Whether the job is over."""
+        return self.over.is_set()
+
+    def asked(self) -> bool:
+        """Whether the job was asked to end, by a Stop or a Kill; quick to ask."""
+        return self._stop.is_set()
