@@ -27,6 +27,7 @@ from ..base import stack
 from ..kill import current_target, pool_of, sheltered
 from ..processes import ChildProcess
 from ..threads import ServiceThread
+from .errands import errand
 from .family import ADOPTED, Family, asks
 from .services import Service
 
@@ -140,7 +141,7 @@ def _submit(
     assert _pool_submit is not None
     family = _family()
     if family is not None and not family.in_foreground:
-        fn = family.errand(fn)
+        fn = errand(family, fn)
     return _pool_submit(pool, fn, *args, **kwargs)
 
 

@@ -14,7 +14,7 @@ from .family import Family
 if TYPE_CHECKING:
     from .job import Job
 
-__all__ = ["Begun", "Host", "NoHost"]
+__all__ = ["Begun", "Foreground", "Host", "NoHost"]
 
 
 class Host(Protocol):
@@ -68,3 +68,13 @@ class Begun:
     context: contextvars.Context
     moment: float
     codes: Sequence[CodeType]
+
+
+class Foreground(Protocol):
+    """What can make a job of the cell that runs. See `ipykill.foreground`."""
+
+    def detach(self) -> Job:
+        """Let that cell go on as a job, or raise `JobError`."""
+
+    def runs(self) -> tuple[int, float] | None:
+        """Return the number of that cell and when it began, in seconds since the epoch."""

@@ -12,57 +12,37 @@ import inspect
 import logging
 import numbers
 import os
-import time
-import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import CodeType
-from typing import Any, Protocol
+from typing import Any
 
-from ..base import locks, stack
+from ..base import stack
 from ..base.exits import before_threads_are_joined
 from ..base.source import source_of
 from ..base.tracebacks import hidden
 from ..base.waiting import Deadline, wait_any
-from ..exceptions import JobError, UnknownJobError
-from ..kill import look, volley
+from ..exceptions import JobError
+from ..kill import volley
 from ..processes import timing
 from . import elsewhere, loop, questions, render
-from . import spec as specs
-from .agent import Agent
 from .current import current_job
-from .host import Begun, Host
-from .info import JobInfo, JobState
+from .host import Begun, Foreground, Host
 from .interrupts import uninterrupted
 from .job import Job
 from .log import JobLog
+from .queue import JobQueue
 
 __all__ = ["JobManager", "jobs"]
 
 _logger = logging.getLogger("ipykill")
-
-# What Tab offers; all else is for the other parts of ipykill.
-_FOR_USERS = [
-    *("clear", "find", "grace", "kill", "kill_all", "max_running", "process_grace", "running"),
-    *("snapshot", "stop_all", "submit", "wait"),
-]
 
 _END_STOP = 0.2  # seconds that stopped jobs have at the end before they are killed,
 _END_KILL = 1.0  # that killed jobs have for their cleanup,
 _EXIT_GRACE = 0.4  # and that their processes have to end when asked, if the process exits
 
 
-class Foreground(Protocol):
-    """What can make a job of the cell that runs. See `ipykill.foreground`."""
-
-    def detach(self) -> Job:
-        """Let that cell go on as a job, or raise `JobError`."""
-
-    def runs(self) -> tuple[int, float] | None:
-        """Return the number of that cell and when it began, in seconds since the epoch."""
-
-
-class JobManager:
+class JobManager(JobQueue):
     """All jobs, in the order in which they were made.
 
     ``len(jobs)``, iteration, ``jobs[3]``, ``jobs["train"]`` and ``3 in jobs`` work as one
@@ -77,51 +57,24 @@ class JobManager:
         Knows the cell that runs in the foreground, see `detach`.
     offer : float
         Seconds that a cell has run when it is offered below it to detach it; 0: never.
-    grace : float
-        Seconds from the Stop of a job that passed its deadline until it is killed.
     process_grace : float
         Seconds from SIGTERM to SIGKILL for the processes of killed jobs, of any manager.
 
     Threading
     ---------
-    Any thread may call any method, and so may a signal handler. `_lock` guards the table
-    and the queue of pending jobs; it is not held while a job is started, stopped or killed.
+    Any thread may call any method, and so may a signal handler; see `JobQueue`.
 
     The child of a fork begins with an empty table: no job lives there.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.host: Callable[[Job], Host] | None = None
         self.foreground: Foreground | None = None
         self.offer = 0.0
-        self.grace = 5.0
-        self._max_running = 0
-        self._next_id = 1
-        self._begin()
         before_threads_are_joined(self._at_exit)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._begin)
-
-    def _begin(self) -> None:
-        self._lock = locks.RLock()
-        self._jobs: dict[int, Job] = {}
-        self._pending: dict[Job, tuple[Job, ...]] = {}
-        self._clock = Agent("manager")
-        self._callbacks = Agent("callbacks")
-
-    @property
-    def max_running(self) -> int:
-        """How many jobs may run at once; later ones wait. 0: no limit.
-
-        One that waits for another job does not count: that may be one of those that wait here.
-        """
-        return self._max_running
-
-    @max_running.setter
-    def max_running(self, number: int) -> None:
-        self._max_running = number
-        with uninterrupted():
-            self._advance()
 
     @property
     def process_grace(self) -> float:
@@ -131,76 +84,6 @@ class JobManager:
     @process_grace.setter
     def process_grace(self, seconds: float) -> None:
         timing.grace = seconds
-
-    # The container
-
-    def __len__(self) -> int:
-        return len(self._jobs)
-
-    def __iter__(self) -> Iterator[Job]:
-        return iter(sorted(self._jobs.values(), key=lambda job: job.id))  # it copies them first
-
-    def __contains__(self, spec: object) -> bool:
-        if isinstance(spec, Job):
-            return self._jobs.get(spec.id) is spec
-        try:
-            return bool(self.find(spec))
-        except UnknownJobError as error:
-            return isinstance(error, specs.AmbiguousJobError)
-
-    @hidden
-    def __getitem__(self, spec: int | str) -> Job:
-        found = self.find(spec)
-        if len(found) > 1:
-            raise specs.ambiguous(str(spec), found)
-        return found[0]
-
-    def __dir__(self) -> list[str]:
-        return _FOR_USERS
-
-    def _ipython_key_completions_(self) -> list[str | int]:
-        """Return what Tab offers in ``jobs[...]``."""
-        jobs = list(self)
-        return [*dict.fromkeys(job.name for job in jobs), *(job.id for job in jobs)]
-
-    def __repr__(self) -> str:
-        return render.table_text(self.snapshot())
-
-    def _repr_html_(self) -> str:
-        return render.table_html(self.snapshot())
-
-    def running(self) -> list[Job]:
-        """Return the jobs that are not over, oldest first."""
-        return [job for job in self if not job.done()]
-
-    def living(self) -> list[Job]:
-        """Return the jobs that are not over, and those that have left something that lives."""
-        return [job for job in self if job.lives()]
-
-    def snapshot(self) -> list[JobInfo]:
-        """Return what is true now of every job, oldest first."""
-        see = look()
-        return [job.info(see) for job in self]
-
-    @hidden
-    def find(self, spec: object = "") -> list[Job]:
-        """Return the jobs that `spec` means, never none.
-
-        Parameters
-        ----------
-        spec
-            ``3`` or ``%3`` (an id), a name, the unique beginning of a name, ``?text``
-            (in the source), ``%+`` or nothing (the newest that is not over, else the
-            newest), ``%-`` (the next best after that), ``all`` (all that are not over).
-            Of several that fit, the one that is not over is meant; of several with the
-            same name that all are over, the newest. An int is an id and nothing else.
-
-        Raises
-        ------
-        UnknownJobError
-            No job fits, or more than one; the candidates are named.
-        """
-        return specs.find(list(self), spec, self._next_id - 1)
 
     # Launching
 
@@ -295,22 +178,17 @@ class JobManager:
         file = JobLog()
         if log is not None:
             file.copy_to(log, append=True)
-        with self._lock:
-            job = Job(
-                self._next_id,
-                call,
-                name=render.one_line(name),
-                source=source,
-                cell=cell,
-                origin=origin,
-                timeout=timeout,
-                report=report,
-                codes=codes,
-                log=file,
-                on_end=self._ended,
-                on_wait=self._advance_soon,
-            )
-            self._next_id += 1
+        job = self._make(
+            call,
+            name,
+            source=source,
+            cell=cell,
+            origin=origin,
+            timeout=timeout,
+            report=report,
+            codes=codes,
+            log=file,
+        )
         self._route(job)
         with uninterrupted():  # from the moment when it can be found
             with self._lock:
@@ -343,23 +221,31 @@ class JobManager:
 
     def adopt(self, begun: Begun, *, name: str, source: str, cell: int, origin: str) -> Job:
         """Make a job of a cell that runs already."""
-        with self._lock:
-            job = Job(
-                self._next_id,
-                lambda: None,
-                name=render.one_line(name),
-                source=source,
-                cell=cell,
-                origin=origin,
-                codes=begun.codes,
-                on_end=self._ended,
-                on_wait=self._advance_soon,
-                begun=begun,
-            )
-            self._next_id += 1
+        job = self._make(
+            lambda: None,
+            name,
+            source=source,
+            cell=cell,
+            origin=origin,
+            codes=begun.codes,
+            begun=begun,
+        )
         begun.context.copy().run(self._route, job)
         with self._lock:
             self._jobs[job.id] = job
+        return job
+
+    def _make(self, call: Callable[[], object], name: str, **known: Any) -> Job:
+        with self._lock:
+            job = Job(
+                self._next_id,
+                call,
+                name=render.one_line(name),
+                on_end=self._ended,
+                on_wait=self._advance_soon,
+                **known,
+            )
+            self._next_id += 1
         return job
 
     def _route(self, job: Job) -> None:
@@ -368,61 +254,6 @@ class JobManager:
                 job.host = self.host(job)
             except Exception:
                 _logger.exception("the output of job %s cannot be routed", job.id)
-
-    def _advance(self) -> None:
-        """Start, or skip, the pending jobs whose turn it is; to be called uninterrupted."""
-        while self._pending:
-            with self._lock:
-                job, failed = self._take_ready()
-            if job is None:
-                return
-            if failed is not None:
-                state = failed.state.value
-                job.skip(f"job {failed.id} ({failed.name}) was not done but {state}")
-            elif job.start() and job.timeout is not None:
-                expire = functools.partial(self._expire, weakref.ref(job))
-                self._clock.call(expire, time.monotonic() + job.timeout)
-
-    def _take_ready(self) -> tuple[Job | None, Job | None]:
-        full = False
-        if self.max_running:
-            started = (job for job in self._jobs.values() if job not in self._pending)
-            full = sum(not (job.done() or job.waits) for job in started) >= self.max_running
-        for job, after in self._pending.items():
-            failed = next((it for it in after if it.done() and it.state is not JobState.DONE), None)
-            ready = not full and all(it.done() for it in after)
-            if ready or failed is not None or job.done():
-                del self._pending[job]
-                job.waits_for = ()
-                return job, failed
-        return None, None
-
-    # Both have a weak reference: a job that ended long before its deadline can be forgotten.
-
-    def _expire(self, ref: weakref.ref[Job]) -> None:
-        job = ref()
-        if job is not None and not job.done():
-            job.overdue = True
-            job.stop(reason="timeout")
-            self._clock.call(functools.partial(self._overdue, ref), time.monotonic() + self.grace)
-
-    def _overdue(self, ref: weakref.ref[Job]) -> None:
-        job = ref()
-        if job is not None and not job.done():
-            job.kill(reason="timeout")
-
-    def _ended(self, job: Job) -> None:
-        # On the job's own thread, or on the one that ended a pending job.
-        wakers, callbacks = job.take_callbacks()
-        for waker in wakers:  # not behind a callback of the user's that takes its time
-            self._clock.call(waker)
-        for callback in [*callbacks, job.let_go_of_bars]:
-            self._callbacks.call(callback)
-        self._advance_soon()
-
-    def _advance_soon(self) -> None:
-        if self._pending:
-            self._clock.call(self._advance)
 
     # Ending
 

@@ -10,6 +10,7 @@ from types import FrameType
 from ..base import stack
 from ..base.stacks import Stacks
 from ..kill import Look, look
+from . import where
 from .facts import JobFacts
 from .info import JobInfo
 
@@ -61,7 +62,7 @@ class JobView(JobFacts):
             return Stacks()
 
     def _stacks(self) -> Stacks:
-        stacks = Stacks(self._family.stacks(look(), self.labels))
+        stacks = Stacks(where.stacks(self._family, look(), self.labels))
         if self.done():  # and its own thread is about to end
             stacks = Stacks(it for it in stacks if it.depth and it.frames)
         loop = self.loop
@@ -126,7 +127,7 @@ class JobView(JobFacts):
             here = self._seen_at(cpu_time, see)
             asked = self._asked
             if self._family.kill_requested and asked and time.monotonic() - asked > _SOON:
-                why = self._family.hindrance(see, self.labels)
+                why = where.why_alive(self._family, see, self.labels)
             elif self.interrupt_pending and time.monotonic() - (self._interrupted or 0) > _SOON:
                 why = _NOT_INTERRUPTED
         threads, processes = len(self.threads), () if blind else self.processes

@@ -21,7 +21,8 @@ def test_a_flood_harms_nobody(lab: Lab, flood: str) -> None:
     job = cost(lab, FLOODS[flood], CHOSEN[flood], job=True)  # it checks the foreground's own output
     assert not job.limited
     assert job.whole
-    assert job.work < 200, "milliseconds in which the page stands still"
+    # Milliseconds in which the page stands still; a slow machine is asked what it takes without us.
+    assert job.work < 200 or 2 * job.work < cost(lab, FLOODS[flood], CHOSEN[flood], job=False).work
     assert job.messages < 700
     assert job.bytes < 3_000_000
     assert job.memory < 700

@@ -1,0 +1,109 @@
+"""When jobs start that have to wait, and when those end whose time is over."""
+
+from __future__ import annotations
+
+import functools
+import time
+import weakref
+
+from .agent import Agent
+from .info import JobState
+from .interrupts import uninterrupted
+from .job import Job
+from .table import JobTable
+
+__all__ = ["JobQueue"]
+
+
+class JobQueue(JobTable):
+    """Jobs that wait for others, or for a place among those that run.
+
+    Attributes
+    ----------
+    grace : float
+        Seconds from the Stop of a job that passed its deadline until it is killed.
+
+    Threading
+    ---------
+    `_lock` guards the queue of pending jobs too; it is not held while a job is started or ended.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grace = 5.0
+        self._max_running = 0
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._pending: dict[Job, tuple[Job, ...]] = {}
+        self._clock = Agent("manager")
+        self._callbacks = Agent("callbacks")
+
+    @property
+    def max_running(self) -> int:
+        """How many jobs may run at once; later ones wait. 0: no limit.
+
+        One that waits for another job does not count: that may be one of those that wait here.
+        """
+        return self._max_running
+
+    @max_running.setter
+    def max_running(self, number: int) -> None:
+        self._max_running = number
+        with uninterrupted():
+            self._advance()
+
+    def _advance(self) -> None:
+        """Start, or skip, the pending jobs whose turn it is; to be called uninterrupted."""
+        while self._pending:
+            with self._lock:
+                job, failed = self._take_ready()
+            if job is None:
+                return
+            if failed is not None:
+                state = failed.state.value
+                job.skip(f"job {failed.id} ({failed.name}) was not done but {state}")
+            elif job.start() and job.timeout is not None:
+                expire = functools.partial(self._expire, weakref.ref(job))
+                self._clock.call(expire, time.monotonic() + job.timeout)
+
+    def _take_ready(self) -> tuple[Job | None, Job | None]:
+        full = False
+        if self.max_running:
+            started = (job for job in self._jobs.values() if job not in self._pending)
+            full = sum(not (job.done() or job.waits) for job in started) >= self.max_running
+        for job, after in self._pending.items():
+            failed = next((it for it in after if it.done() and it.state is not JobState.DONE), None)
+            ready = not full and all(it.done() for it in after)
+            if ready or failed is not None or job.done():
+                del self._pending[job]
+                job.waits_for = ()
+                return job, failed
+        return None, None
+
+    # Both have a weak reference: a job that ended long before its deadline can be forgotten.
+
+    def _expire(self, ref: weakref.ref[Job]) -> None:
+        job = ref()
+        if job is not None and not job.done():
+            job.overdue = True
+            job.stop(reason="timeout")
+            self._clock.call(functools.partial(self._overdue, ref), time.monotonic() + self.grace)
+
+    def _overdue(self, ref: weakref.ref[Job]) -> None:
+        job = ref()
+        if job is not None and not job.done():
+            job.kill(reason="timeout")
+
+    def _ended(self, job: Job) -> None:
+        # On the job's own thread, or on the one that ended a pending job.
+        wakers, callbacks = job.take_callbacks()
+        for waker in wakers:  # not behind a callback of the user's that takes its time
+            self._clock.call(waker)
+        for callback in [*callbacks, job.let_go_of_bars]:
+            self._callbacks.call(callback)
+        self._advance_soon()
+
+    def _advance_soon(self) -> None:
+        if self._pending:
+            self._clock.call(self._advance)

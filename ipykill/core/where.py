@@ -1,0 +1,41 @@
+"""Where the threads of a family are, and why one that is being killed still lives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..base import stack
+from ..kill import Look, hindrance
+from .family import Family
+
+__all__ = ["stacks", "why_alive"]
+
+
+def stacks(family: Family, look: Look, labels: Mapping[str, str]) -> list[stack.Stack]:
+    """Return where the threads are, in the order of `tree`."""
+    found = []
+    for thread, depth in family.tree():
+        target = family.target_of(thread)
+        frame = None if target is None else look(target)
+        frames = stack.trim(stack.of_frame(frame, labels))
+        why = ""
+        if target is not None and family.kill_requested:
+            why = hindrance(target, frame, labels)
+        found.append(stack.Stack(thread.name, depth, False, tuple(frames), why))
+    return found
+
+
+def why_alive(family: Family, look: Look, labels: Mapping[str, str]) -> str:
+    """Return in words why the family, which is being killed, still lives."""
+    for child in family.children():
+        if (due := child.due) is not None:
+            what = f"process {child.pid} ({child.command[:40]})"
+            return f"its {what} was asked to end and is killed in {due:.1f} s"
+    for target in family.targets():
+        frame = look(target)
+        if why := hindrance(target, frame, labels):
+            if target.thread is family.first:
+                return why
+            here = stack.here(frame, labels)
+            return f"{target.thread.name}{f' in {here}' if here else ''}: {why}"
+    return ""
