@@ -32,6 +32,8 @@ from .target import Target, contain
 __all__ = ["hasten", "interrupt_query", "joined", "leave", "may_be_left", "pool_of"]
 
 _NEAR = 4  # frames: how far out the wait may be from the call that waits
+_MOMENT = 0.001  # seconds that a lock may be held by who lets a waiter go
+_LOCKS = type(threading.Lock()), type(threading.RLock())
 _REAP = 0.5  # seconds that a killed child process has to be gone
 
 _CONDITION_WAIT = threading.Condition.wait.__code__
@@ -268,16 +270,29 @@ def _near(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def _leave_condition(wait: FrameType) -> bool:
-    """Take the waiter back, so that no notify() can choose it; False: one has already."""
+    """Take the waiter back, so that no notify() can choose it; False: one has already.
+
+    notify() lets a waiter go and takes it off the list with the condition's lock held. So who
+    has the lock, and is on the list, was not chosen. (Who cannot have it could not leave
+    wait() either, which takes it again.)
+    """
     waiter = wait.f_locals.get("waiter")
     if waiter is None:
         return True
+    condition = wait.f_locals["self"]
+    lock: Any = getattr(condition, "_lock", None)
+    held = isinstance(lock, _LOCKS)  # one of another kind is code of others, which is not called
+    if held and not lock.acquire(timeout=_MOMENT):
+        return False
     try:
-        wait.f_locals["self"]._waiters.remove(waiter)  # atomic
+        condition._waiters.remove(waiter)
     except ValueError:
         # The notify was for this thread alone. Let wait() return, and whoever called it use
         # or pass on what it was notified of.
         return False
+    finally:
+        if held:
+            lock.release()
     return True
 
 

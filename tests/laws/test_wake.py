@@ -3,19 +3,21 @@
 import asyncio
 import contextlib
 import os
+import queue
 import random
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import ipykill
-from ipykill.kill import wake
+from ipykill.kill import waits, wake
 from tests.laws.harness import HANG, asleep, assert_dies, start
 from tests.waiting import wait_for
 
@@ -304,3 +306,47 @@ def test_about_tells_what_is_on() -> None:
 def test_an_unknown_level_is_refused() -> None:
     with pytest.raises(ValueError, match="full, public, plain"):
         ipykill.kill.use("fast")
+
+
+def test_a_waiter_that_was_let_go_and_is_still_listed_does_not_die(monkeypatch) -> None:
+    """A notify() that has chosen it is for nobody else."""
+    reached, chosen, decided = threading.Event(), threading.Event(), threading.Event()
+    usual = waits.leave
+
+    def leave(*args):
+        reached.set()
+        assert chosen.wait(HANG)
+        try:
+            return usual(*args)
+        finally:
+            decided.set()
+
+    class Waiters(deque):
+        def remove(self, waiter) -> None:
+            if threading.current_thread() is putter:
+                chosen.set()
+                assert decided.wait(HANG)
+            super().remove(waiter)
+
+    monkeypatch.setattr(waits, "leave", leave)
+    items: queue.Queue[str] = queue.Queue()
+    got = []
+
+    def put() -> None:
+        reached.wait(HANG)
+        items.put("item")
+
+    items.not_empty._waiters = Waiters()
+    job = ipykill.submit(lambda: (items.get(), time.sleep(1000)))
+    wait_for(lambda: items.not_empty._waiters, "the job to wait", HANG)
+    other = threading.Thread(target=lambda: got.append(items.get()))
+    other.start()
+    wait_for(lambda: len(items.not_empty._waiters) == 2, "the other to wait", HANG)
+    putter = threading.Thread(target=put)
+    putter.start()
+    assert_dies(job)
+    putter.join(HANG)
+    if items.empty():  # the job took it, and died after that
+        items.put("another")
+    other.join(HANG)
+    assert got
