@@ -50,7 +50,7 @@ class Group(Protocol):
 
 
 class Ending(Protocol):
-    """What ends an event loop, see `ending` and `trios`."""
+    """What ends an event loop, see `ending` and `trio_runs`."""
 
     def strikes(self, kind: type[BaseException]) -> None:
         """Note that something is being raised in what the loop runs now; own thread only."""
