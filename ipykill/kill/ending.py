@@ -156,13 +156,14 @@ class Ending:
         swallowed = task is not None and task in self._waits and task.cancelling()
         return bool(swallowed) or self.is_blocked
 
-    def strikes(self, kind: type[BaseException]) -> None:
-        """Note that something is being raised in what the loop runs now; own thread only."""
+    def strikes(self, kind: type[BaseException]) -> type[BaseException]:
+        """Note what is being raised in what the loop runs now; return it; own thread only."""
         task = asyncio.current_task(self.loop)
         if task is not None:
             if not issubclass(kind, JobKilled):
                 self._interrupted = task
             self._guard(task)
+        return kind
 
     def finish(self) -> None:
         """End what is left on a loop that does not run any more; own thread only.

@@ -13,12 +13,13 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from .. import stack
 from .ending import Ending
+from .gevent_hubs import GeventHub, hub_here, hub_of, hub_of_thread
 from .looking import look
 from .target import Target
 from .tasks import Task, cleans_up, frames_of, is_machinery
@@ -29,7 +30,12 @@ __all__ = ["hears", "hindrance", "may_strike", "reach", "stop"]
 _RUN = asyncio.Runner.run.__code__
 _HANDLE = asyncio.Handle._run.__code__
 _RUNS = {"_run_once", "run_forever", "run_until_complete"}
-_ENDINGS = (Ending, TrioRun)
+_Other: TypeAlias = TrioRun | GeventHub
+_OTHERS: tuple[tuple[type[_Other], Callable[[], Any], Callable[[FrameType], Any]], ...] = (
+    (TrioRun, run_here, run_of),
+    (GeventHub, hub_here, hub_of),
+)
+_ENDINGS = (Ending, TrioRun, GeventHub)
 _LOST = 1.0  # seconds after which the wait of a loop is broken that does not hear
 
 
@@ -39,7 +45,7 @@ def reach(target: Target) -> bool:
     if ending is None:
         return False
     ending.ring()
-    return ending.is_quick if isinstance(ending, TrioRun) else not ending.is_blocked
+    return not ending.is_blocked if isinstance(ending, Ending) else ending.is_quick
 
 
 def may_strike(target: Target, frame: FrameType) -> bool:
@@ -50,8 +56,7 @@ def may_strike(target: Target, frame: FrameType) -> bool:
     if target.service is not None:  # the loop of a library goes on
         return True
     may = True
-    if (run := run_here()) is not None:
-        within = _trio_run(target, run)
+    if (within := _other_here(target)) is not None:
         within.ring()
         may = within.may_strike()
     if (loop := asyncio._get_running_loop()) is not None:
@@ -63,14 +68,16 @@ def may_strike(target: Target, frame: FrameType) -> bool:
 
 def hears(target: Target) -> bool:
     """Whether the calling thread, the target's own, runs a loop that ends all by itself."""
-    ending = target.endings.get(run_here() or asyncio._get_running_loop())
+    ending: object = _other_here(target)
+    if ending is None:
+        ending = target.endings.get(asyncio._get_running_loop())
     return isinstance(ending, _ENDINGS) and ending.is_quick
 
 
 def hindrance(target: Target, labels: Mapping[str, str] = stack.NO_LABELS) -> str:
     """Return in words what the loop of a target waits for that ends its tasks; else nothing."""
     ending = _known(target)
-    if isinstance(ending, TrioRun):
+    if isinstance(ending, _Other):
         return ending.hindrance(labels)
     if ending is None or not ending.is_ending or ending.is_blocked:
         return ""
@@ -94,6 +101,8 @@ def stop(target: Target) -> None:
     ending = _running_in(target)
     if ending is None and sys.version_info < (3, 12):
         ending = _on_stack(target, look()(target))
+    if ending is None and (hub := hub_of_thread(target.ident)) is not None:
+        ending = _other(target, GeventHub, hub)
     if ending is not None:
         ending.stop()
 
@@ -105,17 +114,24 @@ def _ending(target: Target, loop: asyncio.AbstractEventLoop) -> Ending:
     return cast(Ending, ending)
 
 
-def _trio_run(target: Target, run: Any) -> TrioRun:
-    ending = target.endings.get(run)
+def _other_here(target: Target) -> _Other | None:
+    for kind, here, _ in _OTHERS:
+        if (loop := here()) is not None:
+            return _other(target, kind, loop)
+    return None
+
+
+def _other(target: Target, kind: type[_Other], loop: Any) -> _Other:
+    ending = target.endings.get(loop)
     if ending is None:
         for key, before in list(target.endings.items()):
-            if isinstance(before, TrioRun) and not before.runs:
+            if isinstance(before, _Other) and not before.runs:
                 target.endings.pop(key, None)
-        ending = target.endings.setdefault(run, TrioRun(target, run))
-    return cast(TrioRun, ending)
+        ending = target.endings.setdefault(loop, kind(target, loop))
+    return cast(_Other, ending)
 
 
-def _known(target: Target) -> Ending | TrioRun | None:
+def _known(target: Target) -> Ending | _Other | None:
     """Return the end of the innermost loop that runs, if it has begun."""
     for ending in reversed(list(target.endings.values())):
         if isinstance(ending, _ENDINGS) and ending.runs:
@@ -132,11 +148,11 @@ def _waits_in_loop(frame: FrameType | None) -> bool:
     return False
 
 
-def _running_in(target: Target) -> Ending | TrioRun | None:
+def _running_in(target: Target) -> Ending | _Other | None:
     """Return the end of the loop that a target runs, as far as can be seen."""
     if target.ident == threading.get_ident():
-        if (run := run_here()) is not None:
-            return _trio_run(target, run)
+        if (other := _other_here(target)) is not None:
+            return other
         here = asyncio._get_running_loop()
         return None if here is None else _ending(target, here)
     # One that is known first: the stack of a thread that runs changes under one's eyes.
@@ -150,15 +166,16 @@ def _running_in(target: Target) -> Ending | TrioRun | None:
     return _on_stack(target, frame)
 
 
-def _on_stack(target: Target, frame: FrameType | None) -> Ending | TrioRun | None:
+def _on_stack(target: Target, frame: FrameType | None) -> Ending | _Other | None:
     while frame is not None:
         loop: Any = None
         if frame.f_code.co_name in _RUNS:
             loop = frame.f_locals.get("self")
         elif frame.f_code is _RUN:  # of uvloop's loop there is no frame
             loop = getattr(frame.f_locals.get("self"), "_loop", None)
-        elif (run := run_of(frame)) is not None:
-            return _trio_run(target, run)
+        for kind, _, of in _OTHERS:
+            if (other := of(frame)) is not None:
+                return _other(target, kind, other)
         if isinstance(loop, asyncio.AbstractEventLoop):
             return _ending(target, loop)
         frame = frame.f_back

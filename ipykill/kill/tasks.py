@@ -39,7 +39,7 @@ Task: TypeAlias = "asyncio.Task[Any]"
 # Libraries whose own waits for tasks are no cleanup: `TaskGroup.__aexit__`, above all.
 _MACHINERY = (
     os.path.join(os.path.dirname(asyncio.__file__), ""),
-    *(f"{os.sep}{name}{os.sep}" for name in ("anyio", "trio", "uvloop")),
+    *(f"{os.sep}{name}{os.sep}" for name in ("anyio", "trio", "uvloop", "gevent")),
     *(f"{os.sep}{name}.py" for name in ("nest_asyncio", "nest_asyncio2")),
 )
 EXITS = frozenset({"__exit__", "__aexit__", "__del__"})

@@ -145,8 +145,9 @@ class TrioRun:
         cancelled: float = self._trio.current_effective_deadline()
         return cancelled == -float("inf")
 
-    def strikes(self, kind: type[BaseException]) -> None:
-        """Do nothing: trio takes it for what it is."""
+    def strikes(self, kind: type[BaseException]) -> type[BaseException]:
+        """Return what is to be raised: trio takes it for what it is."""
+        return kind
 
     def finish(self) -> None:
         """Do nothing: a run never ends before its tasks do."""
@@ -179,15 +180,8 @@ class TrioRun:
     async def _attend(self) -> None:
         watch = _Watch(self)
         self._trio.lowlevel.add_instrument(watch)
-        pause = _LOOK
         try:
-            while self._request() is not None:
-                self._look()
-                if self._is_vain:
-                    self._arm()
-                self._due = time.monotonic() + pause
-                await self._trio.sleep(pause)
-                pause = min(pause * 2, _LOOK_MAX)
+            await self._look_often()
         finally:
             self._attends = False
             self._since = 0.0
@@ -195,6 +189,17 @@ class TrioRun:
                 targets.arm_here(self._target, sys._getframe())
             with contextlib.suppress(KeyError):
                 self._trio.lowlevel.remove_instrument(watch)
+
+    @policy.unbroken
+    async def _look_often(self) -> None:
+        pause = _LOOK
+        while self._request() is not None:
+            self._look()
+            if self._is_vain:
+                self._arm()
+            self._due = time.monotonic() + pause
+            await self._trio.sleep(pause)
+            pause = min(pause * 2, _LOOK_MAX)
 
     def _arm(self) -> None:
         """Let what goes on be broken where it goes on: most of the time, it is on no stack."""
