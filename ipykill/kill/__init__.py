@@ -20,7 +20,7 @@ Read in this order:
     How a waiting call is woken, with `cstack` (up to 3.12: was it really waiting?) and
     `waits` (the waits of the standard library that must be got ready to be left).
 `loops`
-    Event loops, which are told and not broken: `ending`, with `tasks`.
+    Event loops, which are told and not broken: `ending`, with `tasks`; `trio_runs`, `gevent_hubs`.
 `standins`
     Who is called for the other signals meanwhile.
 `pursuit`, `order`

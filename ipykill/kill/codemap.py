@@ -112,11 +112,15 @@ def by_identity(fn: Callable[[CodeType], _T]) -> Callable[[CodeType], _T]:
 
 _BEFORE_WITH = opcode("BEFORE_WITH")  # up to 3.13
 _LOAD_SPECIAL = opcode("LOAD_SPECIAL")  # from 3.14 on
+_EXIT_ARGUMENTS = 3 if _BEFORE_WITH < 0 else 2
 _LOADS_ENTER = 0  # its argument for __enter__
 _RESUME = opcode("RESUME")
 _SEND_AGAIN = opcode("JUMP_BACKWARD_NO_INTERRUPT")
 _BETWEEN = {EXTENDED_ARG, opcode("NOT_TAKEN")}
 _CALLS = opcodes("CALL", "PRECALL")
+_CONSTANTS = opcodes("LOAD_CONST", "LOAD_COMMON_CONSTANT")
+_PUSH_NULL = opcode("PUSH_NULL")
+_NAMES = frozenset({opcode("LOAD_GLOBAL"), opcode("LOAD_ATTR")})
 _LOOPS = opcodes("JUMP_BACKWARD") - opcodes("JUMP_BACKWARD_NO_INTERRUPT")
 _LOOPS_IF = opcodes("POP_JUMP_BACKWARD")  # 3.11 only
 _ATTRIBUTES = opcodes("LOAD_ATTR", "LOAD_METHOD")
@@ -308,16 +312,29 @@ def _enters(found: dict[int, Instruction]) -> frozenset[int]:
 def _exits(found: dict[int, Instruction]) -> dict[int, int]:
     """Return where ``__exit__(None, None, None)`` begins after its function, and the call."""
     exits = {}
+    before: Instruction | None = None
     for begin, first in found.items():
+        function, before = before, first
+        # One that is called by its name stands just before its arguments.
+        if first.op not in _CONSTANTS or _is_called(function):
+            continue
         second = found.get(first.end)
         if second is None or second[:2] != first[:2]:
             continue
         third = found.get(second.end)
         if third is None or third[:2] != first[:2]:
             continue
-        if third.end in found and found[third.end].op in _CALLS:
+        call = found.get(third.end)
+        if call is not None and call.op in _CALLS and call.argument == _EXIT_ARGUMENTS:
             exits[begin] = third.end
     return exits
+
+
+def _is_called(before: Instruction | None) -> bool:
+    """Whether arguments of a call follow at once."""
+    if before is None:
+        return False
+    return before.op == _PUSH_NULL or (before.op in _NAMES and before.argument & 1 == 1)
 
 
 def _whole_calls(found: dict[int, Instruction], calls: Iterable[int]) -> Iterator[int]:

@@ -64,6 +64,7 @@ _LOOK, _LOOK_MAX = 0.001, 0.05  # between two looks at the tasks,
 _BLOCKED = 0.002  # until a loop that does not come to the first one is blocked,
 _BLOCKED_LATER = 0.25  # and to another one
 _LOST = 1.0  # until it is told again
+_LATE = 0.3  # until an ``except`` block that goes on is broken
 _STUCK = 2.0  # that cleanup of the main task may wait for one thing, until the others are ended
 
 _FEW = 10  # tasks, each of whose ends is looked at
@@ -88,6 +89,7 @@ class Ending:
         self._rung: float | None = None  # since when it waits for the loop, monotonic
         self._due = 0.0  # when the next look is, monotonic; 0: there was none
         self._pause = _LOOK
+        self._since = 0.0  # when something was asked for, monotonic; 0: nothing was
         self._timer: asyncio.TimerHandle | None = None
         # What each task waited for when it was cancelled, or before.
         self._waits: weakref.WeakKeyDictionary[Task, object] = weakref.WeakKeyDictionary()
@@ -124,6 +126,11 @@ class Ending:
         return self.is_lost(_BLOCKED_LATER if self._due else _BLOCKED)
 
     @property
+    def runs(self) -> bool:
+        """Whether the loop runs."""
+        return self.loop.is_running()
+
+    @property
     def is_ending(self) -> bool:
         """Whether it has begun to end what runs here."""
         return bool(self._hold)
@@ -132,6 +139,10 @@ class Ending:
     def is_quick(self) -> bool:
         """Whether nothing is to be raised in what the loop runs."""
         return not self.is_blocked and not self._stubborn
+
+    @property
+    def _is_late(self) -> bool:
+        return bool(self._since) and time.monotonic() - self._since > _LATE
 
     def is_lost(self, seconds: float) -> bool:
         """Whether the loop has not come to look for so many seconds."""
@@ -145,13 +156,14 @@ class Ending:
         swallowed = task is not None and task in self._waits and task.cancelling()
         return bool(swallowed) or self.is_blocked
 
-    def strikes(self, kind: type[BaseException]) -> None:
-        """Note that something is being raised in what the loop runs now; own thread only."""
+    def strikes(self, kind: type[BaseException]) -> type[BaseException]:
+        """Note what is being raised in what the loop runs now; return it; own thread only."""
         task = asyncio.current_task(self.loop)
         if task is not None:
             if not issubclass(kind, JobKilled):
                 self._interrupted = task
             self._guard(task)
+        return kind
 
     def finish(self) -> None:
         """End what is left on a loop that does not run any more; own thread only.
@@ -173,6 +185,7 @@ class Ending:
             self._timer.cancel()
             self._timer = None
         request = self._request()
+        self._since = 0.0 if request is None else self._since or time.monotonic()
         if request is None and self._main is None and not self._target.sought:
             self._hold.let_go()
             return
@@ -250,7 +263,7 @@ class Ending:
         if any(task.cancelling() for task in own):
             for task in tasks:
                 self._ask_again(task)
-        elif not any(cleans_up(task, asked=False) for task in own):
+        elif not any(cleans_up(task, asked=False, late=self._is_late) for task in own):
             self._main = mains[0]
             self._note()
             for task in tasks:
@@ -275,7 +288,7 @@ class Ending:
         for task in now:
             if task.cancelling() or task in self._spared:
                 self._ask_again(task)
-            elif waits.owner(task) is None and not cleans_up(task, asked=False):
+            elif waits.owner(task) is None and not cleans_up(task, asked=False, late=self._is_late):
                 helped = waits.helped(task)
                 if helped is None or not cleans_up(helped, asked=True):
                     self._note()
@@ -287,14 +300,14 @@ class Ending:
             self._waits[task] = wait
         elif (
             wait is not None
-            and wait is not self._waits.get(task)
-            and not cleans_up(task, asked=True)
+            and (wait is not self._waits.get(task) or task in self._spared)
+            and not cleans_up(task, asked=True, late=self._is_late)
         ):
             if task in self._spared:
                 self._spared.remove(task)
             else:
                 self._stubborn.add(task)
-            for frame in frames_of(task):  # so that it dies where it swallows that again
+            for frame in frames_of(task.get_coro()):  # so that it dies where it swallows that again
                 targets.arm_here(self._target, frame)
             self._cancel(task)
 
@@ -331,7 +344,8 @@ class Ending:
             or not self.loop.is_running()
             or asyncio.current_task(self.loop) not in (None, task)
         )
-        if others and (executes(task) or cleans_up(task, asked=task.cancelling() > 0)):
+        asked, late = task.cancelling() > 0, self._is_late
+        if others and (executes(task) or cleans_up(task, asked=asked, late=late)):
             if not task.cancelling():
                 self._spared.add(task)
             return True

@@ -50,10 +50,10 @@ class Group(Protocol):
 
 
 class Ending(Protocol):
-    """What ends an event loop, see `ending` and `trios`."""
+    """What ends an event loop, see `ending`, `trio_runs`, `gevent_hubs`."""
 
-    def strikes(self, kind: type[BaseException]) -> None:
-        """Note that something is being raised in what the loop runs now; own thread only."""
+    def strikes(self, kind: type[BaseException]) -> type[BaseException]:
+        """Note what is being raised in what the loop runs now; return what is; own thread only."""
         ...
 
     def finish(self) -> None:

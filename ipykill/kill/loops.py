@@ -13,31 +13,39 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from ..base import stack
 from .ending import Ending
+from .gevent_hubs import GeventHub, hub_here, hub_of, hub_of_thread
+from .looking import look
 from .target import Target
 from .tasks import Task, cleans_up, frames_of, is_machinery
+from .trio_runs import TrioRun, run_here, run_of
 
 __all__ = ["hears", "hindrance", "may_strike", "reach", "stop"]
 
 _RUN = asyncio.Runner.run.__code__
 _HANDLE = asyncio.Handle._run.__code__
 _RUNS = {"_run_once", "run_forever", "run_until_complete"}
+_Other: TypeAlias = TrioRun | GeventHub
+_OTHERS: tuple[tuple[type[_Other], Callable[[], Any], Callable[[FrameType], Any]], ...] = (
+    (TrioRun, run_here, run_of),
+    (GeventHub, hub_here, hub_of),
+)
+_ENDINGS = (Ending, TrioRun, GeventHub)
 _LOST = 1.0  # seconds after which the wait of a loop is broken that does not hear
 
 
 def reach(target: Target) -> bool:
     """Tell the loop that a target runs, if it does; return whether that sees to its end."""
-    loop = _running_in(target) if target.wanted and target.service is None else None
-    if loop is None:
+    ending = _running_in(target) if target.wanted and target.service is None else None
+    if ending is None:
         return False
-    ending = _ending(target, loop)
     ending.ring()
-    return not ending.is_blocked
+    return not ending.is_blocked if isinstance(ending, Ending) else ending.is_quick
 
 
 def may_strike(target: Target, frame: FrameType) -> bool:
@@ -45,23 +53,32 @@ def may_strike(target: Target, frame: FrameType) -> bool:
 
     Asked by the target's own thread, about its innermost frame.
     """
-    loop = asyncio._get_running_loop()
-    if loop is None or target.service is not None:  # that of a library goes on
+    if target.service is not None:  # the loop of a library goes on
         return True
-    ending = _ending(target, loop)
-    ending.ring()
-    return ending.may_strike() and (not _waits_in_loop(frame) or ending.is_lost(_LOST))
+    may = True
+    if (within := _other_here(target)) is not None:
+        within.ring()
+        may = within.may_strike()
+    if (loop := asyncio._get_running_loop()) is not None:
+        ending = _ending(target, loop)
+        ending.ring()
+        may &= ending.may_strike() and (not _waits_in_loop(frame) or ending.is_lost(_LOST))
+    return may
 
 
 def hears(target: Target) -> bool:
     """Whether the calling thread, the target's own, runs a loop that ends all by itself."""
-    ending = target.endings.get(asyncio._get_running_loop())
-    return ending is not None and cast(Ending, ending).is_quick
+    ending: object = _other_here(target)
+    if ending is None:
+        ending = target.endings.get(asyncio._get_running_loop())
+    return isinstance(ending, _ENDINGS) and ending.is_quick
 
 
 def hindrance(target: Target, labels: Mapping[str, str] = stack.NO_LABELS) -> str:
     """Return in words what the loop of a target waits for that ends its tasks; else nothing."""
     ending = _known(target)
+    if isinstance(ending, _Other):
+        return ending.hindrance(labels)
     if ending is None or not ending.is_ending or ending.is_blocked:
         return ""
     try:
@@ -70,7 +87,7 @@ def hindrance(target: Target, labels: Mapping[str, str] = stack.NO_LABELS) -> st
         cleaning = None
     if cleaning is None:
         return "its event loop ends its tasks, and it dies after that"
-    places = (stack.here(frame, labels) for frame in reversed(frames_of(cleaning)))
+    places = (stack.here(frame, labels) for frame in reversed(frames_of(cleaning.get_coro())))
     where = next((f" ({at.place})" for at in places if at is not None), "")
     return f"{cleaning.get_name()} of its event loop cleans up{where}; it dies after that"
 
@@ -81,9 +98,13 @@ def _cleaning(loop: asyncio.AbstractEventLoop) -> Task | None:
 
 def stop(target: Target) -> None:
     """Cancel what a target runs on a loop, for a Stop."""
-    loop = _running_in(target)
-    if loop is not None:
-        _ending(target, loop).stop()
+    ending = _running_in(target)
+    if ending is None and sys.version_info < (3, 12):
+        ending = _on_stack(target, look()(target))
+    if ending is None and (hub := hub_of_thread(target.ident)) is not None:
+        ending = _other(target, GeventHub, hub)
+    if ending is not None:
+        ending.stop()
 
 
 def _ending(target: Target, loop: asyncio.AbstractEventLoop) -> Ending:
@@ -93,10 +114,27 @@ def _ending(target: Target, loop: asyncio.AbstractEventLoop) -> Ending:
     return cast(Ending, ending)
 
 
-def _known(target: Target) -> Ending | None:
+def _other_here(target: Target) -> _Other | None:
+    for kind, here, _ in _OTHERS:
+        if (loop := here()) is not None:
+            return _other(target, kind, loop)
+    return None
+
+
+def _other(target: Target, kind: type[_Other], loop: Any) -> _Other:
+    ending = target.endings.get(loop)
+    if ending is None:
+        for key, before in list(target.endings.items()):
+            if isinstance(before, _Other) and not before.runs:
+                target.endings.pop(key, None)
+        ending = target.endings.setdefault(loop, kind(target, loop))
+    return cast(_Other, ending)
+
+
+def _known(target: Target) -> Ending | _Other | None:
     """Return the end of the innermost loop that runs, if it has begun."""
     for ending in reversed(list(target.endings.values())):
-        if isinstance(ending, Ending) and ending.loop.is_running():
+        if isinstance(ending, _ENDINGS) and ending.runs:
             return ending
     return None
 
@@ -110,25 +148,36 @@ def _waits_in_loop(frame: FrameType | None) -> bool:
     return False
 
 
-def _running_in(target: Target) -> asyncio.AbstractEventLoop | None:
-    """Return the loop that a target runs, as far as can be seen."""
+def _running_in(target: Target) -> Ending | _Other | None:
+    """Return the end of the loop that a target runs, as far as can be seen."""
     if target.ident == threading.get_ident():
-        return asyncio._get_running_loop()
+        if (other := _other_here(target)) is not None:
+            return other
+        here = asyncio._get_running_loop()
+        return None if here is None else _ending(target, here)
     # One that is known first: the stack of a thread that runs changes under one's eyes.
     if (known := _known(target)) is not None:
-        return known.loop
+        return known
     if sys.version_info < (3, 12):  # see Target.innermost_frame
-        return _by_its_tasks(target)
+        found = _by_its_tasks(target)
+        return None if found is None else _ending(target, found)
     with target.gate:
         frame = target.innermost_frame()
+    return _on_stack(target, frame)
+
+
+def _on_stack(target: Target, frame: FrameType | None) -> Ending | _Other | None:
     while frame is not None:
         loop: Any = None
         if frame.f_code.co_name in _RUNS:
             loop = frame.f_locals.get("self")
         elif frame.f_code is _RUN:  # of uvloop's loop there is no frame
             loop = getattr(frame.f_locals.get("self"), "_loop", None)
+        for kind, _, of in _OTHERS:
+            if (other := of(frame)) is not None:
+                return _other(target, kind, other)
         if isinstance(loop, asyncio.AbstractEventLoop):
-            return loop
+            return _ending(target, loop)
         frame = frame.f_back
     return None
 

@@ -32,9 +32,10 @@ from types import CodeType, FrameType
 from typing import ParamSpec, TypeVar
 
 from ..base import stack
-from ..exceptions import JobKilled, JobStopped
 from .codemap import by_identity, codemap
+from .dying import is_order
 from .target import Target, contain, current_target
+from .tasks import is_of_a_loop
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -76,10 +77,6 @@ _FINALIZES = weakref.finalize.__call__.__code__
 
 _IMPORTING = "importing"
 
-# What an except block must be given time for, since it may save what is to be saved.
-_ORDERS = (JobKilled, JobStopped, asyncio.CancelledError, GeneratorExit)
-_CONTEXTS = 100  # errors, of which one came out of the other, that are looked at
-
 # A task of asyncio in pure Python (of nest_asyncio) goes on in an `except`, with an exception.
 _WAKEUP = asyncio.tasks._PyTask._Task__wakeup.__code__  # type: ignore[attr-defined]
 
@@ -113,7 +110,7 @@ def _is_user(filename: str) -> bool:
 
 @functools.lru_cache(maxsize=5000)
 def _is_open_library(filename: str) -> bool:
-    return not filename.startswith(_CLOSED)
+    return not filename.startswith(_CLOSED) and not is_of_a_loop(filename)
 
 
 def is_ours(code: CodeType) -> bool:
@@ -240,7 +237,7 @@ def shelter(
         )
         if by_with and called is not None and _is_user(called.f_code.co_filename):
             return called, f"in {called.f_code.co_name}, which a with block calls"
-        recovers = late and frame.f_lasti in known.recovering and not _is_dying()
+        recovers = late and frame.f_lasti in known.recovering and not is_order(sys.exception())
         if frame.f_lasti in known.cleanup and not recovers and code is not _WAKEUP:
             return frame, "in cleanup"
         freed = code is _FINALIZES or (calling and frame.f_lasti in known.finalizing)
@@ -250,16 +247,6 @@ def shelter(
         calling = True
         called, frame = frame, frame.f_back
     return None
-
-
-def _is_dying() -> bool:
-    """Whether what the calling thread handles is an order to end, or came out of one."""
-    error, seen = sys.exception(), 0
-    while error is not None and seen < _CONTEXTS:
-        if isinstance(error, _ORDERS):
-            return True
-        error, seen = error.__context__, seen + 1
-    return False
 
 
 @by_identity

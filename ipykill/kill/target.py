@@ -220,8 +220,8 @@ class Target:
                 kind = TaskKilled if kill else TaskInterrupted
             elif kill:
                 kind = asyncio.CancelledError
-            if (ending := self.endings.get(loop)) is not None:
-                ending.strikes(kind)
+        for ending in list(self.endings.values()):
+            kind = ending.strikes(kind)
         return kind
 
     def note(self) -> None:

@@ -15,18 +15,23 @@ from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, Genera
 from typing import Any, TypeAlias
 
 from .codemap import codemap
+from .dying import handles_an_order
 
 __all__ = [
+    "EXITS",
     "Task",
     "Waits",
     "awaits",
     "cleans_up",
     "executes",
     "frames_of",
+    "in_handler",
     "is_done",
     "is_machinery",
+    "is_of_a_loop",
     "serves",
     "tasks_of",
+    "waiting",
 ]
 
 Task: TypeAlias = "asyncio.Task[Any]"
@@ -34,10 +39,10 @@ Task: TypeAlias = "asyncio.Task[Any]"
 # Libraries whose own waits for tasks are no cleanup: `TaskGroup.__aexit__`, above all.
 _MACHINERY = (
     os.path.join(os.path.dirname(asyncio.__file__), ""),
-    *(f"{os.sep}{name}{os.sep}" for name in ("anyio", "trio", "uvloop")),
+    *(f"{os.sep}{name}{os.sep}" for name in ("anyio", "trio", "uvloop", "gevent")),
     *(f"{os.sep}{name}.py" for name in ("nest_asyncio", "nest_asyncio2")),
 )
-_EXITS = frozenset({"__exit__", "__aexit__", "__del__"})
+EXITS = frozenset({"__exit__", "__aexit__", "__del__"})
 # A loop runs these when its tasks have ended, and they are cleanup as a whole.
 _CLOSING = {
     asyncio.BaseEventLoop.shutdown_asyncgens.__code__,
@@ -53,12 +58,16 @@ _MOST = 1000  # frames of one task
 
 def is_machinery(code: CodeType) -> bool:
     """Whether this is code of a library that runs loops or tasks."""
-    name = code.co_filename
-    return name.startswith(_MACHINERY[0]) or any(part in name for part in _MACHINERY[1:])
+    return is_of_a_loop(code.co_filename)
 
 
-def _waiting(coroutine: Any) -> Iterator[FrameType | None]:
-    """Return the frames of a coroutine that waits, outermost first.
+def is_of_a_loop(filename: str) -> bool:
+    """Whether this is a file of a library that runs loops or tasks."""
+    return filename.startswith(_MACHINERY[0]) or any(part in filename for part in _MACHINERY[1:])
+
+
+def waiting(coroutine: Any) -> Iterator[tuple[FrameType | None, object]]:
+    """Return the frames of a coroutine that waits, outermost first, and whose they are.
 
     None stands for ``aclose()`` and ``athrow()`` of an asynchronous generator, below which comes
     what that does to end itself.
@@ -68,25 +77,39 @@ def _waiting(coroutine: Any) -> Iterator[FrameType | None]:
             return
         for attribute in _FRAMES:
             if isinstance(frame := getattr(coroutine, attribute, None), FrameType):
-                yield frame
+                yield frame, coroutine
         for attribute in _INNER:
             if hasattr(coroutine, attribute):
                 coroutine = getattr(coroutine, attribute)
                 break
         else:
             if type(coroutine).__name__ == "async_generator_athrow":
-                yield None
+                yield None, coroutine
             # `await anext(...)` and the like: an object of C that holds what it drives.
             held = gc.get_referents(coroutine)
             coroutine = next((it for it in held if isinstance(it, _KINDS)), None)
 
 
-def frames_of(task: Task) -> list[FrameType]:
-    """Return the frames of a task that waits, outermost first."""
-    return [frame for frame in _waiting(task.get_coro()) if frame is not None]
+def frames_of(coroutine: object) -> list[FrameType]:
+    """Return the frames of a coroutine that waits, outermost first."""
+    return [frame for frame, _ in waiting(coroutine) if frame is not None]
 
 
-def cleans_up(task: Task, *, asked: bool) -> bool:
+def in_handler(frame: FrameType, coroutine: object, *, late: bool) -> bool:
+    """Whether a coroutine that waits in `frame` does so in a ``finally`` or ``except`` block.
+
+    Parameters
+    ----------
+    late
+        Whether an ``except`` block does not count that is going to try again, see `policy.shelter`.
+    """
+    known = codemap(frame.f_code)
+    if frame.f_lasti not in known.cleanup:
+        return False
+    return not (late and frame.f_lasti in known.recovering) or handles_an_order(coroutine)
+
+
+def cleans_up(task: Task, *, asked: bool, late: bool = False) -> bool:
     """Whether a task that waits does so in cleanup, which must not be cut.
 
     Parameters
@@ -94,13 +117,15 @@ def cleans_up(task: Task, *, asked: bool) -> bool:
     asked
         Whether it was cancelled before. If not, a group that waits for its tasks is waiting
         and not cleaning up, for that is what ends them.
+    late
+        See `in_handler`.
     """
-    for frame in _waiting(task.get_coro()):
+    for frame, coroutine in waiting(task.get_coro()):
         if frame is None or frame.f_code in _CLOSING:
             return True
-        if frame.f_lasti in codemap(frame.f_code).cleanup:
+        if in_handler(frame, coroutine, late=late):
             return True
-        if frame.f_code.co_name in _EXITS and (asked or not is_machinery(frame.f_code)):
+        if frame.f_code.co_name in EXITS and (asked or not is_machinery(frame.f_code)):
             return True
     return False
 

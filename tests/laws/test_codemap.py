@@ -145,3 +145,35 @@ def test_no_safe_place_is_in_cleanup_or_without_its_handler() -> None:
     for file in files[:250]:
         wrong += wrong_places(file.read_text(encoding="utf-8"), str(file))
     assert not wrong, "\n".join(wrong)
+
+
+def test_a_call_with_the_same_argument_three_times_is_no_exit_of_a_with() -> None:
+    """As ``__exit__(None, None, None)`` is. What such a call does would never be ended."""
+
+    def calls(f, x):
+        f(x, x, x)
+        f(1, x, x, x)
+        f(len, len, len)
+        f(None, None, None)
+        len(None, None, None)
+        f.method(None, None, None)
+        f(None, None, None, key=None)
+
+    assert not codemap(calls.__code__).exits
+
+
+def test_the_exits_of_a_with() -> None:
+    def leaves(manager):
+        with manager:
+            manager()
+        for _ in manager:
+            with manager as thing:
+                if thing:
+                    return thing(None)
+                continue
+        return None
+
+    code = leaves.__code__
+    lines = {offset: line for start, end, line in code.co_lines() for offset in range(start, end)}
+    first = code.co_firstlineno
+    assert {lines[it] for it in codemap(code).exits} == {first + 1, first + 4}

@@ -98,6 +98,13 @@ def starts(name: str, run: str) -> Callable[[Count], ipykill.Job]:
 
 def fuzz(name: str, run: str, seconds: float, rng: random.Random, limit: int = 10**9) -> Figures:
     """Kill a shape again and again."""
+    return kill_often(starts(name, run), seconds, rng, limit)
+
+
+def kill_often(
+    start: Callable[[Count], ipykill.Job], seconds: float, rng: random.Random, limit: int = 10**9
+) -> Figures:
+    """Start something, kill it, again and again."""
     figures = Figures()
     handler = _Said(figures)
     logging.getLogger().addHandler(handler)
@@ -106,7 +113,7 @@ def fuzz(name: str, run: str, seconds: float, rng: random.Random, limit: int = 1
     end = time.monotonic() + seconds
     try:
         while time.monotonic() < end and figures.kills < limit and not figures.alive:
-            kill_once(figures, starts(name, run), rng)
+            kill_once(figures, start, rng)
     finally:
         sys.unraisablehook = hook
         logging.getLogger().removeHandler(handler)
@@ -117,6 +124,7 @@ def main() -> None:
     """Print a line for each shape."""
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*")
+    parser.add_argument("--trio", action="store_true", help="the shapes of trio instead")
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run", nargs="*", default=["submit", *RUNS])
@@ -129,9 +137,13 @@ def main() -> None:
     rng = random.Random(arguments.seed)
     total = [0, 0, 0]
     times: list[float] = []
-    for name in arguments.names or SHAPES:
+    shapes: Any = SHAPES
+    if arguments.trio:
+        shapes, arguments.run = importlib.import_module("tests.loops.trio_shapes").STARTS, ["trio"]
+    for name in arguments.names or shapes:
         for run in arguments.run:
-            figures = fuzz(name, run, arguments.seconds, rng)
+            start = shapes[name] if arguments.trio else starts(name, run)
+            figures = kill_often(start, arguments.seconds, rng)
             version = sys.version.split()[0]
             print(f"{version} {name:40} {run:40} {figures}", flush=True)
             total = [

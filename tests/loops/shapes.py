@@ -352,6 +352,18 @@ async def swallows_for_ever(count):
 
 
 @shape
+async def tries_again(count):
+    async def work():
+        while True:
+            try:
+                raise ConnectionError
+            except ConnectionError:
+                await asyncio.sleep(1000)
+
+    await asyncio.gather(count.keep(work), count.keep(work))
+
+
+@shape
 async def works_in_threads(count):
     async def work():
         await asyncio.to_thread(time.sleep, 1000)

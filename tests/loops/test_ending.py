@@ -143,6 +143,29 @@ def test_a_cleanup_that_waits_for_ever_ends_when_the_others_do(jobs, began):
     assert ended == ["worker", "pool"]
 
 
+@pytest.mark.slow
+def test_an_except_that_handles_a_cancellation_is_left_alone(jobs, began):
+    """Nothing that it handles is raised again, but it saves what is to be saved."""
+    ended = []
+
+    async def work():
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            began.set()
+            await asyncio.sleep(0.5)  # longer than one that tries again is given
+            ended.append("saved")
+
+    async def main():
+        asyncio.get_running_loop().call_soon(asyncio.current_task().cancel)
+        await work()
+        await asyncio.sleep(1000)
+
+    job = jobs.submit(main)
+    assert ask(job, began, "kill")
+    assert ended == ["saved"]
+
+
 def test_what_lives_on_is_told(jobs, began):
     may_end = threading.Event()
 

@@ -1,0 +1,290 @@
+"""How what runs in ``trio.run`` is ended: as Ctrl-C ends it. anyio on trio is the same.
+
+Trio raises the KeyboardInterrupt of a Ctrl-C in the main task, at the point where that waits, and
+at once in code of any task that does not belong to trio itself. From there it travels out through
+the nurseries, which cancel what else they have started, and wait for its cleanup. A Kill does the
+same, but that it leaves cleanup alone:
+
+1. Whoever seeks the thread asks the run to look (``run_sync_soon``, which any thread and any
+   signal handler may call). From the first look on, a system task looks again and again, and an
+   instrument after each step of the main task (`_look`).
+2. If the main task waits, not in cleanup, its wait is aborted, as trio aborts it, with a
+   `JobKilled`. A task does not run while the run looks, so what is seen is still true then. It is
+   seen as well where the Kill was swallowed: in the next wait.
+3. Code that computes keeps the run from looking. It is broken as any running code is, where
+   trio says that a KeyboardInterrupt may be raised (``currently_ki_protected``). So is what goes
+   on although it was cancelled.
+
+What waits in trio's own loop, or in a lock of its own, is never broken.
+
+An interrupt and a Stop are delivered to the main task in the same way, once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Mapping
+from types import FrameType
+from typing import Any, Literal, NoReturn
+
+from ..base import stack
+from ..exceptions import JobKilled, JobStopped
+from . import policy
+from . import target as targets
+from .target import Target
+from .tasks import EXITS, frames_of, in_handler, is_machinery, waiting
+
+__all__ = ["TrioRun", "run_here", "run_of"]
+
+# All in seconds.
+_LOOK, _LOOK_MAX = 0.001, 0.05  # between two looks,
+_BLOCKED = 0.002  # until a run that does not come to the first one is blocked,
+_BLOCKED_LATER = 0.25  # and to another one
+_LOST = 1.0  # until it is told again
+_LATE = 0.3  # until code is broken that goes on
+
+_MISSES = 20  # steps of the main task without a wait that could be aborted
+
+_Request = Literal["kill", "interrupt", "stop"]
+_KINDS: dict[_Request, type[BaseException]] = {
+    "kill": JobKilled,
+    "interrupt": KeyboardInterrupt,
+    "stop": JobStopped,
+}
+
+
+def run_here() -> Any:
+    """Return the run of trio in the calling thread, None if there is none."""
+    inner: Any = sys.modules.get("trio._core._run")
+    return None if inner is None else getattr(inner.GLOBAL_RUN_CONTEXT, "runner", None)
+
+
+def run_of(frame: FrameType) -> Any:
+    """Return the run of trio that `frame` drives, None if it drives none; any thread may ask."""
+    inner: Any = sys.modules.get("trio._core._run")
+    if inner is None or frame.f_code is not inner.run.__code__:
+        return None
+    return frame.f_locals.get("runner")
+
+
+class TrioRun:
+    """The end of a run of trio in the thread of `target`. See the module's docstring.
+
+    Threading
+    ---------
+    Any thread may call `ring`, `stop`, `hindrance` and what is a property, a signal handler too;
+    none of them blocks. All else happens in the run, or in code that it runs.
+    """
+
+    def __init__(self, target: Target, run: Any) -> None:
+        self.loop = run
+        self._target = target
+        self._trio: Any = sys.modules["trio"]
+        self._checkpoint = sys.modules["trio._core._run"].checkpoint.__code__
+        self._stop = False
+        self._rung: float | None = None  # since when it waits for the run, monotonic
+        self._due = 0.0  # when the next look is, monotonic; 0: there was none
+        self._attends = False
+        self._since = 0.0  # when it looked for the first time, monotonic; 0: it does not now
+        self._missed = 0  # steps of the main task, one after another
+
+    def ring(self) -> None:
+        """Let the run look at what is asked of its thread, unless it does so anyway."""
+        if (self._rung is None and not self._attends) or self._is_lost(_LOST):
+            self._rung = time.monotonic()
+            try:
+                self.loop.entry_queue.run_sync_soon(self._begin)
+            except self._trio.RunFinishedError:
+                pass
+
+    def stop(self) -> None:
+        """End what runs here, for a Stop."""
+        self._stop = True
+        self.ring()
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the run does not come to look."""
+        return self._is_lost(_BLOCKED_LATER if self._due else _BLOCKED)
+
+    @property
+    def runs(self) -> bool:
+        """Whether the run has not ended."""
+        return not self.loop.entry_queue.done
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether nothing is to be raised in what runs here."""
+        return not self.is_blocked and not self._is_vain
+
+    def _is_lost(self, seconds: float) -> bool:
+        since = self._due if self._rung is None else self._rung
+        return time.monotonic() - since > seconds
+
+    @property
+    def _is_late(self) -> bool:
+        return bool(self._since) and time.monotonic() - self._since > _LATE
+
+    @property
+    def _is_vain(self) -> bool:
+        """Whether code goes on that is not ended by what is delivered."""
+        return self._is_late or self._missed > _MISSES
+
+    def may_strike(self) -> bool:
+        """Whether something may be raised in the code that runs now; own thread only."""
+        if self._trio.lowlevel.currently_ki_protected():
+            return False
+        return self.is_blocked or (self._is_vain and self._goes_on())
+
+    def _goes_on(self) -> bool:
+        """Whether the task that runs was told to end, and does not."""
+        if self._trio.lowlevel.current_task() is self.loop.main_task:
+            return True  # if it waited anywhere but in cleanup, it would have been told
+        cancelled: float = self._trio.current_effective_deadline()
+        return cancelled == -float("inf")
+
+    def strikes(self, kind: type[BaseException]) -> type[BaseException]:
+        """Return what is to be raised: trio takes it for what it is."""
+        return kind
+
+    def finish(self) -> None:
+        """Do nothing: a run never ends before its tasks do."""
+
+    def hindrance(self, labels: Mapping[str, str]) -> str:
+        """Return in words what the run waits for that ends its tasks; else nothing."""
+        if self.is_blocked or not self._since:
+            return ""
+        task = self.loop.main_task
+        if self.loop.main_task_outcome is None and _cleans_up(task, late=False):
+            places = (stack.here(frame, labels) for frame in reversed(frames_of(task.coro)))
+            where = next((f" ({at.place})" for at in places if at is not None), "")
+            return f"the main task of trio cleans up{where}; it dies after that"
+        return "trio ends its tasks, and it dies after that"
+
+    # In the run
+
+    @policy.unbroken
+    def _begin(self) -> None:
+        self._rung = None
+        self._due = time.monotonic()
+        if not self._attends and self._request() is not None:
+            self._since = time.monotonic()
+            with contextlib.suppress(RuntimeError):  # the main task has ended, and the run will
+                self._trio.lowlevel.spawn_system_task(self._attend)
+                self._attends = True
+            self._look()
+
+    @policy.unbroken
+    async def _attend(self) -> None:
+        watch = _Watch(self)
+        self._trio.lowlevel.add_instrument(watch)
+        try:
+            await self._look_often()
+        finally:
+            self._attends = False
+            self._since = 0.0
+            if self._request() is not None:  # what runs after trio, dies there
+                targets.arm_here(self._target, sys._getframe())
+            with contextlib.suppress(KeyError):
+                self._trio.lowlevel.remove_instrument(watch)
+
+    @policy.unbroken
+    async def _look_often(self) -> None:
+        pause = _LOOK
+        while self._request() is not None:
+            self._look()
+            if self._is_vain:
+                self._arm()
+            self._due = time.monotonic() + pause
+            await self._trio.sleep(pause)
+            pause = min(pause * 2, _LOOK_MAX)
+
+    def _arm(self) -> None:
+        """Let what goes on be broken where it goes on: most of the time, it is on no stack."""
+        for task in list(self.loop.tasks):
+            for frame in frames_of(task.coro):
+                targets.arm_here(self._target, frame)
+
+    def _request(self) -> _Request | None:
+        target = self._target
+        if target.open and not target.depth:
+            if target.sought:
+                return "kill" if target.group.kill_requested else "interrupt"
+            if self._stop:
+                return "stop"
+        return None
+
+    def stepped(self, task: object) -> None:
+        """Look, if it is the main task that has come to its next wait."""
+        if task is self.loop.main_task:
+            self._look()
+
+    @policy.unbroken
+    def _look(self) -> None:
+        main, request = self.loop.main_task, self._request()
+        if request is None or self.loop.main_task_outcome is not None:
+            return
+        if policy.shelter(_caller_of_run(sys._getframe())) is not None:
+            return  # it serves a cleanup itself
+        if _cleans_up(main, late=self._is_late):
+            self._missed = 0
+            return
+        self._missed += 1
+        kind = _KINDS[request]
+
+        def deliver() -> NoReturn:
+            raise kind
+
+        if main._abort_func is not None:
+            self._note(request)
+            main._attempt_abort(deliver)
+        elif main._next_send_fn is not None and self._passes_a_checkpoint(main):
+            # It waits for its turn only, and may be told so, as if it had been cancelled there.
+            self._note(request)
+            main._next_send = sys.modules["outcome"].capture(deliver)
+
+    def _passes_a_checkpoint(self, task: Any) -> bool:
+        return any(frame.f_code is self._checkpoint for frame in frames_of(task.coro))
+
+    def _note(self, request: _Request) -> None:
+        self._missed = 0
+        if request == "stop":
+            self._stop = False
+        else:
+            self._target.note()
+
+
+class _Watch:
+    """The instrument of trio: what it has in public is called by the run."""
+
+    def __init__(self, run: TrioRun) -> None:
+        self._run = run
+
+    @policy.unbroken
+    def after_task_step(self, task: object) -> None:
+        """See ``trio.abc.Instrument``."""
+        self._run.stepped(task)
+
+
+def _caller_of_run(frame: FrameType | None) -> FrameType | None:
+    while frame is not None and run_of(frame) is None:
+        frame = frame.f_back
+    return None if frame is None else frame.f_back
+
+
+def _cleans_up(task: Any, *, late: bool) -> bool:
+    """Whether a task that waits does so in cleanup, which must not be cut.
+
+    A nursery at its end waits and does not clean up: that is where main tasks spend their time.
+    """
+    leaves = False
+    for frame, coroutine in waiting(task.coro):
+        if frame is None or in_handler(frame, coroutine, late=late):
+            return True
+        if frame.f_code.co_name == "_nested_child_finished" and is_machinery(frame.f_code):
+            leaves = False  # in an ``__aexit__`` that has the nursery, and did nothing else yet
+        elif not is_machinery(frame.f_code):
+            leaves |= frame.f_code.co_name in EXITS
+    return leaves

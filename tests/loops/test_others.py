@@ -1,0 +1,87 @@
+"""Loops of libraries that may not be there: uvloop, gevent."""
+
+import random
+
+import pytest
+
+from ipykill import JobManager, JobState
+from tests.loops.fuzz import kill_often
+from tests.loops.shapes import SHAPES, Count
+from tests.waiting import HANG_GUARD, wait_for
+
+KILLS = 6
+
+
+@pytest.fixture
+def jobs():
+    manager = JobManager()
+    yield manager
+    assert manager.kill_all(HANG_GUARD)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "polls",
+        "computes",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in (
+                "gathers",
+                "groups_in_groups",
+                "cleans_up_with_tasks",
+                "swallows",
+                "serves",
+            )
+        ),
+    ],
+)
+def test_uvloop(name):
+    uvloop = pytest.importorskip("uvloop")
+    jobs, fn = JobManager(), SHAPES[name]
+
+    def start(count):
+        return jobs.submit(lambda: uvloop.run(fn(count)))
+
+    figures = kill_often(start, 60.0, random.Random(name), KILLS)
+    assert figures.fine, str(figures)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "polls",
+        "greenlets",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in (
+                *("waits", "computes", "sleeps_in_c", "greenlets_one_that_computes", "pools"),
+                *("greenlets_that_sleep_in_turns", "greenlets_that_nobody_awaits", "queues"),
+                *("locks", "cleans_up_with_the_help_of_another_greenlet", "swallows"),
+            )
+        ),
+    ],
+)
+def test_gevent(name, capsys):
+    pytest.importorskip("gevent")
+    from tests.loops import gevent_shapes
+
+    figures = kill_often(gevent_shapes.starts(name), 60.0, random.Random(name), KILLS)
+    assert figures.fine, str(figures)
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("how", ["stop", "interrupt"])
+def test_gevent_hears_a_stop_and_an_interrupt(jobs, how):
+    pytest.importorskip("gevent")
+    import gevent
+
+    from tests.loops import gevent_shapes
+
+    count = Count()
+    count.began.set = lambda began=count.began.set: gevent.spawn(began)  # in the hub, not before
+    job = jobs.submit(gevent_shapes.polls, count)
+    assert count.began.wait(HANG_GUARD)
+    assert getattr(job, how)(HANG_GUARD)
+    wait_for(lambda: job.state is JobState.STOPPED, "the end")
+    assert not count.torn
