@@ -21,7 +21,7 @@ from ..base import stack
 from .ending import Ending
 from .gevent_hubs import GeventHub, hub_here, hub_of, hub_of_thread
 from .looking import look
-from .target import Target
+from .target import Target, contain
 from .tasks import Task, cleans_up, frames_of, is_machinery
 from .trio_runs import TrioRun, run_here, run_of
 
@@ -59,7 +59,7 @@ def may_strike(target: Target, frame: FrameType) -> bool:
     if (within := _other_here(target)) is not None:
         within.ring()
         may = within.may_strike()
-    if (loop := asyncio._get_running_loop()) is not None:
+    if (loop := target.running_loop()) is not None:
         ending = _ending(target, loop)
         ending.ring()
         may &= ending.may_strike() and (not _waits_in_loop(frame) or ending.is_lost(_LOST))
@@ -70,7 +70,7 @@ def hears(target: Target) -> bool:
     """Whether the calling thread, the target's own, runs a loop that ends all by itself."""
     ending: object = _other_here(target)
     if ending is None:
-        ending = target.endings.get(asyncio._get_running_loop())
+        ending = target.endings.get(target.running_loop())
     return isinstance(ending, _ENDINGS) and ending.is_quick
 
 
@@ -153,7 +153,7 @@ def _running_in(target: Target) -> Ending | _Other | None:
     if target.ident == threading.get_ident():
         if (other := _other_here(target)) is not None:
             return other
-        here = asyncio._get_running_loop()
+        here = target.running_loop()
         return None if here is None else _ending(target, here)
     # One that is known first: the stack of a thread that runs changes under one's eyes.
     if (known := _known(target)) is not None:
@@ -167,7 +167,7 @@ def _running_in(target: Target) -> Ending | _Other | None:
 
 
 def _on_stack(target: Target, frame: FrameType | None) -> Ending | _Other | None:
-    while frame is not None:
+    while frame is not None and frame.f_code is not contain.__code__:
         loop: Any = None
         if frame.f_code.co_name in _RUNS:
             loop = frame.f_locals.get("self")
@@ -189,7 +189,8 @@ def _by_its_tasks(target: Target) -> asyncio.AbstractEventLoop | None:
         try:
             for task in list(tasks._all_tasks):
                 loop = task.get_loop()
-                if getattr(loop, "_thread_id", None) == target.ident:
+                own = loop is not target.outer_loop
+                if own and getattr(loop, "_thread_id", None) == target.ident:
                     return loop  # type: ignore[no-any-return]
             break
         except RuntimeError:  # the list changed

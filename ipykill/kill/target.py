@@ -136,7 +136,7 @@ class Target:
     __slots__ = (
         *("_clock", "_cpu_time", "asked", "at_last", "busy", "depth", "dropped", "endings"),
         *("first", "gate", "group", "ident", "late", "leader", "leads", "lender", "libraries"),
-        *("open", "released", "service", "shared", "shielded_by", "struck"),
+        *("open", "outer_loop", "released", "service", "shared", "shielded_by", "struck"),
         *("survey", "thread", "thread_state", "traced", "turn", "waits_at", "watch", "ways"),
     )
 
@@ -150,6 +150,8 @@ class Target:
         self.busy = False
         self.depth = 0
         self.endings: dict[object, Ending] = {}
+        # In which all this is one step: that of the kernel, around a cell in the foreground.
+        self.outer_loop = asyncio._get_running_loop()
         self.open = False
         self.struck = 0
         self.dropped = 0
@@ -207,6 +209,11 @@ class Target:
             return self.has_turn and not self.released
         return self.first and self.group.interrupt_requested
 
+    def running_loop(self) -> asyncio.AbstractEventLoop | None:
+        """Return the event loop of asyncio that the code runs, if any; own thread only."""
+        loop = asyncio._get_running_loop()
+        return None if loop is self.outer_loop else loop
+
     def strike(self) -> type[BaseException]:
         """Note that something is being raised, and return what to raise; own thread only."""
         kill = self.group.kill_requested
@@ -214,7 +221,7 @@ class Target:
         kind: type[BaseException] = KeyboardInterrupt
         if kill:  # a loop may wait for what another thread does, and be given the exception
             kind = JobKilled if self.first else TaskKilled
-        loop = asyncio._get_running_loop()
+        loop = self.running_loop()
         if loop is not None:  # what leaves it would leave its tasks alone, see `ending`
             if asyncio.current_task(loop) is not None:
                 kind = TaskKilled if kill else TaskInterrupted
