@@ -242,7 +242,8 @@ def _in_jobs_too(shell: Any, run_cell: Callable[..., Any]) -> Callable[..., Any]
         if job is None:
             return run_cell(raw_cell, *args, **kwargs)
         result = ExecutionResult(None)
-        result.result = compile_cell(shell, raw_cell, whole=False, number=job.cell)()
+        call = compile_cell(shell, raw_cell, whole=False, number=job.cell)
+        result.result = (call if job.private is None else job.private.within(call))()
         return result
 
     return run

@@ -29,6 +29,7 @@ from .family import Family, asks
 from .info import Bar, JobInfo, JobState, Loop, Progress
 from .kill import Look, current_target, look
 from .log import JobLog
+from .private import Private
 from .processes import ProcessInfo
 from .sizes import large_size
 from .stacks import Stacks
@@ -151,6 +152,8 @@ class Job:
         shell says now: a cell keeps its number when its text is run again.
     codes : tuple of code
         What it was launched with: its cell's code, or its function's.
+    private : Private or None
+        The names that its code has for itself until it is done, if it has any.
     waits_for : sequence of Job
         The jobs that it cannot end before.
     elsewhere : Elsewhere or None
@@ -217,6 +220,7 @@ class Job:
         self.labels: Mapping[str, str] = stack.NO_LABELS
         if cell is not None and codes:
             self.labels = {codes[0].co_filename: f"cell [{cell}]"}
+        self.private: Private | None = None
         self.waits_for: Sequence[Job] = ()
         self.loop: Loop | None = None
         self.elsewhere: Elsewhere | None = None
@@ -899,9 +903,11 @@ class Job:
             if raised is not None:
                 place = stack.end(raised.__traceback__)
             self._size = large_size(self._value)
+            if outcome is JobState.DONE and self.private is not None:
+                self.private.publish()  # here no Kill can come between this and the outcome
         except BaseException:
             _logger.exception("the end of job %s could not be described", self.id)
-        raised = None
+        raised = self.private = None
         self._end, self._ended = end, ended
         self._ended_at = place
         self.failure = failure

@@ -123,6 +123,7 @@ class BackgroundMagics(Magics):
         help="start when these jobs are done; skip if one of them fails (%%bg: one SPEC each)",
     )
     @argument("--replace", action="store_true", help="end the job that this cell started before")
+    @options.PRIVATE
     @argument(
         "-o", "--out", type=options.variable, metavar="VAR", help="a variable for the cell's value"
     )

@@ -26,6 +26,7 @@ from .job import Job
 from .manager import JobManager
 
 __all__ = [
+    "PRIVATE",
     "SPEC",
     "SPECS",
     "duration",
@@ -93,6 +94,12 @@ SPECS = argument(
     metavar="SPEC",
     help="a job: 3 or %%3, a name or the beginning of one, ?text in its source, %%+ the "
     "newest that runs, %%- the one before, all; without any, the newest that runs",
+)
+PRIVATE = argument(
+    "--private",
+    action="store_true",
+    help="names that the cell assigns stay its own until it ends; only if it ends well (not "
+    "failed, stopped or killed) they are put into the shared namespace then, all at once",
 )
 SPEC = argument("specs", nargs="?", metavar="SPEC", default="", help="a job, as for %%bgkill")
 

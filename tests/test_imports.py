@@ -31,7 +31,7 @@ CORE = [
         "tracebacks",
         "waiting",
     },
-    {"failure", "processes", "stacks", "threads"},
+    {"failure", "private", "processes", "stacks", "threads"},
     {"adoption", "agent", "kill", "family", "info", "interrupts", "services"},
     {"elsewhere"},
     {"job"},
