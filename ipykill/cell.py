@@ -143,7 +143,9 @@ def compile_cell(
         text = "\n" * above + shell.transform_cell("\n".join(lines))
         number = cell_number(shell) if number is None else number
         name = shell.compile.cache(text, number, raw_code=raw)
-        tree = shell.transform_ast(shell.compile.ast_parse(text, filename=name))
+        tree = shell.compile.ast_parse(text, filename=name)
+        tree.of_job = True  # for `ipykill.clashes`: it is not about to run here
+        tree = shell.transform_ast(tree)
         parts = tuple(_parts(shell, tree, text, name))
     except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
         formatted = shell.SyntaxTB.structured_traceback(type(error), error, [])

@@ -10,6 +10,7 @@ from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.extensions import ExtensionManager
 
 from . import capture, cell, foreground, output, panel, scripts, widgets
+from .clashes import Clashes
 from .completion import offer_what_users_need
 from .kill import limits
 from .launcher import refuse_below
@@ -39,6 +40,7 @@ def load(shell: Any) -> None:
     magics = BackgroundMagics(shell, jobs)
     shell.register_magics(magics)
     shell.input_transformers_post.append(refuse_below)
+    shell.ast_transformers.append(Clashes(shell, jobs))
     shell.Completer.custom_matchers.append(magics.completion.complete)
     if reach := limits():
         print(f"ipykill: {reach}")
@@ -61,6 +63,9 @@ def unload(shell: Any) -> None:
     shell.magics_manager.registry.pop(type(magics).__name__, None)
     shell.configurables.remove(magics)
     shell.input_transformers_post.remove(refuse_below)
+    shell.ast_transformers[:] = [
+        it for it in shell.ast_transformers if not isinstance(it, Clashes)
+    ]
     shell.Completer.custom_matchers.remove(magics.completion.complete)
 
 

@@ -154,6 +154,9 @@ class Job:
         What it was launched with: its cell's code, or its function's.
     private : Private or None
         The names that its code has for itself until it is done, if it has any.
+    clashes : dict
+        The variables that cells in the foreground have assigned meanwhile, which its code
+        assigns as well, with the numbers of those cells.
     waits_for : sequence of Job
         The jobs that it cannot end before.
     elsewhere : Elsewhere or None
@@ -221,6 +224,7 @@ class Job:
         if cell is not None and codes:
             self.labels = {codes[0].co_filename: f"cell [{cell}]"}
         self.private: Private | None = None
+        self.clashes: dict[str, int] = {}
         self.waits_for: Sequence[Job] = ()
         self.loop: Loop | None = None
         self.elsewhere: Elsewhere | None = None
@@ -502,6 +506,7 @@ class Job:
             processes=processes,
             left=len(self._left_threads()) if final and threads else 0,
             size=self._size,
+            clashes=tuple(f"{name} (cell [{it}])" for name, it in list(self.clashes.items())),
             waits=tuple(f"{it.name} (job {it.id})" for it in self.waits_for if not it.done())
             if started is None and outcome is None
             else (),

@@ -43,7 +43,7 @@ CORE = [
 INTERFACE = [
     {"capture", "cell", "figures", "leftovers", "output", "progress", "widgets"}
     | {"rich_bars", "scripts", "tqdm_groups"},
-    {"completion", "options", "dask", "panel", "remote"},
+    {"clashes", "completion", "options", "dask", "panel", "remote"},
     {"launcher"},
     {"foreground", "magics"},
     {"extension"},
