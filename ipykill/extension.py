@@ -9,7 +9,7 @@ from typing import Any
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.extensions import ExtensionManager
 
-from . import capture, cell, foreground, output, panel, scripts, widgets
+from . import capture, cell, foreground, leaving, output, panel, scripts, widgets
 from .clashes import Clashes
 from .completion import offer_what_users_need
 from .kill import limits
@@ -33,6 +33,7 @@ def load(shell: Any) -> None:
     capture.install()
     widgets.install()
     cell.install(shell)
+    leaving.install(shell, jobs)
     scripts.install()
     panel.install(shell, jobs)
     offer_what_users_need()

@@ -41,7 +41,7 @@ CORE = [
 """From the bottom up. A module may import its own layer and lower ones, without a cycle."""
 
 INTERFACE = [
-    {"capture", "cell", "figures", "leftovers", "output", "progress", "widgets"}
+    {"capture", "cell", "figures", "leaving", "leftovers", "output", "progress", "widgets"}
     | {"rich_bars", "scripts", "tqdm_groups"},
     {"clashes", "completion", "options", "dask", "panel", "remote"},
     {"launcher"},
