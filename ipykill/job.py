@@ -55,7 +55,7 @@ _NOT_INTERRUPTED = "the interrupt waits until it leaves C code, cleanup or a shi
 _HAS_CPU_CLOCKS = hasattr(time, "pthread_getcpuclockid")
 
 # What Tab offers; all else is for the other parts of ipykill.
-_FOR_USERS = [
+FOR_USERS = [
     *("id", "name", "source", "cell", "state", "requested", "reason", "started", "elapsed"),
     *("cpu_time", "progress", "log", "threads", "processes", "info", "where", "stop", "interrupt"),
     *("kill", "wait", "done", "result", "exception", "add_done_callback"),
@@ -274,7 +274,7 @@ class Job:
         self._last_info: JobInfo | None = None  # when nothing can change any more
 
     def __dir__(self) -> list[str]:
-        return _FOR_USERS
+        return FOR_USERS
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.name!r}: {self.state.value}>"
