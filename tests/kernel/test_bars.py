@@ -58,7 +58,7 @@ def test_what_is_shown_of_nested_bars_is_what_was_painted(kernel: Kernel, leave:
     load(kernel)
     cell = kernel.run(
         "%%bg -q\nfrom tqdm import trange\nfor i in trange(3, desc='outer'):\n"
-        f"    for j in trange(4, desc='inner', leave={leave}, mininterval=0): pass"
+        f"    for j in trange(4, desc='inner', leave={leave}): time.sleep(0.002)"
     )
     assert wait_job(kernel) == "done"
     cell.wait_output(lambda cell: "3/3" in cell.text("stderr"))
