@@ -32,9 +32,7 @@ class Clashes:
     def __init__(self, shell: Any, manager: JobManager) -> None:
         self._shell = shell
         self._manager = manager
-        self._assigned: weakref.WeakKeyDictionary[Job, frozenset[str]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._assigned: weakref.WeakKeyDictionary[Job, frozenset[str]] = weakref.WeakKeyDictionary()
 
     def visit(self, tree: ast.Module) -> ast.Module:
         """Look at the names that `tree` assigns, if somebody else may assign them meanwhile."""

@@ -44,8 +44,8 @@ class Completion:
         What other matchers find there, Python's names above all, is left out when this finds
         something.
         """
-        if found := self._attributes(context.text_until_cursor):
-            return found
+        if (of_job := self._attributes(context.text_until_cursor)) is not None:
+            return of_job
         *words, last = re.split(r"\s+", context.text_until_cursor.lstrip())
         command, *before = words or [""]
         automagic = self._shell.magics_manager.auto_magic and command not in self._shell.user_ns

@@ -64,9 +64,7 @@ def unload(shell: Any) -> None:
     shell.magics_manager.registry.pop(type(magics).__name__, None)
     shell.configurables.remove(magics)
     shell.input_transformers_post.remove(refuse_below)
-    shell.ast_transformers[:] = [
-        it for it in shell.ast_transformers if not isinstance(it, Clashes)
-    ]
+    shell.ast_transformers[:] = [it for it in shell.ast_transformers if not isinstance(it, Clashes)]
     shell.Completer.custom_matchers.remove(magics.completion.complete)
 
 

@@ -163,7 +163,7 @@ class BackgroundMagics(Magics):
         if not source.strip():
             raise UsageError(how)
         if args.name is not None and not args.name.strip():
-            raise UsageError("%%bg: a name may not be empty")
+            raise UsageError("%%bg: the name after -n is empty; write one, or leave -n out")
         wait = args.wait or self.wait
         job = self._launcher.launch(
             args, source, line=line, whole=cell is not None, report=not wait

@@ -374,7 +374,7 @@ class JobManager:
                 return
             if failed is not None:
                 state = failed.state.value
-                job.skip(f"job {failed.id} ({failed.name}) was not done but {state}")
+                job.skip(f"{render.named(failed)} had to be done first, and is {state}")
             elif job.start() and job.timeout is not None:
                 expire = functools.partial(self._expire, weakref.ref(job))
                 self._clock.call(expire, time.monotonic() + job.timeout)
@@ -536,7 +536,7 @@ class JobManager:
         chosen = [job for job in self if not job.lives()] if jobs is None else list(jobs)
         for job in chosen:
             if not job.done():
-                msg = f"job {job.id} is still running; stop it or wait for it first"
+                msg = f"job {job.id} ({job.name}) is not over; stop it or wait for it first"
                 raise JobError(msg)
             if job.lives():
                 left = render.left(job.info())

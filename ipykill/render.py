@@ -118,7 +118,9 @@ def _status(info: JobInfo) -> str:
         case "running":
             return f"running for {took}{in_}{hindered}"
         case "stopping":
-            return f"stop asked {duration(info.asked or 0)} ago{why}; running{in_}"
+            # A Stop is a request, and code that does not look for it runs on.
+            ago = duration(info.asked or 0)
+            return f"stop asked {ago} ago{why}; running{in_}; %bgkill {info.id} does not ask"
         case "killing":
             return f"kill pending for {duration(info.asked or 0)}{why}{in_}{hindered}"
         case "done":

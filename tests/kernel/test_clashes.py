@@ -26,7 +26,9 @@ def test_a_clash_is_told_in_the_card_and_not_in_the_way(any_kernel: Kernel) -> N
     any_kernel.run("await late()")
     other = any_kernel.run("%%bg -q\nnames = i")
     assert "which still runs, assigns names as well" in other.text()
-    assert f"('i (cell [{number}])', 'model (cell [{timed.number}])')" in any_kernel.run(TOLD).result
+    assert (
+        f"('i (cell [{number}])', 'model (cell [{timed.number}])')" in any_kernel.run(TOLD).result
+    )
     told = (
         f"assigned in the foreground as well: i (cell [{number}]), model (cell [{timed.number}]); "
         "each changes what the other works with, %%bg --private keeps the names of a job its own"
