@@ -904,12 +904,13 @@ class Job:
         if error is not None:
             failure = Failure(error)
         try:
+            if outcome is JobState.DONE and self.private is not None:
+                # No Kill can come between this and the outcome.
+                _replaced = self.private.publish()
             self._family.forget_processes()
             if raised is not None:
                 place = stack.end(raised.__traceback__)
             self._size = large_size(self._value)
-            if outcome is JobState.DONE and self.private is not None:
-                self.private.publish()  # here no Kill can come between this and the outcome
         except BaseException:
             _logger.exception("the end of job %s could not be described", self.id)
         raised = self.private = None

@@ -141,14 +141,14 @@ class Private:
         """Return a compiled cell that has these names."""
         return replace(cell, namespace=self._names, local_namespace=self._names)
 
-    def publish(self) -> None:
-        """Put the names into the shared namespace, all at once.
+    def publish(self) -> object:
+        """Put the names into the shared namespace, all at once; return what to keep for a moment.
 
         Not the variable of a loop, if somebody else has assigned it meanwhile, who may be in a
         loop now.
 
-        1. What the names stood for before is kept until all are there: no finalizer of the
-           user's runs between two of them.
+        1. What the names stood for before is kept by who calls: no finalizer of the user's runs
+           between two of them, nor before the job is over.
         2. `dict.update` of one plain dictionary with another is one step to other threads.
         3. Only then the cell's functions, of which threads may run, find them there and not here.
         """
@@ -161,7 +161,7 @@ class Private:
         for name, value in own.items():
             if dict.get(self._names, name) is value:
                 dict.pop(self._names, name)
-        del kept
+        return kept
 
 
 def _is_special(name: str) -> bool:

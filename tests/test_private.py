@@ -1,7 +1,6 @@
 """The names of a private cell: one namespace with the shared one, and apart from it."""
 
 import dataclasses
-import random
 import sys
 import time
 from typing import Any
@@ -106,7 +105,9 @@ def test_no_finalizer_runs_between_two_names() -> None:
             seen.append((run.shared["a"], run.shared["b"]))
 
     run = Run("a = 1; b = 2", a=Old(), b=Old())
-    run.private.publish()
+    kept = run.private.publish()
+    assert seen == []
+    del kept
     assert seen == [(1, 2), (1, 2)]
 
 
@@ -144,6 +145,7 @@ def test_a_job_is_killed_or_has_published_and_never_both() -> None:
     manager = JobManager()
     code = compile("for n in range(count): last = n\nend = count", "<cell>", "exec")
     ends = set()
+    delay = 1e-4
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     try:
@@ -158,12 +160,13 @@ def test_a_job_is_killed_or_has_published_and_never_both() -> None:
             job = manager.launch(
                 lambda cell=cell: exec(code, cell.namespace), name="job", present=present
             )
-            time.sleep(random.uniform(0, 3e-4))
+            time.sleep(delay)
             job.kill()
             assert job.wait(30)
             published = "end" in shared
             assert published == ("last" in shared) == (job.state is JobState.DONE)
             ends.add(published)
+            delay *= 0.8 if published else 1.2  # near the moment when it ends by itself
     finally:
         sys.setswitchinterval(before)
     assert ends == {True, False}

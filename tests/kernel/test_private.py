@@ -49,9 +49,8 @@ def test_only_a_job_that_is_done_publishes(kernel: Kernel) -> None:
         "def end(): global x; x = 5\n%time end()": "done",
     }
     for number, (end, state) in enumerate(ends.items(), 1):
-        kernel.run(
-            f"x = 1\nget_ipython().run_cell_magic('bg', '-q --private', {'x = 5\n' + end!r})"
-        )
+        cell = f"x = 5\n{end}"
+        kernel.run(f"x = 1\nget_ipython().run_cell_magic('bg', '-q --private', {cell!r})")
         assert wait_job(kernel, number) == state, end
         assert kernel.run("x").result == ("5" if state == "done" else "1"), end
 
