@@ -1,4 +1,4 @@
-"""Which variables of a namespace code assigns and uses, read off its code objects."""
+"""Which variables of a namespace code assigns, deletes and uses, read off its code objects."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from types import CodeType, FunctionType
 
-__all__ = ["assigned", "used"]
+__all__ = ["assigned", "deleted", "scratch", "used"]
 
 _IMPORTS = {"IMPORT_NAME", "IMPORT_FROM"}
 # What may stand between an import and its assignment: ``import a.b as c``.
 _BETWEEN = {*_IMPORTS, "SWAP", "POP_TOP", "COPY", "CACHE", "EXTENDED_ARG"}
+_STORES = {"STORE_NAME", "STORE_GLOBAL"}
+# What may stand between the next item of a loop and its variable: ``for a, (b, *c) in d``.
+_UNPACKS = {"UNPACK_SEQUENCE", "UNPACK_EX", "CACHE", "EXTENDED_ARG", "NOP", "NOT_TAKEN"}
 
 
 def assigned(codes: Iterable[CodeType]) -> frozenset[str]:
@@ -34,6 +37,36 @@ def _assigned(code: CodeType, is_module: bool) -> Iterator[str]:
         imports = name in _IMPORTS or (imports and name in _BETWEEN)
     for inner in _inner(code):
         yield from _assigned(inner, False)
+
+
+def deleted(codes: Iterable[CodeType]) -> set[str]:
+    """Return the variables that modules and functions delete and do not assign or import."""
+    found = list(_accesses(codes))
+    deletes = {name for kind, name, _ in found if kind.startswith("DELETE")}
+    return deletes - {name for kind, name, _ in found if kind in _STORES}
+
+
+def scratch(codes: Iterable[CodeType]) -> set[str]:
+    """Return the variables that are assigned by ``for`` loops and in no other way."""
+    stores = {(name, loop) for kind, name, loop in _accesses(codes) if kind in _STORES}
+    return {name for name, loop in stores if loop} - {name for name, loop in stores if not loop}
+
+
+def _accesses(codes: Iterable[CodeType]) -> Iterator[tuple[str, str, bool]]:
+    """Yield how global names are assigned or deleted, and whether a loop does it."""
+    todo = list(codes)
+    while todo:
+        code = todo.pop()
+        todo += _inner(code)
+        kinds = {"STORE_GLOBAL", "DELETE_GLOBAL"}
+        if code.co_name == "<module>":
+            kinds |= {"STORE_NAME", "DELETE_NAME"}
+        loop = False
+        for instruction in dis.get_instructions(code):
+            if instruction.opname in kinds:
+                yield instruction.opname, instruction.argval, loop
+            elif instruction.opname not in _UNPACKS:
+                loop = instruction.opname == "FOR_ITER"
 
 
 def used(codes: Iterable[CodeType], namespace: Mapping[str, object]) -> set[str]:

@@ -144,7 +144,9 @@ def compile_cell(
         text = "\n" * above + shell.transform_cell("\n".join(lines))
         number = cell_number(shell) if number is None else number
         name = shell.compile.cache(text, number, raw_code=raw)
-        tree = shell.transform_ast(shell.compile.ast_parse(text, filename=name))
+        tree = shell.compile.ast_parse(text, filename=name)
+        tree.of_job = True  # for `ipykill.ipython.clashes`: it is not about to run here
+        tree = shell.transform_ast(tree)
         parts = tuple(_parts(shell, tree, text, name))
     except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
         formatted = shell.SyntaxTB.structured_traceback(type(error), error, [])
@@ -243,7 +245,8 @@ def _in_jobs_too(shell: Any, run_cell: Callable[..., Any]) -> Callable[..., Any]
         if job is None:
             return run_cell(raw_cell, *args, **kwargs)
         result = ExecutionResult(None)
-        result.result = compile_cell(shell, raw_cell, whole=False, number=job.cell)()
+        call = compile_cell(shell, raw_cell, whole=False, number=job.cell)
+        result.result = (call if job.private is None else job.private.within(call))()
         return result
 
     return run

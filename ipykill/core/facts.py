@@ -17,11 +17,12 @@ from .family import Family
 from .host import Host, NoHost
 from .info import Bar, JobState, Loop, Progress
 from .log import JobLog
+from .private import Private
 
-__all__ = ["JobFacts"]
+__all__ = ["FOR_USERS", "JobFacts"]
 
 # What Tab offers; all else is for the other parts of ipykill.
-_FOR_USERS = [
+FOR_USERS = [
     *("id", "name", "source", "cell", "state", "requested", "reason", "started", "elapsed"),
     *("cpu_time", "progress", "log", "threads", "processes", "info", "where", "stop", "interrupt"),
     *("kill", "wait", "done", "result", "exception", "add_done_callback"),
@@ -59,6 +60,8 @@ class JobFacts:
         self.labels: Mapping[str, str] = stack.NO_LABELS
         if cell is not None and codes:
             self.labels = {codes[0].co_filename: f"cell [{cell}]"}
+        self.private: Private | None = None
+        self.clashes: dict[str, int] = {}
         self.waits_for: Sequence[JobFacts] = ()
         self.loop: Loop | None = None
         self.elsewhere: Elsewhere | None = None
@@ -87,7 +90,7 @@ class JobFacts:
         self._progress: Progress | None = None  # when it ended
 
     def __dir__(self) -> list[str]:
-        return _FOR_USERS
+        return FOR_USERS
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.name!r}: {self.state.value}>"
@@ -203,3 +206,7 @@ class JobFacts:
     def asked(self) -> bool:
         """Whether the job was asked to end, by a Stop or a Kill; quick to ask."""
         return self._stop.is_set()
+
+    def wait_for_stop(self, timeout: float) -> bool:
+        """Wait until it is asked to end; return whether it was."""
+        return self._stop.wait(timeout)

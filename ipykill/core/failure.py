@@ -8,6 +8,7 @@ traceback as text, but none of the user's objects.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
 import itertools
@@ -18,9 +19,10 @@ from typing import Any
 
 from ..base import locks, stack
 from ..base.tracebacks import set_traceback
-from ..exceptions import JobError
+from ..exceptions import JobError, JobKilled, JobStopped
+from .info import JobState
 
-__all__ = ["Failure", "comes_from", "is_only", "message"]
+__all__ = ["Failure", "comes_from", "is_only", "message", "outcome_of"]
 
 _TEXT = 20_000  # characters of a traceback that are kept,
 _FRAMES = 200  # frames, as text,
@@ -246,6 +248,22 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             todo += (one.__cause__, one.__context__)
             if isinstance(one, BaseExceptionGroup):
                 todo += one.exceptions
+
+
+def outcome_of(
+    error: BaseException | None, *, killed: bool, stopped: bool, interrupted: bool
+) -> JobState:
+    """Return how a job has ended whose code raised `error`, by what was asked of it."""
+    code = error.code if isinstance(error, SystemExit) else 1
+    if error is None or code is None or (isinstance(code, int) and code == 0):
+        return JobState.DONE
+    if killed and comes_from(error, JobKilled):
+        return JobState.KILLED
+    if stopped and is_only((JobStopped, asyncio.CancelledError), error):
+        return JobState.STOPPED
+    if interrupted and is_only(KeyboardInterrupt, error):
+        return JobState.STOPPED
+    return JobState.FAILED
 
 
 def comes_from(error: BaseException, kind: type[BaseException]) -> bool:

@@ -109,6 +109,9 @@ class JobInfo(NamedTuple):  # twice as fast to make as a frozen dataclass, and f
         The jobs that it starts after and that are not over: ``train (job 3)``.
     left
         How many of its threads, its own apart, live on after its end.
+    clashes
+        The variables that cells in the foreground have assigned meanwhile, which its code
+        assigns as well: ``i (cell [9])``.
     size
         The bytes that its value takes, where they are many: until the job is cleared, or its
         cell is run again.
@@ -136,6 +139,7 @@ class JobInfo(NamedTuple):  # twice as fast to make as a frozen dataclass, and f
     processes: tuple[ProcessInfo, ...]
     waits: tuple[str, ...] = ()
     left: int = 0
+    clashes: tuple[str, ...] = ()
     size: int = 0
 
 

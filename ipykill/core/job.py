@@ -8,7 +8,6 @@ it any more.
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import logging
 import math
@@ -21,11 +20,11 @@ from ..base import stack
 from ..base.contexts import own_context
 from ..base.sizes import large_size
 from ..base.tracebacks import hidden
-from ..exceptions import JobError, JobKilled, JobStopped
+from ..exceptions import JobError
 from ..threads import ThreadWithExc
 from . import adoption
 from .current import become, run_as
-from .failure import Failure, comes_from, is_only
+from .failure import Failure, is_only, outcome_of
 from .family import Family
 from .host import Begun
 from .info import JobState, Loop
@@ -55,6 +54,11 @@ class Job(JobResult):
         shell says now: a cell keeps its number when its text is run again.
     codes : tuple of code
         What it was launched with: its cell's code, or its function's.
+    private : Private or None
+        The names that its code has for itself until it is done, if it has any.
+    clashes : dict
+        The variables that cells in the foreground have assigned meanwhile, which its code
+        assigns as well, with the numbers of those cells.
     waits_for : sequence of Job
         The jobs that it cannot end before.
     elsewhere : Elsewhere or None
@@ -137,10 +141,6 @@ class Job(JobResult):
     def settled(self) -> Job:
         """Return the job itself: unlike a `Candidate` it is decided what it is."""
         return self
-
-    def wait_for_stop(self, timeout: float) -> bool:
-        """Wait until it is asked to end; return whether it was."""
-        return self._stop.wait(timeout)
 
     # What can be asked
 
@@ -339,13 +339,16 @@ class Job(JobResult):
         if error is not None:
             failure = Failure(error)
         try:
+            if outcome is JobState.DONE and self.private is not None:
+                # No Kill can come between this and the outcome.
+                _replaced = self.private.publish()
             self._family.forget_processes()
             if raised is not None:
                 place = stack.end(raised.__traceback__)
             self._size = large_size(self._value)
         except BaseException:
             _logger.exception("the end of job %s could not be described", self.id)
-        raised = None
+        raised = self.private = None
         self._end, self._ended = end, ended
         self._ended_at = place
         self.failure = failure
@@ -360,18 +363,12 @@ class Job(JobResult):
         self._settle(error)
 
     def _classify(self, error: BaseException | None) -> JobState:
-        if error is None or (
-            isinstance(error, SystemExit)
-            and (error.code is None or (isinstance(error.code, int) and error.code == 0))
-        ):
-            return JobState.DONE
-        if self._family.kill_requested and comes_from(error, JobKilled):
-            return JobState.KILLED
-        if self._stop.is_set() and is_only((JobStopped, asyncio.CancelledError), error):
-            return JobState.STOPPED
-        if self._interrupted is not None and is_only(KeyboardInterrupt, error):
-            return JobState.STOPPED
-        return JobState.FAILED
+        return outcome_of(
+            error,
+            killed=self._family.kill_requested,
+            stopped=self._stop.is_set(),
+            interrupted=self._interrupted is not None,
+        )
 
     def _end_unstarted(self, outcome: JobState, reason: str = "") -> None:
         """End the job if it has not started."""

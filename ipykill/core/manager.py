@@ -371,7 +371,7 @@ class JobManager(JobQueue):
         chosen = [job for job in self if not job.lives()] if jobs is None else list(jobs)
         for job in chosen:
             if not job.done():
-                msg = f"job {job.id} is still running; stop it or wait for it first"
+                msg = f"job {job.id} ({job.name}) is not over; stop it or wait for it first"
                 raise JobError(msg)
             if job.lives():
                 left = render.left(job.info())

@@ -138,9 +138,8 @@ def _refuse_debugger() -> None:
     job = current_job()
     if job is not None:
         msg = (
-            f"pdb in job {job.id} ({job.name}): no prompt leads to a background job. Run the code "
-            f"in the foreground to debug it, or turn on the debugger of the front end. "
-            f"%bgwhere {job.id} shows where a job is; and after one has failed, "
-            f"ipykill.jobs[{job.id}].result() raises its error in the foreground, for %debug."
+            f"pdb in job {job.id} ({job.name}): no prompt leads to a background job; debug its "
+            f"code in a cell without %%bg, or when the job has failed, by "
+            f"ipykill.jobs[{job.id}].result() and %debug"
         )
         raise RuntimeError(msg)

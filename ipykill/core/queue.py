@@ -6,6 +6,7 @@ import functools
 import time
 import weakref
 
+from . import render
 from .agent import Agent
 from .info import JobState
 from .interrupts import uninterrupted
@@ -62,7 +63,7 @@ class JobQueue(JobTable):
                 return
             if failed is not None:
                 state = failed.state.value
-                job.skip(f"job {failed.id} ({failed.name}) was not done but {state}")
+                job.skip(f"{render.named(failed)} had to be done first, and is {state}")
             elif job.start() and job.timeout is not None:
                 expire = functools.partial(self._expire, weakref.ref(job))
                 self._clock.call(expire, time.monotonic() + job.timeout)

@@ -82,7 +82,19 @@ def kept(info: JobInfo) -> str:
     """Return what a job that is over keeps, where that is worth a word."""
     if not info.size:
         return ""
-    return f"keeps its value, {size(info.size)}, until it is cleared or its cell is run again"
+    again = "" if info.cell is None else " or the next run of its cell"
+    return f"keeps its value, {size(info.size)}, until %bgclear {info.id}{again}"
+
+
+def note(info: JobInfo) -> str:
+    """Return what a person should know of a job that goes, or has ended, well."""
+    clash = ""
+    if info.clashes:
+        clash = (
+            f"assigned in the foreground as well: {', '.join(info.clashes)}; each changes what "
+            "the other works with, %%bg --private keeps the names of a job its own"
+        )
+    return "; ".join(filter(None, [kept(info), clash]))
 
 
 def named(job: JobFacts | JobInfo) -> str:
@@ -106,7 +118,9 @@ def _status(info: JobInfo) -> str:
         case "running":
             return f"running for {took}{in_}{hindered}"
         case "stopping":
-            return f"stop asked {duration(info.asked or 0)} ago{why}; running{in_}"
+            # A Stop is a request, and code that does not look for it runs on.
+            ago = duration(info.asked or 0)
+            return f"stop asked {ago} ago{why}; running{in_}; %bgkill {info.id} does not ask"
         case "killing":
             return f"kill pending for {duration(info.asked or 0)}{why}{in_}{hindered}"
         case "done":
@@ -211,7 +225,7 @@ def table_text(
                 f"cell [{info.cell}]" if info.cell is not None else "",
                 f"{info.threads} threads" if info.threads != 1 else "1 thread",
                 one_line(info.last_line, 80),
-                kept(info),
+                note(info),
             ]
             lines.append("    " + " · ".join(detail for detail in details if detail))
         if number:

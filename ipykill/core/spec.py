@@ -37,7 +37,11 @@ def find(jobs: Sequence[Job], spec: object, given: int) -> list[Job]:
         back = 2 if text in ("-", "%-") else 1
         recent = sorted(jobs, key=lambda job: not job.done())
         if len(recent) < back:
-            raise UnknownJobError("there is no job" + (" before it" if recent else ""))
+            raise UnknownJobError(
+                f"there is no job before job {recent[0].id} ({recent[0].name})"
+                if recent
+                else "there is no job yet; %%bg on the first line of a cell starts one"
+            )
         return [recent[-back]]
     if text.startswith("?"):
         return [_choose(text, [job for job in jobs if text[1:].strip() in job.source], jobs)]

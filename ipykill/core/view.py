@@ -159,6 +159,7 @@ class JobView(JobFacts):
             processes=processes,
             left=len(self._left_threads()) if final and threads else 0,
             size=self._size,
+            clashes=tuple(f"{name} (cell [{it}])" for name, it in list(self.clashes.items())),
             waits=tuple(f"{it.name} (job {it.id})" for it in self.waits_for if not it.done())
             if started is None and outcome is None
             else (),

@@ -111,7 +111,7 @@ class Foreground:
             raise JobError(self.why_not)
         running = self.cell
         if running is None or running.job is not None:
-            msg = "not in the background: no cell runs in the foreground"
+            msg = "there is nothing to continue in the background: no cell runs"
             raise JobError(msg)
         with running.deciding() as begun:
             was = self.shells.holder

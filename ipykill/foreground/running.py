@@ -214,7 +214,7 @@ class RunningCell:
                 self._moving = True
                 codes = self._codes()
                 if why := self._why_not(codes):
-                    msg = f"not in the background: {why}"
+                    msg = f"the cell stays in the foreground: {why}"
                     raise JobError(msg)
                 get_ready()
                 yield Begun(self._family, self.thread, self.context, self.moment, codes)

@@ -11,11 +11,18 @@ from IPython.core.completer import SimpleCompletion, context_matcher
 from IPython.core.magic import Magics
 from IPython.utils.generics import complete_object
 
+from ..core.current import current_job
+from ..core.facts import FOR_USERS
 from ..core.job import Job
 from ..core.log import JobLog
 from ..core.manager import JobManager
 
 __all__ = ["Completion", "offer_what_users_need"]
+
+_JOB = re.compile(
+    r"(?P<name>[^\W\d]\w*(?:\.\w+)*)"
+    r"(?:(?P<key>\[[^\[\]]*\])|\((?:[^()]|\([^()]*\))*\))\.(?P<part>\w*)$"
+)
 
 
 def offer_what_users_need() -> None:
@@ -39,6 +46,8 @@ class Completion:
         What other matchers find there, Python's names above all, is left out when this finds
         something.
         """
+        if (of_job := self._attributes(context.text_until_cursor)) is not None:
+            return of_job
         *words, last = re.split(r"\s+", context.text_until_cursor.lstrip())
         command, *before = words or [""]
         automagic = self._shell.magics_manager.auto_magic and command not in self._shell.user_ns
@@ -51,6 +60,32 @@ class Completion:
             "suppress": True,
             "ordered": True,
         }
+
+    def _attributes(self, text: str) -> dict[str, Any] | None:
+        """Return what a user needs of the job that ``jobs[3]`` or ``submit(f)`` stands for.
+
+        Of such an expression, which it does not evaluate, Jedi offers all that the class has.
+        """
+        found = _JOB.search(text)
+        if found is None or self._named(found["name"]) not in (
+            (self._manager,) if found["key"] else (self._manager.submit, current_job)
+        ):
+            return None
+        names = [name for name in sorted(FOR_USERS) if name.startswith(found["part"])]
+        return {
+            "completions": [SimpleCompletion(name) for name in names],
+            "matched_fragment": found["part"],
+            "suppress": True,
+        }
+
+    def _named(self, name: str) -> object:
+        """Return what a name stands for, if it leads to it through nothing but ours."""
+        first, *rest = name.split(".")
+        value = self._shell.user_ns.get(first)
+        for attribute in rest:
+            known = value is self._manager or getattr(value, "__name__", "") == "ipykill"
+            value = getattr(value, attribute, None) if known else None
+        return value
 
     def _candidates(self, command: str, before: Sequence[str], last: str) -> list[str]:
         """Return options or SPECs, whichever may stand where the word `last` is."""

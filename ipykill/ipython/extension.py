@@ -14,6 +14,8 @@ from ..cells import cell, scripts
 from ..core.manager import jobs
 from ..kill import limits
 from ..output import capture, widgets
+from . import leaving
+from .clashes import Clashes
 from .completion import offer_what_users_need
 from .launcher import refuse_below
 from .magics import BackgroundMagics
@@ -34,6 +36,7 @@ def load(shell: Any) -> None:
     capture.install()
     widgets.install()
     cell.install(shell)
+    leaving.install(shell, jobs)
     scripts.install()
     panel.install(shell, jobs)
     offer_what_users_need()
@@ -41,6 +44,7 @@ def load(shell: Any) -> None:
     magics = BackgroundMagics(shell, jobs)
     shell.register_magics(magics)
     shell.input_transformers_post.append(refuse_below)
+    shell.ast_transformers.append(Clashes(shell, jobs))
     shell.Completer.custom_matchers.append(magics.completion.complete)
     if reach := limits():
         print(f"ipykill: {reach}")
@@ -63,6 +67,7 @@ def unload(shell: Any) -> None:
     shell.magics_manager.registry.pop(type(magics).__name__, None)
     shell.configurables.remove(magics)
     shell.input_transformers_post.remove(refuse_below)
+    shell.ast_transformers[:] = [it for it in shell.ast_transformers if not isinstance(it, Clashes)]
     shell.Completer.custom_matchers.remove(magics.completion.complete)
 
 

@@ -18,6 +18,7 @@ from ..cells import cell as cells
 from ..core import render
 from ..core.job import Job
 from ..core.manager import JobManager
+from ..core.private import Private, refusal
 from ..exceptions import JobError
 from . import options
 
@@ -94,6 +95,9 @@ class Launcher:
         """
         after = [job for spec in args.after for job in options.find(self._manager, spec)]
         call = cells.compile_cell(self._shell, source, whole=whole, variable=args.out)
+        names = self._own_names(source, call, args.on) if args.private else None
+        if names is not None:
+            call = names.within(call)
         name = render.one_line(args.name or title(source) or "cell")
         origin = self._origin() if whole else ""
         cell = _Cell(cells.cell_number(self._shell), origin, source if whole else "", name)
@@ -106,12 +110,19 @@ class Launcher:
         later = [job for job in after if not job.done()]
         run = self._elsewhere(args.on, call, name, cell.number, bool(later)) if args.on else call
         told = () if args.replace else earlier
-        others = [job for job in self._manager.running() if job not in told]
-        self._tell_races(call.codes, origin or source, others)
+        if names is None:
+            others = [it for it in self._manager.running() if it not in told and not it.private]
+            self._tell_races(call.codes, origin or source, others)
         for job in self._manager:
             if job.done() and cell.started(job):
                 job.forget("its cell was run again")
         card = (whole or self._is_whole_cell(line)) and not args.quiet
+
+        def present(job: Job) -> None:
+            job.private = names
+            if card:
+                panel.present(self._shell, self._manager, job)
+
         return self._manager.launch(
             run,
             name=name,
@@ -123,8 +134,14 @@ class Launcher:
             log=args.log,
             report=report,
             codes=call.codes,
-            present=self._present if card else None,
+            present=present,
         )
+
+    def _own_names(self, source: str, cell: cells.Cell, on: str | None) -> Private:
+        why = "a job in another process has copies of the names" if on else ""
+        if why := why or refusal(source, cell.codes):
+            raise UsageError(f"not started: {why}, or leave --private out")
+        return Private(self._shell.user_ns, cell.codes)
 
     def _elsewhere(
         self, on: str, cell: cells.Cell, name: str, number: int, later: bool
@@ -206,8 +223,6 @@ class Launcher:
                 listed = ", ".join(both[:_NAMES]) + (", ..." if len(both) > _NAMES else "")
                 print(
                     f"{render.named(job)}, which still runs, assigns {listed} as well: each of "
-                    "the two changes what the other works with"
+                    "the two changes what the other works with; %%bg --private keeps the names of "
+                    "a job its own"
                 )
-
-    def _present(self, job: Job) -> None:
-        panel.present(self._shell, self._manager, job)

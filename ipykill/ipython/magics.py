@@ -32,6 +32,7 @@ from ..core.job import Job
 from ..core.manager import JobManager
 from ..exceptions import JobError
 from . import options
+from .bg_options import bg_options
 from .completion import Completion
 from .launcher import Launcher
 
@@ -109,39 +110,7 @@ class BackgroundMagics(Magics):
     @no_var_expand  # but the options are, by themselves: what follows them is code
     @needs_local_scope
     @magic_arguments()
-    @argument("-n", "--name", help="what the job is called; its first line by default")
-    @argument(
-        "-t",
-        "--timeout",
-        type=options.duration,
-        metavar="DURATION",
-        help="stop the job after 90, 30s, 10m, 1h30m, and kill it if it does not end",
-    )
-    @argument(
-        "--after",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="SPEC",
-        help="start when these jobs are done; skip if one of them fails (%%bg: one SPEC each)",
-    )
-    @argument("--replace", action="store_true", help="end the job that this cell started before")
-    @argument(
-        "-o", "--out", type=options.variable, metavar="VAR", help="a variable for the cell's value"
-    )
-    @argument("--wait", action="store_true", help="wait here for the end; an error fails the cell")
-    @argument(
-        "--log",
-        type=options.file,
-        metavar="FILE",
-        help="write all that the job prints to a file as well, at its end",
-    )
-    @argument(
-        "--on",
-        metavar="WHERE",
-        help="process: run in a process of its own, which gets copies of the variables",
-    )
-    @argument("-q", "--quiet", action="store_true", help="do not return the job")
+    @bg_options
     @line_cell_magic
     def bg(
         self, line: str, cell: str | None = None, local_ns: Mapping[str, Any] = MappingProxyType({})
@@ -165,7 +134,7 @@ class BackgroundMagics(Magics):
         if not source.strip():
             raise UsageError(how)
         if args.name is not None and not args.name.strip():
-            raise UsageError("%%bg: a name may not be empty")
+            raise UsageError("%%bg: the name after -n is empty; write one, or leave -n out")
         wait = args.wait or self.wait
         job = self._launcher.launch(
             args, source, line=line, whole=cell is not None, report=not wait

@@ -139,4 +139,4 @@ def why_not() -> str:
     """Return why the code of this Python cannot be read as usual, empty if it can."""
     if not failed():
         return ""
-    return f"the bytecode of this Python is not as expected: not so: {'; '.join(failed())}"
+    return f"the bytecode of this Python is not as expected; untrue here: {'; '.join(failed())}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import operator
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -28,6 +29,7 @@ _END = 4_000  # characters
 _END_DISPLAYS = 5
 _UPDATES = 500  # of displays, that may wait; each display has one at most
 _JOIN = 2_000  # characters; shorter texts that wait are joined with the next
+_LINE_END = re.compile(r"(\n|\x1b\[[0-9;]*[A-Hf])")
 EBB = 1.0  # seconds without a loss after which a flood is over
 
 
@@ -339,9 +341,10 @@ def _repainted(text: str) -> str:
     r"""Return `text` without what its lines paint over: what is between two ``\r``.
 
     A part stays if no later one of its line is as long. So do the first, of which the
-    beginning may have been sent, and the last.
+    beginning may have been sent, and the last. A line ends where the cursor is moved as well:
+    bars below each other are painted so.
     """
-    lines = text.split("\n")
+    lines = _LINE_END.split(text)
     for number, line in enumerate(lines):
         first, *parts = line.split("\r")
         if len(parts) < 2:
@@ -353,4 +356,4 @@ def _repainted(text: str) -> str:
                 kept.append(part)
                 covered = len(part)
         lines[number] = "\r".join([first, *reversed(kept)])
-    return "\n".join(lines)
+    return "".join(lines)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..base import stack
+from ..core import render
 from ..core.info import JobInfo, JobState, Progress
 from ..core.job import Job
 from ..core.log import JobLog
@@ -68,11 +69,16 @@ def row(info: JobInfo, now: float) -> Row:
         "waits": plain(", ".join(info.waits), _TEXT),
         "hindrance": plain(info.hindrance, _TEXT),
         "error": plain(info.error, _TEXT),
+        "note": _note(info),
         "last": plain(info.last_line, _TEXT),
         "threads": info.left or (info.threads if info.threads > 1 and not final else None),
         "progress": _progress(info.progress),
     }
     return {key: value for key, value in facts.items() if value is not None and value != ""}
+
+
+def _note(info: JobInfo) -> str:
+    return plain(render.note(info), 2 * _TEXT)
 
 
 def _progress(progress: Progress | None) -> dict[str, Any] | None:
@@ -133,7 +139,7 @@ class Feed:
         changes: dict[int, Row] = {}
         for job in self._manager:
             present.add(job.id)
-            if job.id in self._settled:
+            if job.id in self._settled and not self._lets_go(job):
                 continue
             settled = job.done()  # asked first: what is read after it is final
             old = self._rows.get(job.id)
@@ -150,7 +156,7 @@ class Feed:
                 new["asked"] = old["asked"]  # not the jitter between two clocks
             if settled:
                 self._settled.add(job.id)
-                del self._marks[job.id]
+                self._marks.pop(job.id, None)
             if new != old:
                 self._rows[job.id] = new
                 # A view that was shown more than the others cannot use a difference.
@@ -172,6 +178,10 @@ class Feed:
             "rows": changes,
             "gone": gone,
         }
+
+    def _lets_go(self, job: Job) -> bool:
+        """Whether a job that is over has let go of its value since its row was made."""
+        return "note" in self._rows[job.id] and self._rows[job.id]["note"] != _note(job.info())
 
     def _tell_of(self, job: Job) -> None:
         if job.id not in self._strange:
@@ -195,6 +205,7 @@ def _mark(job: Job, see: Look) -> object:
         job.state,
         job.requested,
         job.reason,
+        len(job.clashes),
         [it.done() for it in job.waits_for],
         place,
         job.log.tail(1),

@@ -112,6 +112,7 @@ class Jobs {
     this.watched = new Map(); // id -> how many views show its details
     this.early = new Map(); // id -> changes of details whose beginning is not here yet
     this.fetching = new Set(); // ids whose details are asked for
+    this.seen = new Set(); // ids of rows and cards that somebody has pointed at
     this.waiting = new Map();
     this.revision = -1;
     this.newest = -1;
@@ -560,6 +561,9 @@ class JobView {
       this.progress,
       this.note,
     );
+    for (const it of ["pointerenter", "focusin"]) {
+      this.el.addEventListener(it, () => this.jobs.seen.add(this.id));
+    }
     this.el.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
       if (this.armed) this.disarm();
@@ -691,7 +695,7 @@ class JobView {
   noteText(job) {
     const { link, problem, silent } = this.jobs;
     if (job.state === "gone") return "The kernel was restarted; this job ended with it.";
-    if (isOver(job)) return problem.get(job.id) ?? "";
+    if (isOver(job)) return problem.get(job.id) ?? (this.gone ? "" : (job.note ?? ""));
     const moment = new Date(this.jobs.asOf * 1000).toLocaleString();
     if (link === "saved") return this.inCard ? `No kernel; this was true on ${moment}.` : "";
     if (link === "lost") return this.inCard ? `No answer from the kernel since ${moment}.` : "";
@@ -706,7 +710,7 @@ class JobView {
       return `Kill pending for ${duration(asked)}${why}. Only a restart of the kernel is stronger.`;
     }
     if (job.hindrance && job.state !== "killing") return job.hindrance;
-    return "";
+    return job.note ?? "";
   }
 
   clickKill() {
@@ -955,7 +959,7 @@ class Panel {
       if (!job || !isOver(job)) this.over.delete(id);
       else if (!this.over.has(id)) {
         this.over.add(id);
-        if (!first) this.ended.set(id, performance.now());
+        if (!first || this.isUnseen(id)) this.ended.set(id, performance.now());
       }
     }
     this.stale = ids === null || this.stale === null ? null : [...(this.stale ?? []), ...ids];
@@ -973,12 +977,18 @@ class Panel {
     this.offer.tick();
     let over = false;
     for (const [id, at] of this.ended) {
-      if (performance.now() - at < LINGER * 1000 || this.isBusy(id)) continue;
+      if (this.isUnseen(id)) this.ended.set(id, performance.now());
+      if (performance.now() - at < LINGER * 1000 || this.isUnseen(id) || this.isBusy(id)) continue;
       this.ended.delete(id);
       over = true;
     }
     if (over) this.layOut();
     for (const view of this.views.values()) view.tick();
+  }
+
+  // A failure keeps its place until somebody has pointed at it, and for a moment more.
+  isUnseen(id) {
+    return this.jobs.rows.get(id)?.state === "failed" && !this.jobs.seen.has(id);
   }
 
   // Somebody reads its details or is about to press one of its buttons.

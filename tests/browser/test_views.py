@@ -90,7 +90,7 @@ def test_nothing_is_cut_off_in_a_sidebar_nor_lost_in_a_wide_cell(stage, width: i
 
 
 def test_the_newest_is_on_top_and_what_is_finished_is_folded(stage) -> None:
-    views = stage(over(1), over(2, "failed", error="KeyError: 3"), row(3), row(4))
+    views = stage(over(1), over(2, "killed", place=PLACE), row(3), row(4))
     panel = views.panel()
     rows = panel.get_by_role("listitem")
     names = [it.get_attribute("aria-label") for it in rows.all()]
@@ -99,10 +99,10 @@ def test_the_newest_is_on_top_and_what_is_finished_is_folded(stage) -> None:
     names = [it.get_attribute("aria-label") for it in rows.all()]
     assert names == ["job-4 (job 4)", "job-3 (job 3)", None, "job-2 (job 2)", "job-1 (job 1)"]
     press(panel, "Hide 2 finished")
-    press(panel, "1 failed")
+    press(panel, "1 killed")
     expect(rows).to_have_count(1)
-    expect(item(panel, 2)).to_contain_text("KeyError: 3")
-    press(panel, "1 failed")
+    expect(item(panel, 2)).to_contain_text(PLACE)
+    press(panel, "1 killed")
     views.change(over(4))
     expect(item(panel, 4)).to_contain_text("done")  # for a while it keeps its place
     views.page.clock.fast_forward(25_000)
@@ -111,6 +111,29 @@ def test_the_newest_is_on_top_and_what_is_finished_is_folded(stage) -> None:
     views.change(row(5), over(6, "failed"))  # so quickly that nobody was told that it ran
     expect(item(panel, 5)).to_be_visible()
     expect(item(panel, 6)).to_contain_text("failed")
+
+
+def test_a_failure_stays_until_it_was_seen(stage) -> None:
+    views = stage(over(1, "failed", error="KeyError: 3"), row(2), row(3), row(4))
+    panel = views.panel()
+    expect(item(panel, 1)).to_contain_text("KeyError: 3")  # from before the page was opened
+    views.change(over(2, "failed"), over(3))
+    expect(item(panel, 2)).to_contain_text("failed")
+    for _ in range(3):
+        views.page.clock.fast_forward(25_000)
+    expect(item(panel, 3)).to_have_count(0)
+    item(panel, 1).hover()
+    item(panel, 4).hover()
+    views.page.clock.fast_forward(10_000)
+    expect(item(panel, 1)).to_contain_text("KeyError: 3")
+    for _ in range(2):
+        views.page.clock.fast_forward(15_000)
+    expect(item(panel, 1)).to_have_count(0)
+    expect(panel).to_contain_text("Show 2 finished")
+    views.card(over(2, "failed")).hover()
+    for _ in range(2):
+        views.page.clock.fast_forward(25_000)
+    expect(item(panel, 2)).to_have_count(0)
 
 
 def test_a_row_that_grows_is_not_seen_on_top_of_the_next(stage) -> None:
@@ -479,3 +502,21 @@ def test_a_message_that_was_lost_is_made_up_for(stage) -> None:
     views.tell(base=6, rev=7, now=time.time(), rows={1: {"state": "stopping"}}, gone=[])
     expect(item(panel, 1)).to_contain_text("stopping")
     expect(item(panel, 2)).to_contain_text("running")
+
+
+def test_a_note_stands_in_the_card_and_in_the_row(stage) -> None:
+    note = "assigned in the foreground as well: i (cell [9])"
+    kept = "keeps its value, 200 MB, until %bgclear 2"
+    views = stage(row(1, note=note), over(2, note=kept))
+    panel = views.panel()
+    expect(item(panel, 1)).to_contain_text(note)
+    press(panel, "Show 1 finished")
+    expect(item(panel, 2)).to_contain_text(kept)
+    card = views.card(over(2, note=kept))
+    expect(card).to_contain_text(kept)
+    views.change(over(2))
+    expect(item(panel, 2)).not_to_contain_text(kept)
+    views.change(over(2, note=kept))
+    expect(card).to_contain_text(kept)
+    views.change(gone=(2,))
+    expect(card).not_to_contain_text(kept)

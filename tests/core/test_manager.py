@@ -230,7 +230,7 @@ def test_without_running_jobs_the_newest_and_the_one_before_are_meant(jobs, runn
             jobs.find(spec)
     over(jobs, "one")
     assert jobs[""].id == 1
-    with pytest.raises(UnknownJobError, match="there is no job before it"):
+    with pytest.raises(UnknownJobError, match=r"there is no job before job 1 \(one\)"):
         jobs["%-"]
     over(jobs, "two")
     assert (jobs["%+"].id, jobs["%-"].id) == (2, 1)
@@ -371,8 +371,8 @@ def test_a_chain_is_skipped_when_one_of_it_is_not_done(jobs, how):
     assert jobs.wait([second, third, waits_for_both], HANG_GUARD) == []
     assert first.state.value == how
     assert {job.state for job in (second, third, waits_for_both)} == {S.SKIPPED}
-    assert second.reason == f"job {first.id} (first) was not done but {how}"
-    assert third.reason == f"job {second.id} (second) was not done but skipped"
+    assert second.reason == f"job {first.id} (first) had to be done first, and is {how}"
+    assert third.reason == f"job {second.id} (second) had to be done first, and is skipped"
     gate.open()
     other.open()
 
@@ -557,7 +557,7 @@ def test_clear_forgets_what_is_over(jobs, running):
 
 def test_clear_refuses_a_job_that_runs_and_then_forgets_none(jobs, running):
     one, two = over(jobs, "one"), running("two")
-    with pytest.raises(JobError, match=r"job 2 is still running; stop it or wait for it first"):
+    with pytest.raises(JobError, match=r"job 2 \(.*\) is not over; stop it or wait for it first"):
         jobs.clear([one, two])
     assert list(jobs) == [one, two]
 

@@ -107,7 +107,7 @@ def test_what_is_written_can_be_read_again(seconds):
         (info(JobState.PENDING, started=None, place=""), "waiting to start"),
         (
             info(JobState.STOPPING, asked=4.0, reason="timeout", place="cell [7], line 12"),
-            "stop asked 4.0 s ago (timeout); running in cell [7], line 12",
+            "stop asked 4.0 s ago (timeout); running in cell [7], line 12; %bgkill 3 does not ask",
         ),
         (
             info(JobState.KILLING, asked=4.0, place="cell [7], line 3"),

@@ -44,6 +44,14 @@ class Terminal:
         self._number += 1
         self.prompt()
 
+    def stay(self, line: str, answer: str) -> None:
+        """Enter a line that ends the process, and keep it by the answer to its question."""
+        self._process.send(line)
+        self._process.expect_exact("Exit all the same? (y/[n]) ")
+        self._process.send(answer)
+        self._number += line != "\x04"  # Ctrl-D is no input
+        self.prompt()
+
     def interrupt(self, line: str, pattern: str) -> None:
         """Enter a line, press Ctrl-C when the pattern is on the screen, wait for the prompt."""
         self._process.send(line + "\r")
@@ -76,7 +84,9 @@ class Terminal:
     def close(self) -> None:
         """End the process and check that it ends by itself."""
         self._process.send("exit()\r")
-        self._process.expect(pexpect.EOF)
+        if self._process.expect_exact([pexpect.EOF, "Exit all the same? (y/[n]) "]):
+            self._process.send("y\r")
+            self._process.expect(pexpect.EOF)
         self._process.close()
 
 
@@ -170,6 +180,22 @@ def test_a_flood_waits_for_the_terminal_and_is_whole(terminal: Terminal) -> None
     assert f"{2999:080d}\n" in terminal.screen
     lines = re.findall(r"\d{80}$", terminal.screen, re.MULTILINE)  # some behind a prompt
     assert lines == [f"{i:080d}" for i in range(3000)]
+
+
+def test_exit_asks_once_while_jobs_run(terminal: Terminal) -> None:
+    terminal.type("%bg -q -n first go.wait()")
+    terminal.type("%bg -q -n second go.wait()")
+    for answer in "\r", "n\r", "\x03":
+        terminal.stay("exit\r", answer)
+    terminal.stay("\x04", "no\r")
+    asked = "job 1 (first), job 2 (second) still run, and end with IPython."
+    assert terminal.screen.count(asked) == 4
+    terminal.type("%bg -q -n quits quit()")  # ends itself alone
+    terminal.expect(r"\[3\] quits: done")
+    terminal.type("%bgkill -w 30 first")
+    terminal.stay("quit()\r", "\r")
+    assert terminal.screen.count("job 2 (second) still runs, and ends with IPython.") == 1
+    # The fixture answers yes, and is asked no more.
 
 
 def test_ctrl_c_spares_the_processes_of_jobs(terminal: Terminal) -> None:

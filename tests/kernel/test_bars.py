@@ -2,6 +2,7 @@
 
 import pytest
 
+from ipykill.core.log import JobLog
 from tests.kernel.background import load, wait_job
 from tests.kernel.harness import Kernel
 
@@ -50,6 +51,21 @@ def test_nested_bars_and_locks_of_jobs(kernel: Kernel) -> None:
     assert wait_job(kernel) == "done"
     cell.wait_output("10\nwritten\n")
     assert kernel.run("type(lock._foreground).__name__").result == "'TqdmDefaultWriteLock'"
+
+
+@pytest.mark.parametrize("leave", [True, False])
+def test_what_is_shown_of_nested_bars_is_what_was_painted(kernel: Kernel, leave: bool) -> None:
+    load(kernel)
+    cell = kernel.run(
+        "%%bg -q\nfrom tqdm import trange\nfor i in trange(3, desc='outer'):\n"
+        f"    for j in trange(4, desc='inner', leave={leave}): time.sleep(0.002)"
+    )
+    assert wait_job(kernel) == "done"
+    cell.wait_output(lambda cell: "3/3" in cell.text("stderr"))
+    shown = JobLog()
+    shown.write(cell.text("stderr"))
+    bars = [line.split(" ")[0] for line in shown.tail() if line.strip()]
+    assert bars == ["inner:"] * 3 * leave + ["outer:"]
 
 
 RICH = {

@@ -27,12 +27,21 @@ def test_tab_offers_what_a_user_needs_and_nothing_else(any_kernel: Kernel, jedi:
     any_kernel.run("%%bg -q -n train\nwith ipykill.shield(): time.sleep(1000)")
     any_kernel.run("%%bg -q -n 'two words'\n1")
     any_kernel.run("jobs = ipykill.jobs; job = jobs[1]; public = ipykill.__all__")
+    any_kernel.run("from ipykill import current_job")
 
     def offered(code: str) -> set[str]:
         return {it.rpartition(".")[2] for it in any_kernel.complete(code)}
 
     assert offered("job.") == JOB
     assert offered("job.st") == {"state", "started", "stop"}
+    for code in (
+        *("jobs[1].", "ipykill.jobs['two words'].", "x = [jobs[1].", "current_job()."),
+        *("ipykill.submit(print, (1)).", "jobs.submit(f).", "ipykill.current_job()."),
+    ):
+        assert offered(code) == JOB, code
+    assert offered("ipykill.jobs[1].st") == {"state", "started", "stop"}
+    for code in "public[0].", "jobs.running().", "jobs.running()[0].nosuch", "nosuch[1].":
+        assert "where" not in offered(code), code
     names = any_kernel.run("sorted(public)").result
     assert sorted(offered("ipykill.")) == eval(names or "")
     assert {"kill_all", "submit"} <= offered("jobs.")

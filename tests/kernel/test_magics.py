@@ -48,7 +48,7 @@ BAD_INPUT = [
         "%%bg: unrecognized arguments: my job; a name is given with -n; see %%bg?",
     ),
     ("%%bg -n\n1", "%%bg: argument -n/--name: expected one argument"),
-    ("%%bg -n ''\n1", "a name may not be empty"),
+    ("%%bg -n ''\n1", "the name after -n is empty; write one, or leave -n out"),
     ("%%bg -n 'a\n1", "No closing quotation"),
     ("%%bg -o 1x\n1", "'1x' is not the name of a variable"),
     ("%%bg -o class\n1", "'class' is not the name of a variable"),
@@ -62,7 +62,7 @@ BAD_INPUT = [
     ("%bg", "%bg needs a statement"),
     ("%bg -n x", "%bg needs a statement"),
     ("%bglog -n many", "'many' is not a number of lines"),
-    ("%bgclear 1", "job 1 is still running; stop it or wait for it first"),
+    ("%bgclear 1", "job 1 (train) is not over; stop it or wait for it first"),
     ("%bgwait -t never", "'never' is not a duration"),
     ("%%bg --log train.log\n1", "job 1 (train) still writes to 'train.log'; name another file"),
 ]
@@ -333,7 +333,7 @@ def test_two_jobs_that_assign_the_same_variable_are_told_once(kernel: Kernel) ->
     second = "%%bg -q -n second\nimport os\ntotal = 0\ni = 1\ny = 2"
     assert said(kernel.run(second)) == (
         "job 1 (first), which still runs, assigns i, total as well: each of the two changes what "
-        "the other works with"
+        "the other works with; %%bg --private keeps the names of a job its own"
     )
     wait_job(kernel, 2)
     assert said(kernel.run(second)) == "", "once is enough"
@@ -404,7 +404,7 @@ def test_jobs_start_after_others(kernel: Kernel) -> None:
     cell = kernel.run("%%bg -q -n broken\n1 / 0")
     skipped = kernel.run("%%bg -q -n third --after broken first\n3")
     assert wait_job(kernel, 4) == "skipped"
-    skipped.wait_output("[4] third: skipped: job 3 (broken) was not done but failed")
+    skipped.wait_output("[4] third: skipped: job 3 (broken) had to be done first, and is failed")
     assert cell.errors
 
 
@@ -455,7 +455,7 @@ OPTIONS = [
     "--out",
     "--wait",
 ]
-OPTIONS += ["--log", "-q", "--quiet"]
+OPTIONS += ["--log", "--private", "-q", "--quiet"]
 TAB = [
     ("%bgkill --", ["--all", "--wait", "--no-children"]),
     ("%bgkill --no", ["--no-children"]),

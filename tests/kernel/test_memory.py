@@ -92,7 +92,7 @@ def test_a_large_value_is_told(kernel: Kernel) -> None:
     kernel.run("%%bg -q -n small\nnumpy.zeros(25)")
     wait_job(kernel, 1)
     wait_job(kernel, 2)
-    kept = "keeps its value, 200 MB, until it is cleared or its cell is run again"
+    kept = "keeps its value, 200 MB, until %bgclear 1 or the next run of its cell"
     table = kernel.run("%bgjobs -l").text()
     assert table.count("keeps") == 1
     assert f"cell [{kernel.run('1').number - 4}]" in table

@@ -1,6 +1,7 @@
 """What of a flood reaches a cell, and what is told of the rest."""
 
 import random
+import re
 
 import pytest
 
@@ -274,21 +275,31 @@ def test_a_million_repaints_are_one_line(backlog: Backlog) -> None:
     assert text == "     0 of 20000\r 19999 of 20000\r"
 
 
-def terminal(text: str) -> str:
+def terminal(text: str) -> list[str]:
     """What a screen shows."""
-    lines = []
-    for line in text.split("\n"):
-        cells: list[str] = []
-        for part in line.split("\r"):
-            cells[: len(part)] = part
-        lines.append("".join(cells))
-    return "\n".join(lines)
+    rows: list[list[str]] = [[]]
+    y = x = 0
+    for part in re.findall(r"\x1b\[A|.", text, re.DOTALL):
+        if part == "\x1b[A":
+            y = max(y - 1, 0)
+        elif part == "\r":
+            x = 0
+        elif part == "\n":
+            y, x = y + 1, 0
+            rows += [[]] * (y == len(rows))
+            rows[y] = list(rows[y])
+        else:
+            rows[y] += [" "] * (x + 1 - len(rows[y]))
+            rows[y][x] = part
+            x += 1
+    return ["".join(row) for row in rows]
 
 
 def test_what_is_painted_over_was_of_no_use() -> None:
     rng = random.Random(5)
+    parts = ["a", "bb", "cccc", "\r", "\r", "\n", "\x1b[A"]
     for _ in range(2000):
-        text = "".join(rng.choices(["a", "bb", "cccc", "\r", "\r", "\n"], k=rng.randrange(20)))
+        text = "".join(rng.choices(parts, k=rng.randrange(20)))
         short = _repainted(text)
         assert terminal("start" + short) == terminal("start" + text)
         assert len(short) <= len(text)

@@ -94,6 +94,29 @@ def test_finished_jobs_are_not_looked_at_again(manager: JobManager, monkeypatch)
     assert feed.refresh() is None
 
 
+def test_a_large_value_is_told_as_long_as_it_is_kept(manager: JobManager) -> None:
+    job = manager.submit(bytes, 20_000_000)
+    job.wait(30)
+    feed = Feed(manager)
+    feed.refresh()
+    (row,) = feed.full()["rows"]
+    assert row["note"] == "keeps its value, 20 MB, until %bgclear 1"
+    assert feed.refresh() is None
+    job.forget("its cell was run again")
+    assert (feed.refresh() or {})["rows"] == {1: {"note": None}}
+    assert feed.refresh() is None
+
+
+def test_a_clash_is_told_when_it_comes(manager: JobManager, start: Start) -> None:
+    job = start()
+    feed = Feed(manager)
+    feed.refresh()
+    job.clashes["i"] = 9
+    changes = feed.refresh() or {}
+    assert changes["rows"][1]["note"].startswith("assigned in the foreground as well: i (cell [9])")
+    assert feed.refresh() is None
+
+
 def test_text_is_plain_and_bounded() -> None:
     assert plain("\x1b[31mred\x1b[0m\x00\u202e<b>", 80) == "red  <b>"
     assert plain("\x1b]8;;http://x\x07link\x1b]8;;\x07", 80) == "link"

@@ -1,0 +1,62 @@
+"""The options of ``%%bg`` and ``%bg``; the help of each is what ``%%bg?`` and Tab show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
+from typing import Any, TypeVar
+
+from IPython.core.magic_arguments import argument
+
+from . import options
+
+__all__ = ["bg_options"]
+
+_Fn = TypeVar("_Fn", bound=Callable[..., Any])
+
+_OPTIONS = (
+    argument("-n", "--name", help="what the job is called; its first line by default"),
+    argument(
+        "-t",
+        "--timeout",
+        type=options.duration,
+        metavar="DURATION",
+        help="stop the job after 90, 30s, 10m, 1h30m, and kill it if it does not end",
+    ),
+    argument(
+        "--after",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="SPEC",
+        help="start when these jobs are done; skip if one of them fails (%%bg: one SPEC each)",
+    ),
+    argument("--replace", action="store_true", help="end the job that this cell started before"),
+    argument(
+        "--private",
+        action="store_true",
+        help="names that the cell assigns stay its own until it ends; only if it ends well (not "
+        "failed, stopped or killed) they are put into the shared namespace then, all at once",
+    ),
+    argument(
+        "-o", "--out", type=options.variable, metavar="VAR", help="a variable for the cell's value"
+    ),
+    argument("--wait", action="store_true", help="wait here for the end; an error fails the cell"),
+    argument(
+        "--log",
+        type=options.file,
+        metavar="FILE",
+        help="write all that the job prints to a file as well, at its end",
+    ),
+    argument(
+        "--on",
+        metavar="WHERE",
+        help="process: run in a process of its own, which gets copies of the variables",
+    ),
+    argument("-q", "--quiet", action="store_true", help="do not return the job"),
+)
+
+
+def bg_options(fn: _Fn) -> _Fn:
+    """Let a magic take the options of ``%%bg``."""
+    return reduce(lambda decorated, option: option(decorated), reversed(_OPTIONS), fn)
