@@ -112,7 +112,7 @@ class Jobs {
     this.watched = new Map(); // id -> how many views show its details
     this.early = new Map(); // id -> changes of details whose beginning is not here yet
     this.fetching = new Set(); // ids whose details are asked for
-    this.seen = new Set(); // ids of rows and cards that somebody has pointed at
+    this.seen = new Set(); // ids of what was in sight when somebody was at work there
     this.waiting = new Map();
     this.revision = -1;
     this.newest = -1;
@@ -561,8 +561,8 @@ class JobView {
       this.progress,
       this.note,
     );
-    for (const it of ["pointerenter", "focusin"]) {
-      this.el.addEventListener(it, () => this.jobs.seen.add(this.id));
+    for (const it of ["pointermove", "focusin"]) {
+      if (inCard) this.el.addEventListener(it, () => this.jobs.seen.add(this.id));
     }
     this.el.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
@@ -947,6 +947,11 @@ class Panel {
     this.sizes.observe(this.scroller);
     this.scroller.addEventListener("scroll", () => this.schedule(), { passive: true });
     this.list.addEventListener("keydown", (event) => this.moveRow(event));
+    for (const it of ["pointermove", "focusin"]) {
+      this.list.addEventListener(it, () => {
+        for (const id of this.views.keys()) this.jobs.seen.add(id);
+      });
+    }
     this.changed(null);
   }
 
@@ -986,7 +991,7 @@ class Panel {
     for (const view of this.views.values()) view.tick();
   }
 
-  // A failure keeps its place until somebody has pointed at it, and for a moment more.
+  // A failure keeps its place until somebody was at the list, and for a moment more.
   isUnseen(id) {
     return this.jobs.rows.get(id)?.state === "failed" && !this.jobs.seen.has(id);
   }

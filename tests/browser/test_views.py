@@ -122,18 +122,22 @@ def test_a_failure_stays_until_it_was_seen(stage) -> None:
     for _ in range(3):
         views.page.clock.fast_forward(25_000)
     expect(item(panel, 3)).to_have_count(0)
-    item(panel, 1).hover()
     item(panel, 4).hover()
     views.page.clock.fast_forward(10_000)
     expect(item(panel, 1)).to_contain_text("KeyError: 3")
     for _ in range(2):
         views.page.clock.fast_forward(15_000)
     expect(item(panel, 1)).to_have_count(0)
-    expect(panel).to_contain_text("Show 2 finished")
-    views.card(over(2, "failed")).hover()
+    expect(panel).to_contain_text("Show 3 finished")
+    panel.get_by_role("button", name="Kill all").hover()
+    views.change(over(5, "failed"))
+    for _ in range(3):
+        views.page.clock.fast_forward(25_000)
+    expect(item(panel, 5)).to_contain_text("failed")
+    views.card(over(5, "failed")).hover()
     for _ in range(2):
         views.page.clock.fast_forward(25_000)
-    expect(item(panel, 2)).to_have_count(0)
+    expect(item(panel, 5)).to_have_count(0)
 
 
 def test_a_row_that_grows_is_not_seen_on_top_of_the_next(stage) -> None:
