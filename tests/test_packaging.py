@@ -14,6 +14,7 @@ from tests.overlays import ROOT
 
 pytestmark = pytest.mark.once
 
+LAB = ROOT / "labextension"
 CARRIED = ("ipykill/py.typed", "ipykill/panel/panel.js", "ipykill/panel/panel.css")
 LOAD = """
 import importlib.metadata
@@ -56,16 +57,21 @@ def test_both_carry_the_files_that_are_no_modules(distributions: tuple[Path, Pat
     modules = {str(path.relative_to(ROOT)) for path in ROOT.glob("ipykill/**/*.py")}
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    assert {*CARRIED, *modules} <= names
+    release = wheel.name.removesuffix("-py3-none-any.whl")
+    data = f"{release}.data/data/share/jupyter/labextensions/ipykill"
+    extension = {str(path.relative_to(LAB)) for path in LAB.rglob("*.*") if path.is_file()}
+    assert {*CARRIED, *modules, *(f"{data}/{name}" for name in extension)} <= names
     assert {name.split("/")[0] for name in names} == {
         "ipykill",
-        wheel.name.removesuffix("-py3-none-any.whl") + ".dist-info",
+        f"{release}.dist-info",
+        f"{release}.data",
     }
     with tarfile.open(sdist) as archive:
         packed = {name.partition("/")[2] for name in archive.getnames()}
     assert {
         *CARRIED,
         *modules,
+        *(f"labextension/{name}" for name in extension),
         "README.md",
         "CHANGELOG.md",
         "LICENSE",

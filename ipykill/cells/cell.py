@@ -133,7 +133,9 @@ def compile_cell(
     # whole text.
     raw, above = source, int(whole)
     entered = shell.history_manager.input_hist_raw[-1].rstrip("\n")
-    if whole and entered.endswith(source.rstrip("\n")):
+    if whole and _is_line_added(shell):
+        above = 0
+    elif whole and entered.endswith(source.rstrip("\n")):
         raw = entered
         above = entered.removesuffix(source.rstrip("\n")).count("\n")
     lines = source.split("\n")
@@ -152,6 +154,15 @@ def compile_cell(
         formatted = shell.SyntaxTB.structured_traceback(type(error), error, [])
         raise CellSyntaxError(error, formatted) from None
     return Cell(shell.user_global_ns, shell.user_ns, parts, display, variable)
+
+
+def _is_line_added(shell: Any) -> bool:
+    """Whether the JupyterLab extension has put ``%%bg`` above the text of the cell that runs."""
+    try:
+        added = shell.get_parent().get("metadata", {}).get("ipykill")
+    except AttributeError:  # not in a kernel
+        return False
+    return bool(added == "%%bg")
 
 
 def cell_number(shell: Any) -> int:

@@ -59,7 +59,7 @@ def unload(shell: Any) -> None:
     if not _is_reload():
         magics.end_all("ipykill was unloaded")
     output.uninstall(jobs)
-    panel.uninstall(shell)
+    panel.uninstall(shell, jobs)
     foreground.uninstall(jobs)
     for kind, names in magics.magics.items():
         for name in names:

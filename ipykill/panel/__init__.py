@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ..base import locks
 from ..core import render
 from ..core.job import Job
 from ..core.manager import JobManager
+from .frontend import FrontEnd, welcome
 from .service import detach
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ _REQUEST = "ipykill_request"
 _logger = logging.getLogger("ipykill")
 
 _panels: dict[JobManager, Panel] = {}
+_making = locks.RLock()  # the main thread and the one of the control channel make panels
+_front_ends: dict[JobManager, FrontEnd] = {}
 _presented: tuple[Job, int] | None = None  # the last one, and in which cell
 
 
@@ -51,12 +55,15 @@ def install(shell: Any, manager: JobManager) -> None:
         content = _answer(manager, parent["content"])
         kernel.session.send(stream, "ipykill_reply", content, parent, ident=ident)
 
-    if _has_widgets(shell):
+    widgets = _has_widgets(shell)
+    if widgets:
         shell.display_formatter.ipython_display_formatter.for_type(Job, show_job)
     # On the control channel a request is answered while the main thread runs a cell. Both
     # exist in ipykernel, but not in every kernel.
     getattr(kernel, "control_handlers", {})[_REQUEST] = handle
     _leave_status_alone(kernel)
+    if widgets:
+        _front_ends[manager] = FrontEnd()
 
 
 def _leave_status_alone(kernel: Any) -> None:
@@ -78,12 +85,14 @@ def _leave_status_alone(kernel: Any) -> None:
     kernel._publish_status = _publish_status
 
 
-def uninstall(shell: Any) -> None:
+def uninstall(shell: Any, manager: JobManager) -> None:
     """Undo `install`. Views that are open stay, and their buttons work while no cell runs."""
     kernel = getattr(shell, "kernel", None)
     if kernel is not None:
         shell.display_formatter.ipython_display_formatter.pop(Job, None)
         getattr(kernel, "control_handlers", {}).pop(_REQUEST, None)
+        if manager in _front_ends:
+            _front_ends.pop(manager).close()
 
 
 def show(shell: Any, manager: JobManager) -> None:
@@ -146,17 +155,21 @@ def _has_widgets(shell: Any) -> bool:
 
 
 def _panel(manager: JobManager) -> Panel:
-    if manager not in _panels:
-        from .widget import Panel
+    from .widget import Panel
 
-        _panels[manager] = Panel(manager)
-    return _panels[manager]
+    with _making:
+        if manager not in _panels:
+            _panels[manager] = Panel(manager)
+        return _panels[manager]
 
 
 def _answer(manager: JobManager, request: dict[str, Any]) -> dict[str, Any]:
-    panel = _panels.get(manager)
     if request.get("do") == "detach" and "model" not in request:
         return detach(manager)
+    if request.get("do") == "hello" and manager in _front_ends:
+        shown = _panel(manager)
+        return welcome(shown.model_id, shown.script, shown.style, request.get("known", []))
+    panel = _panels.get(manager)
     if panel is None or request.get("model") != panel.model_id:
         # The page is older than this kernel process: its job 3 is not our job 3.
         return {"stranger": True}

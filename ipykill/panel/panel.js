@@ -275,7 +275,11 @@ class Jobs {
   open(view) {
     this.views.add(view);
     if (this.views.size > 1) return;
-    this.speaker = make("div", "ipykill-speaker", { role: "status", "aria-live": "polite" });
+    this.speaker = make("div", "ipykill-speaker", {
+      role: "status",
+      "aria-live": "polite",
+      "data-model": this.id,
+    });
     document.body.append(this.speaker);
     this.onVisible = () => this.watch();
     document.addEventListener("visibilitychange", this.onVisible);
@@ -321,7 +325,9 @@ class Jobs {
       }
     }
     const sums = Object.entries(counts).map(([state, n]) => `${count(n, "job")} ${state}`);
-    if (said.length) this.announce((said.length > 3 ? sums : said).join("; "));
+    // The widgets have one of these and the sidebar another; it is said once.
+    const first = document.querySelector(`.ipykill-speaker[data-model="${this.id}"]`);
+    if (said.length && first === this.speaker) this.announce((said.length > 3 ? sums : said).join("; "));
   }
 
   announce(text) {
@@ -1331,28 +1337,34 @@ function draw(el, className, jobs, makeView) {
   };
 }
 
+// Also for the JupyterLab extension (labextension/), which has a model that looks like anywidget's.
+export function attach(model) {
+  const jobs = new Jobs(model);
+  return {
+    jobs,
+    isOver,
+    duration,
+    drawCard: (el, row) =>
+      draw(el, "ipykill-card", jobs, (root) =>
+        row.foreground ? new Offer(jobs, row.foreground, root) : new Card(jobs, row, root)),
+    drawPanel: (el) =>
+      draw(el, "ipykill-panel", jobs, (root) => {
+        root.setAttribute("role", "region");
+        root.setAttribute("aria-label", "Background jobs");
+        root.setAttribute("tabindex", "-1");
+        return new Panel(jobs, root);
+      }),
+  };
+}
+
 export default {
   initialize({ model }) {
-    const jobs = new Jobs(model);
-    const panel = {
-      jobs,
-      drawCard: (el, row) =>
-        draw(el, "ipykill-card", jobs, (root) =>
-          row.foreground ? new Offer(jobs, row.foreground, root) : new Card(jobs, row, root)),
-      drawPanel: (el) => {
-        const close = draw(el, "ipykill-panel", jobs, (root) => {
-          root.setAttribute("role", "region");
-          root.setAttribute("aria-label", "Background jobs");
-          root.setAttribute("tabindex", "-1");
-          return new Panel(jobs, root);
-        });
-        return close;
-      },
-    };
-    const waiting = panels.get(jobs.id);
-    panels.set(jobs.id, { ...panel, promise: Promise.resolve(panel) });
+    const panel = attach(model);
+    const { id } = panel.jobs;
+    const waiting = panels.get(id);
+    panels.set(id, { ...panel, promise: Promise.resolve(panel) });
     waiting?.resolve?.(panel);
-    return () => panels.delete(jobs.id);
+    return () => panels.delete(id);
   },
 
   render({ model, el }) {

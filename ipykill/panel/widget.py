@@ -137,6 +137,16 @@ class Panel:
         """What views call this panel in their requests."""
         return self._model.model
 
+    @property
+    def script(self) -> str:
+        """The JavaScript of the views, for a front end that shows jobs by itself."""
+        return str(self._model._esm)
+
+    @property
+    def style(self) -> str:
+        """The style sheet of the views."""
+        return str(self._model._css)
+
     def show(self) -> None:
         """Show all jobs below the cell that runs."""
         update = self._show_static(static.panel(self._manager.snapshot()), _display_id())

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from playwright.sync_api import Browser, Dialog, Locator, Page, expect, sync_playwright
@@ -39,6 +40,8 @@ SERVER_CONFIG = {
 }
 NO_NEWS = {"fetchNews": "false"}
 """JupyterLab then asks neither the person nor the network for news."""
+NO_TOASTS = {"notifyFailed": False, "notifyAfter": 1e9}
+"""Of ipykill: they would lie above what a test clicks on."""
 
 
 CLOSE = """() => {
@@ -103,6 +106,7 @@ class JupyterServer:
             folder / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings",
             NO_NEWS,
         )
+        _write_json(folder / "settings/ipykill/plugin.jupyterlab-settings", NO_TOASTS)
         own = {
             "JUPYTER_CONFIG_DIR": folder / "config",
             "JUPYTER_DATA_DIR": self._data,
@@ -238,20 +242,31 @@ class Lab:
     def wait_output(self, index: int, text: str, timeout: float = HANG_GUARD) -> None:
         wait_for(lambda: text in self.output(index), f"{text!r} below cell {index}", timeout)
 
+    def source(self, index: int) -> str:
+        """What is written in a cell."""
+        return self._with_cell(index, "cell.model.sharedModel.getSource()")
+
+    def select(self, index: int) -> None:
+        """Make a cell the active one, with the keyboard's focus on it."""
+        self._with_cell(index, "notebook.activate()")
+
     def start(self, index: int) -> None:
         """Run a cell; wait for nothing."""
         # Not with the mouse and the keyboard: when the output of an earlier cell grows at that
         # moment, a click lands in another cell.
-        self.page.evaluate(
-            """index => {
-                const notebook = window.jupyterapp.shell.currentWidget.content;
-                const cells = notebook.widgets;
-                const cell = cells.filter(cell => cell.model.type === "code")[index];
-                notebook.activeCellIndex = cells.indexOf(cell);
-                window.jupyterapp.commands.execute("notebook:run-cell");
-            }""",
-            index,
-        )
+        run = "void window.jupyterapp.commands.execute('notebook:run-cell')"
+        self._with_cell(index, run)
+
+    def _with_cell(self, index: int, what: str) -> Any:
+        """Make a cell the active one, and evaluate `what` with `cell` and `notebook`."""
+        function = f"""index => {{
+            const notebook = window.jupyterapp.shell.currentWidget.content;
+            const cells = notebook.widgets;
+            const cell = cells.filter(cell => cell.model.type === "code")[index];
+            notebook.activeCellIndex = cells.indexOf(cell);
+            return {what};
+        }}"""
+        return self.page.evaluate(function, index)
 
     def run(self, index: int, timeout: float = HANG_GUARD) -> None:
         """Run a cell and wait until it has ended."""
@@ -313,10 +328,13 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def jupyter_server(folder: Path) -> Iterator[JupyterServer]:
-    """A JupyterLab server whose kernels have this ipykill; it works in `folder`."""
+    """A JupyterLab server that has this ipykill, as its kernels do; it works in `folder`."""
     work = folder / "work"
     work.mkdir()
-    server = JupyterServer(LAB, folder, work, {"PYTHONPATH": str(ROOT)})
+    # This comes first, whatever is installed. A copy: not every server follows links out of it.
+    shutil.copytree(ROOT / "labextension", folder / "share/labextensions/ipykill")
+    environment = {"PYTHONPATH": str(ROOT), "JUPYTER_PATH": str(folder / "share")}
+    server = JupyterServer(LAB, folder, work, environment)
     try:
         yield server
     finally:

@@ -57,6 +57,8 @@ def test_the_lab_command_opens_a_quickstart_that_works(page: Page, tmp_path: Pat
         errors = page.locator("[data-mime-type='application/vnd.jupyter.error']")
         assert errors.all_text_contents() == []
         assert lab.console_errors == []
+        # The extension of JupyterLab is part of an editable install too.
+        assert page.evaluate("window.jupyterapp.commands.hasCommand('ipykill:show')")
         # `%%bg` itself prints nothing, so what stands on stdout comes from the job.
         printed = lab.cell(first_background_cell()).locator("[data-mime-type$='jupyter.stdout']")
         expect(printed.first).to_be_visible()

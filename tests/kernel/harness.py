@@ -178,6 +178,14 @@ class Kernel:
         """Send a cell; wait for nothing."""
         return Cell(self, self._client.execute(code))
 
+    def run_in_background(self, code: str) -> Cell:
+        """What the JupyterLab extension sends for "Run Cell in Background"."""
+        session, channel = self._client.session, self._client.shell_channel
+        content = {"code": f"%%bg\n{code}", "stop_on_error": True}
+        message = session.msg("execute_request", content, metadata={"ipykill": "%%bg"})
+        channel.send(message)
+        return Cell(self, message["header"]["msg_id"]).wait()
+
     def run(self, code: str, timeout: float = HANG_GUARD) -> Cell:
         """Send a cell and wait until it has ended."""
         return self.cell(code).wait(timeout)
