@@ -6,12 +6,15 @@ import pytest
 
 import ipykill
 from ipykill import JobState
+from ipykill.kill import interrupters
 from tests import postgres
 from tests.waiting import HANG_GUARD, wait_for
 
 pytestmark = pytest.mark.slow
 
-SLEEPING = "select count(*) from pg_stat_activity where state = 'active' and query like '%sleep(1000)'"
+SLEEPING = (
+    "select count(*) from pg_stat_activity where state = 'active' and query like '%sleep(1000)'"
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +39,22 @@ def submit(work):
     job = ipykill.submit(work, began)
     assert began.wait(HANG_GUARD)
     return job
+
+
+def test_c_code_that_looks_for_signals_only_when_none_comes(server, monkeypatch):
+    """As psycopg's does, in whatever library: here nothing else is known about it."""
+    psycopg = pytest.importorskip("psycopg")
+    monkeypatch.setattr(interrupters, "_known", {})
+    with psycopg.connect(server) as connection, psycopg.connect(server) as other:
+
+        def work(began):
+            began.set()
+            connection.execute("select pg_sleep(1000)")
+
+        job = submit(work)
+        wait_for(lambda: sleeping(other) == 1, "the query")
+        assert job.kill(HANG_GUARD)
+        assert sleeping(other) == 0
 
 
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
@@ -95,7 +114,10 @@ def test_sqlalchemy_gets_the_connection_back(server, driver):
     module = pytest.importorskip(driver)
     other = module.connect(server)
     engine = sqlalchemy.create_engine(
-        f"postgresql+{driver}://", creator=lambda: module.connect(server), pool_size=1, max_overflow=0
+        f"postgresql+{driver}://",
+        creator=lambda: module.connect(server),
+        pool_size=1,
+        max_overflow=0,
     )
     with engine.begin() as connection:
         connection.exec_driver_sql("drop table if exists kept")
