@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["interrupt", "register"]
+__all__ = ["interrupt", "knows", "register"]
 
 _logger = logging.getLogger("ipykill")
 
@@ -42,12 +42,21 @@ def register(name: str, interrupt: Callable[[Any], object]) -> None:
 
 def interrupt(thing: object) -> bool:
     """Interrupt what an object does, if it is known how; return whether it is."""
-    for kind in type(thing).__mro__:
-        ask = _known.get(f"{kind.__module__}.{kind.__qualname__}")
-        if ask is not None:
-            try:
-                ask(thing)
-            except Exception:
-                _logger.exception("a call of %s could not be interrupted", kind.__qualname__)
-            return True
-    return False
+    ask = _how(thing)
+    if ask is not None:
+        try:
+            ask(thing)
+        except Exception:
+            name = type(thing).__qualname__
+            _logger.exception("a call of %s could not be interrupted", name)
+    return ask is not None
+
+
+def knows(thing: object) -> bool:
+    """Whether it is known how to interrupt what an object does."""
+    return _how(thing) is not None
+
+
+def _how(thing: object) -> Callable[[Any], object] | None:
+    names = (f"{kind.__module__}.{kind.__qualname__}" for kind in type(thing).__mro__)
+    return next((_known[name] for name in names if name in _known), None)

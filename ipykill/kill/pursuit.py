@@ -57,6 +57,9 @@ _PATIENCE, _PATIENCE_MAX = 0.002, 0.02  # for its answer
 _NO_ANSWER = 2  # attempts, after which a sqlite3 query is looked for at the place,
 _STUCK = 5  # and everywhere,
 _INTERRUPT = 1.0  # and how often
+# Some C code looks for signals only when none came for 0.1 s. It is given so long, more and more
+# rarely, for the main thread waits meanwhile.
+_QUIET, _QUIET_EVERY = 0.25, 1.0
 # After which libraries, and an except that goes on, are in reach, and what holds a lock untried.
 _LIBRARIES, _AT_LAST = 0.3, 10.0
 _DYING = 0.002  # after which a thread is looked at that was dying
@@ -70,13 +73,15 @@ _UNASKED = 2.0  # between two looks when nobody rings
 class _Chase:
     """What the reaper has tried on one target."""
 
-    __slots__ = ("attempts", "cpu_time", "interrupted", "last", "struck")
+    __slots__ = ("attempts", "cpu_time", "interrupted", "last", "quiet_at", "quiets", "struck")
 
     def __init__(self) -> None:
         self.attempts = 0
         self.last = 0.0  # when it was tried, monotonic,
         self.cpu_time = 0.0  # and the target's at that time
         self.interrupted = 0.0  # when its sqlite3 queries were interrupted, monotonic
+        self.quiet_at = 0.0  # when it was left in peace after one signal, monotonic,
+        self.quiets = 0  # and how often
         self.struck = 0
 
 
@@ -304,6 +309,10 @@ def _try_to_wake(target: Target) -> None:
     if not target.traced:
         chase.attempts = min(chase.attempts + 1, 10)
     _note_place(target)
+    still = chase.attempts >= _STUCK and not target.busy
+    if still and now - chase.quiet_at > _QUIET_EVERY * 2**chase.quiets:
+        chase.quiet_at, chase.quiets = now, chase.quiets + 1
+        patience = _QUIET
     wake.wake(target, patience)
     if not target.group.kill_requested:
         pass  # Ctrl-C interrupts no query either

@@ -168,8 +168,9 @@ def interrupt_query(target: Target, frame: FrameType, *, search: bool) -> None:
     """
     found = _mentioned(frame)
     for thing in found:
-        if target.wanted and interrupters.interrupt(thing):
-            target.group.struck = True
+        if target.wanted and interrupters.knows(thing):
+            target.group.struck = True  # before, or the thread may have ended with an error
+            interrupters.interrupt(thing)
     sqlite3: Any = sys.modules.get("sqlite3")
     if sqlite3 is None:
         return
@@ -209,11 +210,12 @@ def _mentioned(frame: FrameType) -> list[object]:
             return False
         return here[::2] <= (line, column) and (end_line, end_column) <= here[1::2]
 
-    names = {
-        it.argval
-        for it in dis.get_instructions(code)
-        if isinstance(it.argval, str) and inside(it.offset)
-    }
+    names: set[str] = set()
+    for it in dis.get_instructions(code):
+        # One instruction may load two variables, from 3.13 on.
+        held = it.argval if isinstance(it.argval, tuple) else (it.argval,)
+        if inside(it.offset):
+            names |= {name for name in held if isinstance(name, str)}
     variables = frame.f_globals | frame.f_locals
     found = [variables[name] for name in names if name in variables]
     for thing in list(found):

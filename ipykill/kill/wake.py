@@ -71,7 +71,8 @@ _AGAIN, _AGAIN_MAX = 0.0002, 0.005  # seconds until the signal is sent to main a
 _TIMES = 12  # and how many times in all: 40 ms
 _LOST = 1.0  # seconds after which a request that main claimed is given up
 _ALONE = 0.002  # seconds for which the reaper lends without the main thread
-_RESEND = 0.0002  # seconds until the signal is sent to the target again, which doubles
+_RESEND = 0.0002  # seconds until the signal is sent to the target again, which doubles,
+_RESEND_MAX = 0.02  # and after which it is not, see `pursuit`
 
 in_main.ring = lambda: _ring()
 
@@ -260,6 +261,8 @@ def _signal_target(
     pause = _RESEND
     while targets.main_word.value == target.ident and target.signal(_signal):
         # A signal that came just before the target entered a system call was in vain.
+        if pause > _RESEND_MAX:
+            break
         if answered.acquire(timeout=min(pause, patience)) or time.monotonic() >= end:
             return
         if main_place is not None and main_place != _main_place():
