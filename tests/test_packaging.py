@@ -15,7 +15,7 @@ from tests.overlays import ROOT
 pytestmark = pytest.mark.once
 
 LAB = ROOT / "labextension"
-CARRIED = ("ipykill/py.typed", "ipykill/panel/panel.js", "ipykill/panel/panel.css")
+CARRIED = ("ipykill/py.typed", "ipykill/panel/js/main.js", "ipykill/panel/css/base.css")
 LOAD = """
 import importlib.metadata
 import ipykill

@@ -17,7 +17,7 @@ from IPython.display import display
 
 from ..core.job import Job
 from ..core.manager import JobManager
-from . import static
+from . import bundle, static
 from .feed import row
 from .service import Service
 
@@ -50,8 +50,8 @@ class JobsModel(_Widget):
     What changes later comes as messages: see `Service`.
     """
 
-    _esm = (_HERE / "panel.js").read_text(encoding="utf-8")
-    _css = (_HERE / "panel.css").read_text(encoding="utf-8")
+    _esm = bundle.script()
+    _css = bundle.style()
 
     model = traitlets.Unicode().tag(sync=True)
     jobs = traitlets.Dict().tag(sync=True, to_json=lambda value, widget: widget.service.whole())
@@ -64,7 +64,7 @@ class JobsModel(_Widget):
         _let_any_subshell_answer(self.comm)
 
     def _on_message(self, _: object, content: dict[str, Any], buffers: object) -> None:
-        # Only from a front end that has no control channel to offer, see panel.js.
+        # Only from a front end that has no control channel to offer, see js/jobs.js.
         self.send({"to": content.get("message"), "reply": self.service.answer(content)})
 
     def send_whole(self) -> None:
@@ -79,7 +79,7 @@ class CardModel(_Widget):
     of the job, and all that it hears of one that was cleared.
     """
 
-    _esm = (_HERE / "card.js").read_text(encoding="utf-8")
+    _esm = (_HERE / "card_view.js").read_text(encoding="utf-8")
 
     model = traitlets.Unicode().tag(sync=True)
     row = traitlets.Dict().tag(
@@ -94,7 +94,7 @@ class CardModel(_Widget):
 class OfferModel(_Widget):
     """Offers to let the cell that runs go on in the background, for as long as it is there."""
 
-    _esm = (_HERE / "card.js").read_text(encoding="utf-8")
+    _esm = (_HERE / "card_view.js").read_text(encoding="utf-8")
 
     model = traitlets.Unicode().tag(sync=True)
     row = traitlets.Dict().tag(sync=True)

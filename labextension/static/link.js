@@ -1,7 +1,7 @@
 // What a page knows of one kernel: whether ipykill is loaded in it, and then its jobs.
 //
 // The kernel's side is ipykill/panel/frontend.py. The jobs are held and drawn by the script of the
-// widgets, ipykill/panel/panel.js, which comes from the kernel: so it is always the one that
+// widgets, ipykill/panel/js, which comes from the kernel: so it is always the one that
 // understands this kernel, and the page needs no widgets.
 
 const TARGET = "ipykill";
@@ -65,7 +65,7 @@ export class Link {
   constructor(kernel, changed) {
     this.kernel = kernel;
     this.changed = changed;
-    this.panel = null; // what panel.js made, while ipykill is loaded
+    this.panel = null; // what main.js made, while ipykill is loaded
     this.restarting = false;
     this.onMessage = (_, message) => this.receive(message);
     this.onStatus = (_, status) => this.follow(status);
@@ -153,7 +153,7 @@ export class Link {
   }
 }
 
-// Looks to panel.js like anywidget's model of the jobs.
+// Looks to main.js like anywidget's model of the jobs.
 class Model {
   constructor(id, kernel) {
     this.id = id;

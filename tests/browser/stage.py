@@ -1,14 +1,11 @@
 """The views on a page of their own, without Jupyter: what the kernel says is up to the test."""
 
 import time
-from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Locator, Page
 
-from ipykill.panel import widget
-
-HERE = Path(widget.__file__).parent
+from ipykill.panel import bundle
 
 PAGE = """<!doctype html><meta charset="utf-8"><body></body>"""
 
@@ -56,10 +53,9 @@ class Stage:
         self.revision = 0
         page.goto("about:blank")
         page.set_content(PAGE)
-        page.add_style_tag(path=HERE / "panel.css")
+        page.add_style_tag(content=bundle.style())
         jobs = {"rev": 0, "now": time.time(), "rows": rows}
-        script = (HERE / "panel.js").read_text(encoding="utf-8")
-        page.evaluate(START, [script, {"model": "model", "jobs": jobs}, manager, kernel])
+        page.evaluate(START, [bundle.script(), {"model": "model", "jobs": jobs}, manager, kernel])
 
     def panel(self) -> Locator:
         """Show the panel."""

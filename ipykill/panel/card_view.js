@@ -1,4 +1,4 @@
-// The card of one job: a view of the model of all jobs, which panel.js draws.
+// The card of one job: a view of the model of all jobs, which js/card.js draws.
 
 function deferred() {
   const it = {};

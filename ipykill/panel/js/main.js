@@ -1,0 +1,62 @@
+// The live views of background jobs: what anywidget calls, and the JupyterLab extension.
+//
+// `Jobs` holds what the kernel said and asks it for things; `JobView` draws one job; `Panel`
+// draws the list. All text of the user's gets into the page as text (`textContent`), never
+// as markup. The kernel's side is service.py and feed.py; bundle.py puts these files together.
+
+import { duration, isOver } from "./words.js";
+import { make } from "./elements.js";
+import { Jobs } from "./jobs.js";
+import { Offer } from "./foreground.js";
+import { Panel } from "./panel.js";
+import { Card } from "./card.js";
+
+const panels = (globalThis[Symbol.for("ipykill.panels")] ??= new Map());
+
+function draw(el, className, jobs, makeView) {
+  // Keys that are pressed here are not commands to the notebook.
+  const root = make("div", `ipykill ${className}`, { "data-lm-suppress-shortcuts": "true" });
+  el.append(root);
+  const view = makeView(root);
+  jobs.open(view);
+  return () => {
+    view.destroy();
+    jobs.close(view);
+    root.remove();
+  };
+}
+
+// Also for the JupyterLab extension (labextension/), which has a model that looks like anywidget's.
+export function attach(model) {
+  const jobs = new Jobs(model);
+  return {
+    jobs,
+    isOver,
+    duration,
+    drawCard: (el, row) =>
+      draw(el, "ipykill-card", jobs, (root) =>
+        row.foreground ? new Offer(jobs, row.foreground, root) : new Card(jobs, row, root)),
+    drawPanel: (el) =>
+      draw(el, "ipykill-panel", jobs, (root) => {
+        root.setAttribute("role", "region");
+        root.setAttribute("aria-label", "Background jobs");
+        root.setAttribute("tabindex", "-1");
+        return new Panel(jobs, root);
+      }),
+  };
+}
+
+export default {
+  initialize({ model }) {
+    const panel = attach(model);
+    const { id } = panel.jobs;
+    const waiting = panels.get(id);
+    panels.set(id, { ...panel, promise: Promise.resolve(panel) });
+    waiting?.resolve?.(panel);
+    return () => panels.delete(id);
+  },
+
+  render({ model, el }) {
+    return panels.get(model.get("model")).drawPanel(el);
+  },
+};

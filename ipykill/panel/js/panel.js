@@ -1,0 +1,388 @@
+// The list of all jobs.
+
+import { count, isOver, STATES } from "./words.js";
+import { button, icon, make, setAttribute, setText } from "./elements.js";
+import { Offer } from "./foreground.js";
+import { ARMED, JobView, NOT_ANSWERED } from "./job_view.js";
+
+const LINGER = 20; // seconds for which a job that has just ended keeps its place
+const HEIGHT = 46; // px of a row until it was measured
+const MARGIN = 300; // px above and below the visible part that are drawn as well
+const FOLD = "fold"; // the key of the line that hides the finished jobs,
+const FOLD_HEIGHT = 34; // and its height
+
+export class Panel {
+  constructor(jobs, root) {
+    this.jobs = jobs;
+    this.root = root;
+    this.views = new Map(); // what is drawn: id -> JobView
+    this.heights = new Map([[FOLD, FOLD_HEIGHT]]);
+    this.order = []; // ids, from the top
+    this.states = new Set(); // the states that are filtered for
+    this.unfolded = null; // null: the finished jobs show when no other is there
+    this.ended = new Map(); // id -> when this page saw it end
+
+    this.chips = make("div", "ipykill-chips", { role: "group", "aria-label": "Jobs by state" });
+    this.chips.append(...Object.keys(STATES).map((state) => this.makeChip(state)));
+    this.search = make("input", "ipykill-search", {
+      type: "search",
+      placeholder: "Filter",
+      "aria-label": "Filter jobs",
+    });
+    this.search.addEventListener("input", () => this.layOut());
+    this.stopAll = button("Stop all", "Stop all jobs", () => this.askShown("stop_all"));
+    this.killAll = button("Kill all", "Kill all jobs", () => this.clickKillAll(), "ipykill-kill");
+    this.clear = button("Clear finished", "Clear finished jobs", () => this.askShown("clear"));
+    this.tools = make("div", "ipykill-tools", {}, this.search, this.stopAll, this.killAll, this.clear);
+    this.banner = make("div", "ipykill-banner");
+    this.list = make("ul", "ipykill-list", { role: "list", "aria-label": "Jobs" });
+    this.scroller = make("div", "ipykill-scroller", {}, this.list);
+    this.empty = make("div", "ipykill-empty");
+    const head = make("div", "ipykill-head", {}, this.chips, this.tools);
+    root.append(head, this.banner);
+    this.offer = new Offer(jobs, null, root, false);
+    root.append(this.scroller, this.empty);
+
+    this.foldButton = button("", "", () => {
+      this.unfolded = !this.isUnfolded;
+      this.layOut();
+    }, "ipykill-fold");
+    this.fold = make("li", "ipykill-fold-row", {}, this.foldButton);
+
+    this.sizes = new ResizeObserver((entries) => this.measured(entries));
+    this.sizes.observe(this.scroller);
+    this.scroller.addEventListener("scroll", () => this.schedule(), { passive: true });
+    this.list.addEventListener("keydown", (event) => this.moveRow(event));
+    for (const it of ["pointermove", "focusin"]) {
+      this.list.addEventListener(it, () => {
+        for (const id of this.views.keys()) this.jobs.seen.add(id);
+      });
+    }
+    this.changed(null);
+  }
+
+  changed(ids) {
+    this.offer.changed();
+    const first = !this.over; // what was over before is not news
+    this.over ??= new Set();
+    for (const id of ids ?? this.jobs.rows.keys()) {
+      const job = this.jobs.rows.get(id);
+      if (!job || !isOver(job)) this.over.delete(id);
+      else if (!this.over.has(id)) {
+        this.over.add(id);
+        if (!first || this.isUnseen(id)) this.ended.set(id, performance.now());
+      }
+    }
+    this.stale = ids === null || this.stale === null ? null : [...(this.stale ?? []), ...ids];
+    this.schedule();
+  }
+
+  schedule() {
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = null;
+      this.layOut();
+    });
+  }
+
+  tick() {
+    this.offer.tick();
+    let over = false;
+    for (const [id, at] of this.ended) {
+      if (this.isUnseen(id)) this.ended.set(id, performance.now());
+      if (performance.now() - at < LINGER * 1000 || this.isUnseen(id) || this.isBusy(id)) continue;
+      this.ended.delete(id);
+      over = true;
+    }
+    if (over) this.layOut();
+    for (const view of this.views.values()) view.tick();
+  }
+
+  // A failure keeps its place until somebody was at the list, and for a moment more.
+  isUnseen(id) {
+    return this.jobs.rows.get(id)?.state === "failed" && !this.jobs.seen.has(id);
+  }
+
+  // Somebody reads its details or is about to press one of its buttons.
+  isBusy(id) {
+    const view = this.views.get(id);
+    return view && (view.tab || view.el.matches(":hover, :focus-within"));
+  }
+
+  get isUnfolded() {
+    return this.unfolded ?? !this.anyLive;
+  }
+
+  // What is in the list: ids, newest first, and the line that folds.
+  items() {
+    const words = this.search.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
+    const filtered = (this.filtered = this.states.size > 0 || words.length > 0);
+    const top = [];
+    const folded = [];
+    this.counts = {};
+    this.anyLive = false;
+    for (const job of this.jobs.rows.values()) {
+      this.counts[job.state] = (this.counts[job.state] ?? 0) + 1;
+      const over = isOver(job);
+      this.anyLive ||= !over;
+      if (this.states.size && !this.states.has(job.state)) continue;
+      if (words.length) {
+        const text = `${job.id} ${job.name} ${job.place ?? ""} ${job.last ?? ""}`.toLowerCase();
+        if (!words.every((word) => text.includes(word))) continue;
+      }
+      (filtered || !over || this.ended.has(job.id) ? top : folded).push(job.id);
+    }
+    this.folded = folded.length;
+    top.reverse();
+    if (!folded.length) return top;
+    return this.isUnfolded ? [...top, FOLD, ...folded.reverse()] : [...top, FOLD];
+  }
+
+  layOut() {
+    const items = this.items();
+    this.drawHead(items);
+    const view = this.scroller.clientHeight || 480;
+    const from = this.scroller.scrollTop - MARGIN;
+    const to = this.scroller.scrollTop + view + MARGIN;
+    const focused = document.activeElement?.closest?.(".ipykill-list > li");
+    const wanted = [];
+    let end = 0;
+    this.order = items;
+    for (const [index, [id, y, height]] of this.places().entries()) {
+      const node = this.node(id);
+      // What has the keyboard's focus stays, however far away it is.
+      if ((y + height > from && y < to) || (focused && node === focused)) wanted.push([id, y, index]);
+      end = y + height;
+    }
+    this.list.style.height = `${end}px`;
+    this.drawRows(wanted, items.length);
+  }
+
+  // Of each item: id, top and height, in pixels.
+  places() {
+    let y = 0;
+    return this.order.map((id) => {
+      const height = this.heights.get(id) ?? this.usual ?? HEIGHT;
+      y += height;
+      return [id, y - height, height];
+    });
+  }
+
+  node(id) {
+    return id === FOLD ? this.fold : this.views.get(id)?.el;
+  }
+
+  drawRows(wanted, total) {
+    const keep = new Set(wanted.map(([id]) => id));
+    for (const [id, view] of this.views) {
+      if (keep.has(id)) continue;
+      if (view.tab && this.jobs.rows.has(id)) this.openTabs.set(id, view.tab);
+      this.sizes.unobserve(view.el);
+      view.destroy();
+      view.el.remove();
+      this.views.delete(id);
+    }
+    if (!keep.has(FOLD)) this.fold.remove();
+    const focused = this.list.contains(document.activeElement) && document.activeElement;
+    let after = null;
+    for (const [id, y, index] of wanted) {
+      const node = id === FOLD ? this.fold : this.row(id).el;
+      const place = after ? after.nextSibling : this.list.firstChild;
+      if (node !== place) this.list.insertBefore(node, place);
+      node.style.transform = `translateY(${y}px)`;
+      setAttribute(node, "aria-setsize", total);
+      setAttribute(node, "aria-posinset", index + 1);
+      after = node;
+    }
+    // To be moved costs a node the keyboard's focus.
+    if (focused && document.activeElement !== focused) focused.focus({ preventScroll: true });
+    this.stale = undefined;
+  }
+
+  openTabs = new Map();
+
+  row(id) {
+    let view = this.views.get(id);
+    if (!view) {
+      view = new JobView(this.jobs, this.jobs.rows.get(id));
+      view.el.dataset.job = id;
+      this.views.set(id, view);
+      this.sizes.observe(view.el);
+      if (this.openTabs.has(id)) {
+        view.openDetails(this.openTabs.get(id));
+        this.openTabs.delete(id);
+      }
+    } else if (this.stale === null || this.stale?.includes(id)) {
+      view.draw();
+    }
+    return view;
+  }
+
+  measured(entries) {
+    let changed = false;
+    for (const { target } of entries) {
+      const id = Number(target.dataset?.job);
+      if (!id) {
+        changed = true;
+        continue;
+      }
+      const height = target.offsetHeight;
+      if (!height || this.heights.get(id) === height) continue;
+      this.heights.set(id, height);
+      const view = this.views.get(id);
+      if (!view?.tab) this.usual = height;
+      else if (performance.now() - view.opened < 1000) this.scrollTo(id);
+      changed = true;
+    }
+    if (!changed) return;
+    // Before the next picture: no row is seen on top of another one.
+    for (const [id, y] of this.places()) {
+      const node = this.node(id);
+      if (node) node.style.transform = `translateY(${y}px)`;
+    }
+    this.schedule();
+  }
+
+  // How many jobs of the list are over.
+  get overCount() {
+    return Object.entries(this.counts).reduce(
+      (sum, [state, n]) => sum + (STATES[state]?.[1] ? n : 0), 0);
+  }
+
+  drawHead(items) {
+    const { rows, link } = this.jobs;
+    const over = this.overCount;
+    const live = rows.size - over;
+    const connected = link === "live" || link === "lost";
+    const focused = this.root.contains(document.activeElement) && document.activeElement;
+    this.drawChips();
+    this.root.classList.toggle("ipykill-bare", rows.size === 0);
+    this.stopAll.hidden = this.killAll.hidden = !live || !connected;
+    this.clear.hidden = !over || !connected;
+    this.search.hidden = rows.size < 6 && !this.search.value;
+    if (focused?.hidden) this.root.focus();
+    if (!live) this.disarm();
+    else if (this.armed) setText(this.killAll, `Kill ${this.liveShown}?`); // also those that came since
+    else setText(this.killAll, this.filtered ? "Kill shown" : "Kill all");
+    setText(this.stopAll, this.filtered ? "Stop shown" : "Stop all");
+    setText(this.clear, this.filtered ? "Clear shown" : "Clear finished");
+    const moment = new Date(this.jobs.asOf * 1000).toLocaleString();
+    const { problem, silent } = this.jobs;
+    const words = {
+      live: problem.get(null) ?? (silent.has(null) ? NOT_ANSWERED : ""),
+      lost: `No answer from the kernel since ${moment}.`,
+      restarted: "The kernel was restarted; its jobs ended with it. Run %bgpanel again for new ones.",
+      saved: `No kernel; this was true on ${moment}.`,
+    }[link];
+    setText(this.banner, words);
+    this.banner.hidden = !words;
+    this.scroller.hidden = items.length === 0;
+    this.empty.hidden = items.length > 0;
+    if (items.length === 0 && this.emptyFor !== rows.size) this.drawEmpty(rows.size);
+    this.emptyFor = items.length === 0 ? rows.size : null;
+    const action = this.isUnfolded ? "Hide" : "Show";
+    setText(this.foldButton, `${action} ${this.folded} finished`);
+    setAttribute(this.foldButton, "aria-expanded", this.isUnfolded);
+  }
+
+  drawEmpty(total) {
+    if (total) {
+      this.empty.replaceChildren("No job matches the filter.");
+      return;
+    }
+    this.empty.replaceChildren(
+      make("div", "ipykill-empty-title", {}, "No background jobs"),
+      make("div", "", {}, "Write ", make("code", "", {}, "%%bg"),
+        " on the first line of a cell to run it in the background."),
+    );
+  }
+
+  drawChips() {
+    for (const chip of this.chips.children) {
+      const { state } = chip.dataset;
+      chip.hidden = !this.counts[state] && !this.states.has(state);
+      setText(chip.lastChild, `${this.counts[state] ?? 0} ${state}`);
+      setAttribute(chip, "aria-pressed", this.states.has(state));
+    }
+  }
+
+  makeChip(state) {
+    const chip = button("", "", () => {
+      if (!this.states.delete(state)) this.states.add(state);
+      this.layOut();
+    }, "ipykill-chip");
+    chip.dataset.state = state;
+    chip.title = `Show only the jobs that are ${state}`;
+    chip.append(make("span", "ipykill-icon", {}, icon(STATES[state][0])), make("span"));
+    return chip;
+  }
+
+  // With a filter, what concerns all jobs concerns those that are shown.
+  askShown(what) {
+    this.jobs.ask(what, null, this.filtered ? { ids: this.order.filter((id) => id !== FOLD) } : {});
+  }
+
+  get liveShown() {
+    const live = (id) => this.jobs.rows.has(id) && !isOver(this.jobs.rows.get(id));
+    return this.filtered ? this.order.filter(live).length : this.jobs.rows.size - this.overCount;
+  }
+
+  // Kill all always asks, in place.
+  clickKillAll() {
+    if (this.armed) {
+      this.disarm();
+      this.askShown("kill_all");
+      return;
+    }
+    const live = this.liveShown;
+    this.armed = setTimeout(() => this.disarm(), ARMED);
+    this.killAll.classList.add("ipykill-armed");
+    setText(this.killAll, `Kill ${live}?`);
+    this.jobs.announce(`Press again to kill ${count(live, "job")}`);
+  }
+
+  disarm() {
+    if (!this.armed) return;
+    clearTimeout(this.armed);
+    this.armed = null;
+    this.killAll.classList.remove("ipykill-armed");
+    setText(this.killAll, this.filtered ? "Kill shown" : "Kill all");
+  }
+
+  // Up and Down go to the same button of the row above and below.
+  moveRow(event) {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const row = event.target.closest("li");
+    if (!step || !event.target.matches(".ipykill-actions > button, .ipykill-fold")) return;
+    const id = row === this.fold ? FOLD : Number(row.dataset.job);
+    const next = this.order[this.order.indexOf(id) + step];
+    if (next === undefined) return;
+    event.preventDefault();
+    const kind = ["ipykill-stop", "ipykill-kill"].find((it) => event.target.classList.contains(it));
+    this.scrollTo(next);
+    if (next === FOLD) this.foldButton.focus({ preventScroll: true });
+    else {
+      const { el } = this.views.get(next);
+      const same = kind && el.querySelector(`.${kind}:not([hidden])`);
+      (same || el.querySelector(".ipykill-actions > button:not([hidden])"))?.focus({
+        preventScroll: true,
+      });
+    }
+  }
+
+  scrollTo(item) {
+    const place = this.places().find(([id]) => id === item);
+    if (!place) return;
+    const [, y, height] = place;
+    const { scrollTop, clientHeight } = this.scroller;
+    if (y < scrollTop) this.scroller.scrollTop = y;
+    else if (y + height > scrollTop + clientHeight) this.scroller.scrollTop = y + height - clientHeight;
+    this.layOut();
+  }
+
+  destroy() {
+    this.disarm();
+    cancelAnimationFrame(this.frame);
+    this.sizes.disconnect();
+    for (const view of this.views.values()) view.destroy();
+  }
+}
