@@ -1,4 +1,4 @@
-"""Write what was measured into docs/benchmarks.md, and in short into the README.
+"""Write what was measured into docs/benchmarks.md, and in short into docs/how-it-works.md.
 
 Each part stands between two comments, ``<!-- name -->`` and ``<!-- /name -->``, with its own
 date, versions and machine, so that parts can be measured on different days.
@@ -99,7 +99,7 @@ def publish(part: str, table: Table) -> None:
     _replace("docs/benchmarks.md", part, text)
     shorts = {"killable": (KILLABLE, killed), "leftovers": (LEFTOVERS, left)}
     if part in shorts:
-        _replace("README.md", part, f"{machine()}\n\n{_short(table, *shorts[part])}")
+        _replace("docs/how-it-works.md", part, f"{machine()}\n\n{_short(table, *shorts[part])}")
 
 
 def _replace(name: str, part: str, text: str) -> None:

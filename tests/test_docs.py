@@ -1,0 +1,40 @@
+"""What the documents link to is there, and the README stays short."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.overlays import ROOT
+
+pytestmark = pytest.mark.once
+
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"")
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+
+
+def prose(file: Path) -> str:
+    """Return the text of a document without its code."""
+    return re.sub(r"^```.*?^```", "", file.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(file: Path) -> set[str]:
+    """Return what GitHub calls the headings of a document."""
+    found = HEADING.findall(prose(file))
+    return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in found}
+
+
+@pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_links_lead_somewhere(file: Path) -> None:
+    for link in ("".join(found) for found in LINK.findall(prose(file))):
+        path, _, anchor = link.partition("#")
+        if "://" in path:
+            continue
+        target = (file.parent / path) if path else file
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 200
