@@ -51,6 +51,8 @@ __all__ = [
 _SOON = 0.5  # seconds in which a killed job is expected to be dead
 _NOT_INTERRUPTED = "the interrupt waits until it leaves C code, cleanup or a shield()"
 
+_FREES = "the job is over; what its code has left is freed, by finalizers that nothing may break"
+
 _HAS_CPU_CLOCKS = hasattr(time, "pthread_getcpuclockid")
 
 # What Tab offers; all else is for the other parts of ipykill.
@@ -327,7 +329,11 @@ class Job:
         return not self.done() or bool(left)
 
     def _left_threads(self) -> list[threading.Thread]:
-        return [thread for thread in self.threads if thread is not self.thread]  # that just ends
+        return [it for it in self.threads if it is not self.thread or self._frees_for_long()]
+
+    def _frees_for_long(self) -> bool:
+        # Its own thread ends just now, or meets a finalizer that waits.
+        return self._end is not None and time.monotonic() - self._end > _SOON
 
     @property
     def processes(self) -> tuple[ProcessInfo, ...]:
@@ -403,7 +409,12 @@ class Job:
     def _stacks(self) -> Stacks:
         stacks = Stacks(self._family.stacks(look(), self.labels))
         if self.done():  # and its own thread is about to end
-            stacks = Stacks(it for it in stacks if it.depth and it.frames)
+            late = self._frees_for_long()
+            stacks = Stacks(
+                it if it.depth else replace(it, hindrance=_FREES)
+                for it in stacks
+                if (it.frames if it.depth else late)
+            )
         loop = self.loop
         if loop is not None and stacks:
             own = stacks[0].depth + 1
@@ -881,6 +892,8 @@ class Job:
         """Write down how the code ended; in its thread, where nothing is raised any more."""
         # Whatever goes wrong here, the job ends.
         self._family.let_go_of_services()
+        # Freed when this returns: the finalizers of others may wait for ever.
+        held = self._call, self._family.given, error
         self._call = self._family.given = None
         outcome = self._classify(error)
         interrupted = outcome is JobState.STOPPED and is_only(KeyboardInterrupt, error)
@@ -914,6 +927,7 @@ class Job:
         if killed_late:
             self._family.end_processes_soon()
         self._settle(error)
+        del held
 
     def _classify(self, error: BaseException | None) -> JobState:
         if error is None or (
