@@ -14,7 +14,8 @@ from tests.waiting import HANG_GUARD, wait_for
 class Slow:
     """Waits, when it dies, until it may."""
 
-    may_die = threading.Event()
+    def __init__(self, may_die: threading.Event) -> None:
+        self.may_die = may_die
 
     def __call__(self) -> None:
         time.sleep(1000)
@@ -23,22 +24,25 @@ class Slow:
         self.may_die.wait(HANG_GUARD)
 
 
-@pytest.fixture(autouse=True)
-def end_of_all() -> Iterator[None]:
-    Slow.may_die.clear()
-    yield
-    Slow.may_die.set()
+@pytest.fixture
+def may_die() -> Iterator[threading.Event]:
+    event = threading.Event()
+    yield event
+    event.set()
 
 
-def keeps_one() -> None:
-    slow = Slow()
-    time.sleep(1000)
-    del slow
+def in_a_variable(may_die: threading.Event) -> Callable[[], None]:
+    def call() -> None:
+        slow = Slow(may_die)
+        time.sleep(1000)
+        del slow
+
+    return call
 
 
-@pytest.mark.parametrize("call", [lambda: keeps_one, Slow], ids=["a variable", "what was called"])
-def test_a_killed_job_is_over_before(call: Callable[[], Callable[[], None]]) -> None:
-    job = ipykill.submit(call())
+@pytest.mark.parametrize("make", [in_a_variable, Slow])
+def test_a_killed_job_is_over_before(make, may_die: threading.Event) -> None:
+    job = ipykill.submit(make(may_die))
     wait_for(lambda: "sleep" in job.info().place, "its sleep")
     job.kill()
     assert job.wait(HANG_GUARD)
@@ -48,14 +52,15 @@ def test_a_killed_job_is_over_before(call: Callable[[], Callable[[], None]]) -> 
     assert stack.hindrance in str(job.where())
     assert job.info().left == 1
     assert not job.kill(0.01)
-    Slow.may_die.set()
+    may_die.set()
     assert job.kill(HANG_GUARD)
     assert job.info().left == 0
 
 
-def test_a_job_that_ends_by_itself_is_over_before() -> None:
-    done = Slow()
-    done_job = ipykill.submit(lambda slow: None, done)
-    del done
-    assert done_job.wait(HANG_GUARD)
-    assert done_job.state is JobState.DONE
+def test_a_job_that_ends_by_itself_is_over_before(may_die: threading.Event) -> None:
+    launched = threading.Event()  # else this thread may be the last that lets go of it
+    job = ipykill.submit(lambda slow: launched.wait(HANG_GUARD) and None, Slow(may_die))
+    launched.set()
+    assert job.wait(HANG_GUARD)
+    assert job.state is JobState.DONE
+    assert job.threads
