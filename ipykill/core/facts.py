@@ -19,7 +19,7 @@ from .info import Bar, JobState, Loop, Progress
 from .log import JobLog
 from .private import Private
 
-__all__ = ["FOR_USERS", "JobFacts"]
+__all__ = ["FOR_USERS", "SOON", "JobFacts"]
 
 # What Tab offers; all else is for the other parts of ipykill.
 FOR_USERS = [
@@ -27,6 +27,8 @@ FOR_USERS = [
     *("cpu_time", "progress", "log", "threads", "processes", "info", "where", "stop", "interrupt"),
     *("kill", "wait", "done", "result", "exception", "add_done_callback"),
 ]
+
+SOON = 0.5  # seconds in which a job that was killed, or is over, is expected to be dead
 
 _logger = logging.getLogger("ipykill")
 
@@ -143,7 +145,11 @@ class JobFacts:
         return not self.done() or bool(left)
 
     def _left_threads(self) -> list[threading.Thread]:
-        return [thread for thread in self.threads if thread is not self.thread]  # that just ends
+        return [it for it in self.threads if it is not self.thread or self._frees_for_long()]
+
+    def _frees_for_long(self) -> bool:
+        # Its own thread ends just now, or meets a finalizer that waits.
+        return self._end is not None and time.monotonic() - self._end > SOON
 
     @property
     def processes(self) -> tuple[ProcessInfo, ...]:

@@ -325,8 +325,15 @@ class Job(JobResult):
         """Write down how the code ended; in its thread, where nothing is raised any more."""
         # Whatever goes wrong here, the job ends.
         self._family.let_go_of_services()
+        # Freed when this returns: the finalizers of others may wait for ever.
+        held = self._call, self._family.given, error
         self._call = self._family.given = None
-        outcome = self._classify(error)
+        outcome = outcome_of(
+            error,
+            killed=self._family.kill_requested,
+            stopped=self._stop.is_set(),
+            interrupted=self._interrupted is not None,
+        )
         interrupted = outcome is JobState.STOPPED and is_only(KeyboardInterrupt, error)
         if outcome is JobState.KILLED:
             self._family.join_threads()
@@ -361,14 +368,7 @@ class Job(JobResult):
         if killed_late:
             self._family.end_processes_soon()
         self._settle(error)
-
-    def _classify(self, error: BaseException | None) -> JobState:
-        return outcome_of(
-            error,
-            killed=self._family.kill_requested,
-            stopped=self._stop.is_set(),
-            interrupted=self._interrupted is not None,
-        )
+        del held
 
     def _end_unstarted(self, outcome: JobState, reason: str = "") -> None:
         """End the job if it has not started."""

@@ -11,13 +11,14 @@ from ..base import stack
 from ..base.stacks import Stacks
 from ..kill import Look, look
 from . import where
-from .facts import JobFacts
+from .facts import SOON, JobFacts
 from .info import JobInfo
 
 __all__ = ["JobView"]
 
-_SOON = 0.5  # seconds in which a killed job is expected to be dead
 _NOT_INTERRUPTED = "the interrupt waits until it leaves C code, cleanup or a shield()"
+
+_FREES = "the job is over; what its code has left is freed, by finalizers that nothing may break"
 
 _HAS_CPU_CLOCKS = hasattr(time, "pthread_getcpuclockid")
 
@@ -64,7 +65,12 @@ class JobView(JobFacts):
     def _stacks(self) -> Stacks:
         stacks = Stacks(where.stacks(self._family, look(), self.labels))
         if self.done():  # and its own thread is about to end
-            stacks = Stacks(it for it in stacks if it.depth and it.frames)
+            late = self._frees_for_long()
+            stacks = Stacks(
+                it if it.depth else replace(it, hindrance=_FREES)
+                for it in stacks
+                if (it.frames if it.depth else late)
+            )
         loop = self.loop
         if loop is not None and stacks:
             own = stacks[0].depth + 1
@@ -126,9 +132,9 @@ class JobView(JobFacts):
             see = look() if see is None else see
             here = self._seen_at(cpu_time, see)
             asked = self._asked
-            if self._family.kill_requested and asked and time.monotonic() - asked > _SOON:
+            if self._family.kill_requested and asked and time.monotonic() - asked > SOON:
                 why = where.why_alive(self._family, see, self.labels)
-            elif self.interrupt_pending and time.monotonic() - (self._interrupted or 0) > _SOON:
+            elif self.interrupt_pending and time.monotonic() - (self._interrupted or 0) > SOON:
                 why = _NOT_INTERRUPTED
         threads, processes = len(self.threads), () if blind else self.processes
         outcome = self._outcome

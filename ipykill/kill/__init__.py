@@ -13,7 +13,8 @@ Read in this order:
     What a code object says about itself: safe places, cleanup. With `bytecode`, `handlers`, which
     read it, and `claims`, which check what that rests on.
 `policy`
-    Where on a stack a Kill may be raised: in running code, in a waiting call.
+    Where on a stack a Kill may be raised: in running code, in a waiting call. With `finalizers`,
+    which knows what Python calls when an object dies.
 `running`
     How running code is made to ask: `monitoring` (3.12+), `tracing` (3.11), `plain`.
 `wake`

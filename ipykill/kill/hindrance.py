@@ -44,7 +44,8 @@ def hindrance(
     limits = running.limits()
     if limits and (not calling or target.busy or not wake.works()):
         return limits
-    sheltered = policy.shelter(frame, calling=calling, late=target.libraries, last=target.at_last)
+    late, last = target.libraries, target.at_last
+    sheltered = policy.shelter(frame, calling=calling, late=late, last=last, foreign=True)
     if sheltered is not None:
         place, why = sheltered
         at = stack.here(place, labels)

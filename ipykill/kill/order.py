@@ -85,7 +85,7 @@ def give_turns(targets: Sequence[Target], now: float) -> None:
         if _watch(leader, now).still_for(leader, frame, now) > _STALL:
             for target in waiting:
                 target.turn |= target.leader is leader
-        elif policy.shelter(frame) is not None:
+        elif policy.shelter(frame, foreign=True) is not None:
             _give_turn_to_joined(frame, waiting, see, now)
     for target in waiting:
         if target.late:

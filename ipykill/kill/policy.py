@@ -20,12 +20,10 @@ import asyncio
 import concurrent.futures
 import contextlib
 import functools
-import gc
 import os
 import subprocess
 import sys
 import threading
-import weakref
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from types import CodeType, FrameType
@@ -34,6 +32,7 @@ from typing import ParamSpec, TypeVar
 from ..base import stack
 from .codemap import by_identity, codemap
 from .dying import is_order
+from .finalizers import collects, finalizes
 from .target import Target, contain, current_target
 from .tasks import is_of_a_loop
 
@@ -71,9 +70,6 @@ _SHORT = (
     BaseProcess.start.__code__,
     concurrent.futures.ThreadPoolExecutor.submit.__code__,
 )
-
-# A weakref.finalize: what it calls is a finalizer, whoever the last reference belonged to.
-_FINALIZES = weakref.finalize.__call__.__code__
 
 _IMPORTING = "importing"
 
@@ -159,7 +155,7 @@ def may_land(target: Target, frame: FrameType, offset: int) -> bool:
         (target.group.kill_requested or target.wanted)
         and (offset in known.safe or (target.libraries and offset in known.later))
         and reaches(frame, libraries=target.libraries)
-        and shelter(frame, calling=False, late=target.libraries) is None
+        and shelter(frame, calling=False, late=target.libraries, last=target.at_last) is None
     ):
         return False
     if not target.wanted:
@@ -197,6 +193,7 @@ def shelter(
     waiting: bool = False,
     late: bool = False,
     last: bool = False,
+    foreign: bool = False,
 ) -> tuple[FrameType, str] | None:
     """Return the innermost frame from `frame` outwards that must not be broken, and why.
 
@@ -213,9 +210,13 @@ def shelter(
     last
         Whether nothing else has helped for so long that a library may be broken between its
         calls of ``acquire()`` and ``release()``, outside of any ``try``.
+    foreign
+        Whether `frame` is of another thread than the calling one. On CPython 3.11 what is in it is
+        not looked at then, it may be gone.
     """
     names = _GUARDED - _ENTERS if late and waiting else _GUARDED
-    collecting = {id(getattr(callback, "__code__", None)) for callback in gc.callbacks}
+    collecting = collects()
+    looks = not foreign or sys.version_info >= (3, 12)
     called: FrameType | None = None
     runs_module = False
     # Nothing that is raised in the body of `contain` comes further.
@@ -240,8 +241,8 @@ def shelter(
         recovers = late and frame.f_lasti in known.recovering and not is_order(sys.exception())
         if frame.f_lasti in known.cleanup and not recovers and code is not _WAKEUP:
             return frame, "in cleanup"
-        freed = code is _FINALIZES or (calling and frame.f_lasti in known.finalizing)
-        if freed or id(code) in collecting:
+        freed = id(code) in collecting or (looks and finalizes(frame, surely=last))
+        if freed or (calling and frame.f_lasti in known.finalizing):
             # Or a trace function, in which a debugger holds the thread.
             return frame, "in a finalizer or a debugger"
         calling = True

@@ -351,7 +351,7 @@ def _interrupt_query(target: Target, *, search: bool) -> None:
     with target.gate:
         frame = target.innermost_frame()
     # It stands still, or else it would have answered.
-    if frame is not None and policy.shelter(frame) is None:
+    if frame is not None and policy.shelter(frame, foreign=True) is None:
         waits.interrupt_query(target, frame, search=search)
 
 

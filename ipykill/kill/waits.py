@@ -21,7 +21,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
 from ..base import stack
@@ -43,6 +43,9 @@ _POPEN_WAITS = {
     if hasattr(subprocess.Popen, name)
 }
 _POPEN_EXIT = subprocess.Popen.__exit__.__code__
+_OS_POPEN: Any = getattr(os, "_wrap_close", None)  # what os.popen returns
+_OS_POPEN_EXIT = _OS_POPEN and _OS_POPEN.__exit__.__code__
+_OS_POPEN_CLOSE = _OS_POPEN and _OS_POPEN.close.__code__
 _POPEN_OWNERS = {subprocess.run.__code__, subprocess.call.__code__}
 _POPEN_WAITPID = getattr(subprocess.Popen, "_try_wait", None)
 _JOIN = threading.Thread.join.__code__
@@ -82,11 +85,6 @@ def _is_shared(target: Target, frame: FrameType) -> bool:
             return False
         caller = caller.f_back
     return True
-
-
-def _leaves_with(code: CodeType) -> bool:
-    """Whether this is the exit of a ``with`` around a process: of a `Popen`, or ``os.popen``."""
-    return code is _POPEN_EXIT or (code.co_name == "__exit__" and code.co_filename == os.__file__)
 
 
 def leave(frame: FrameType, target: Target) -> bool:
@@ -142,9 +140,9 @@ def hasten(frame: FrameType, target: Target) -> bool:
         if near.f_code is _JOIN:
             _end_workers(target, near.f_locals["self"])
             return False
-        if near.f_code in _POPEN_WAITS:
-            child = group.child_of(near.f_locals["self"])
-            leaving = any(_leaves_with(it.f_code) for it in _near(near))
+        if (process := _awaited(near)) is not None:
+            child = group.child_of(process)
+            leaving = any(it.f_code in (_POPEN_EXIT, _OS_POPEN_EXIT) for it in _near(near))
             if child is None or group.spares:
                 return leaving and child is not None
             if not child.late and not child.ended:  # else cleanup started it
@@ -153,6 +151,14 @@ def hasten(frame: FrameType, target: Target) -> bool:
                     group.struck = True  # whatever the code makes of it, it was killed
             return False
     return False
+
+
+def _awaited(frame: FrameType) -> object:
+    """Return the process for which `frame` waits, or which is to read what it flushes before."""
+    if frame.f_code is _OS_POPEN_CLOSE:
+        return vars(frame.f_locals["self"]).get("_proc")
+    waits = frame.f_code in _POPEN_WAITS or frame.f_code is _POPEN_EXIT
+    return frame.f_locals["self"] if waits else None
 
 
 def interrupt_query(target: Target, frame: FrameType, *, search: bool) -> None:

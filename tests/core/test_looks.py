@@ -1,7 +1,9 @@
 """To look at jobs never fails, and one that cannot be looked at does not hide the others."""
 
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -171,3 +173,32 @@ def test_keys_are_names_and_numbers(jobs):
     for name in "train", "test", "train":
         jobs.submit(int, name=name)
     assert jobs._ipython_key_completions_() == ["train", "test", 1, 2, 3]
+
+
+class Thing:
+    pass
+
+
+def test_a_look_keeps_nothing_of_a_job(jobs):
+    """On CPython 3.11 it sees the frames of all threads, its own among them."""
+    made = []
+    began, go = threading.Event(), threading.Event()
+
+    def work():
+        thing = Thing()
+        made.append(weakref.ref(thing))
+        began.set()
+        go.wait()
+
+    job = jobs.submit(work)
+    assert began.wait(HANG_GUARD)
+    gc.disable()
+    try:
+        assert job.where()
+        assert job.info().place
+        go.set()
+        assert job.wait(HANG_GUARD)
+        job.thread.join(HANG_GUARD)
+        assert made[0]() is None
+    finally:
+        gc.enable()
