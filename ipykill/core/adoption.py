@@ -85,7 +85,10 @@ def _service(starter: FrameType | None) -> Service | None:
     """Return what is known of a start by `starter`, None if that is not a library's."""
     if starter is None or stack.is_user(starter.f_code.co_filename):
         return None
-    return Service(starter)
+    target = current_target()
+    if target is None or target.service is None:
+        return Service(starter)
+    return Service(starter, functools.partial(target.group.shares, target))
 
 
 @functools.wraps(threading.Thread.start)

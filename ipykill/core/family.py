@@ -240,7 +240,7 @@ class Family(Offspring):
             return False
         # The workers of a pool that the job has made are the job's, wherever that is kept.
         own = pool_of(thread) is not None
-        return service.is_in_a_module(thread) or (not own and service.is_given(thread, self.given))
+        return service.is_kept(thread) or (not own and service.is_given(thread, self.given))
 
     def let_go_of_services(self) -> None:
         """Let those go that libraries keep for others, as the code of the job has ended."""

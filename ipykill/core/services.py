@@ -6,8 +6,13 @@ workers of trio's cache. If that happens in a job, such a thread is none of the 
 whoever uses the library next, who would wait for it for ever if the Kill ended it.
 
 It is known by how it came to be, not by its name. The code that started it is a library's, and
-either that library's modules hold it, or what it serves was there before the job: it can be
-reached from what the job was given. (What the job itself made is reached by neither.)
+
+1. that library's modules hold it;
+2. or what it serves was there before the job: it can be reached from what the job was given;
+3. or it was started by a thread that is spared, which uses it: the one that manages a pool of
+   processes (1) starts the feeder of their queue.
+
+What the job itself made is none of these. Of ipykill nothing counts: it holds all threads.
 
 To look runs no code of others.
 """
@@ -32,6 +37,7 @@ from types import (
 from typing import Any
 
 from ..base import names, stack
+from ..kill import contain
 
 __all__ = ["Code", "Service"]
 
@@ -41,6 +47,8 @@ _MOST = 20_000  # objects that are looked at
 # They hold what is everybody's: all threads, and the queues of all pools, from whose calls the job
 # that waits for them can be reached, and all that is its own.
 _OF_ALL = ("threading", "concurrent.futures.thread")
+# Where the code of a thread begins.
+_OUTERMOST = (contain.__code__, threading.Thread.run.__code__)
 _LEAVES: tuple[type, ...] = (
     *(str, bytes, int, float, complex, type(None), ModuleType, CodeType, FrameType),
     *(TracebackType, BuiltinFunctionType),
@@ -65,6 +73,8 @@ class Service:
     ----------
     starter
         The frame of the library that started it.
+    by_one
+        Tells whether the thread in which that happened is spared.
 
     Attributes
     ----------
@@ -72,23 +82,32 @@ class Service:
         The name of the library.
     """
 
-    def __init__(self, starter: FrameType) -> None:
+    def __init__(self, starter: FrameType, by_one: Callable[[], bool] = lambda: False) -> None:
+        self._is_by_one = by_one
         modules: dict[str, None] = {}
         self._served: list[Callable[[], object]] = []  # whose methods have led to the start
         frame: FrameType | None = starter
         for _ in range(_FRAMES):
             if frame is None or stack.is_user(frame.f_code.co_filename):
                 break
-            modules[frame.f_globals.get("__name__", "")] = None
-            if frame.f_code.co_argcount:
+            if frame.f_code in _OUTERMOST:
+                break
+            name = frame.f_globals.get("__name__", "")
+            if not _is_ours(name):
+                modules[name] = None
+            if not _is_ours(name) and frame.f_code.co_argcount:
                 owner = frame.f_locals.get(frame.f_code.co_varnames[0])
                 try:
                     self._served.append(weakref.ref(owner))
                 except TypeError:  # only where it is; the thread keeps it alive, if anything does
                     pass
             frame = frame.f_back
-        self._modules = tuple(modules)
+        self._modules = tuple(modules) or ("",)
         self.library = self._modules[-1].partition(".")[0]
+
+    def is_kept(self, thing: object) -> bool:
+        """Whether the library keeps `thing`, which it has started, or uses it for what it keeps."""
+        return self._is_by_one() or self.is_in_a_module(thing)
 
     def is_in_a_module(self, thing: object) -> bool:
         """Whether the library's modules hold `thing`, which it has started, or whom that serves."""
@@ -111,6 +130,13 @@ class Service:
     def _wanted(self, thing: object) -> set[int]:
         served = [it for it in (each() for each in self._served) if it is not None]
         return {id(it) for it in (thing, *_bound(thing), *served)}
+
+
+_module = type.__dict__["__module__"].__get__
+
+
+def _is_ours(module: object) -> bool:
+    return isinstance(module, str) and module.partition(".")[0] == __package__
 
 
 def _bound(thing: object) -> Iterator[object]:
@@ -170,6 +196,6 @@ def _reach(roots: list[object], wanted: set[int], seen: set[int]) -> bool:
             seen.add(id(thing))
             # A function leads to the globals of its module, a class to all its subclasses.
             if not issubclass(type(thing), (type, FunctionType)):
-                inner += gc.get_referents(thing)
+                inner += [it for it in gc.get_referents(thing) if not _is_ours(_module(type(it)))]
         level = inner
     return False

@@ -36,6 +36,29 @@ def compute(fn, *args):
         pool = ThreadPoolExecutor(1)
     return pool.submit(fn, *args).result()
 
+class Manager:  # is kept, and has another thread work for it
+    def __init__(self):
+        self.orders, self.results = queue.Queue(), queue.Queue()
+        threading.Thread(target=self._manage, name="manager", daemon=True).start()
+    def _manage(self):
+        orders = queue.Queue()
+        def feed():
+            while True:
+                self.results.put(orders.get() + 1)
+        threading.Thread(target=feed, name="feeder", daemon=True).start()
+        while True:
+            orders.put(self.orders.get())
+    def next(self, number):
+        self.orders.put(number)
+        return self.results.get(timeout=30)
+
+manager = None
+def next_number(number):
+    global manager
+    if manager is None:
+        manager = Manager()
+    return manager.next(number)
+
 class Writer:  # starts its thread when it is used
     def __init__(self):
         self.queue, self.thread = queue.Queue(), None
@@ -97,6 +120,13 @@ def test_a_loop_that_a_library_keeps_in_a_module(library, end):
     assert library.call(answer()) == 42
     line = "the thread library-io goes on: some_library keeps it for whoever uses it next"
     assert job.spared() == [line]
+
+
+def test_what_a_thread_that_is_spared_has_started_for_itself(library, end):
+    job = end(lambda: library.next_number(1))
+    assert library.next_number(2) == 3
+    assert {line.split()[2] for line in job.spared()} == {"manager", "feeder"}
+    assert all("some_library keeps it" in line for line in job.spared())
 
 
 def test_a_pool_that_a_library_keeps_in_a_module(library, end):
