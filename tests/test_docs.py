@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ipykill.ipython.magics import BackgroundMagics
 from tests.overlays import ROOT
 
 pytestmark = pytest.mark.once
@@ -38,3 +39,13 @@ def test_links_lead_somewhere(file: Path) -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 200
+
+
+def test_the_readme_names_each_magic_and_each_option_of_bg() -> None:
+    text = (ROOT / "README.md").read_text()
+    names = [name for name in vars(BackgroundMagics) if name.startswith("bg")]
+    assert names
+    assert [name for name in names if f"`%{name}" not in text] == []
+    options = [action.option_strings for action in BackgroundMagics.bg.parser._actions]
+    spelled = [option for option in options if option and "--help" not in option]
+    assert [option for option in spelled if not any(f"`{it}" in text for it in option)] == []
