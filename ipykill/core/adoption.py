@@ -103,7 +103,7 @@ def _start(thread: threading.Thread) -> None:
     assert isinstance(family, Family)
     if (pool := pool_of(thread)) is not None:
         maker = _maker(pool)
-        if maker is None:
+        if maker is None or maker.dissolved:
             _thread_start(thread)
             return
         family = maker

@@ -19,8 +19,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 from ..base.tracebacks import hidden
 from ..base.waiting import Deadline, Latch
@@ -66,6 +65,9 @@ class Family(Offspring):
         Whether it is a cell's in the foreground. Its processes start as those of any cell then,
         in the kernel's process group, where an interrupt of the cell reaches them.
 
+    dissolved : bool
+        Whether that cell is over and has become no job: whose pool it made, anybody uses.
+
     Threading
     ---------
     Any thread may call any method, a signal handler and a finalizer too. The lists and the
@@ -102,6 +104,7 @@ class Family(Offspring):
         self.spared: dict[str, str] = {}  # their names, and the library that keeps each
         self._first_target: Target | None = None
         self.in_foreground = serves
+        self.dissolved = False
         if not serves:
             assert isinstance(first, ThreadWithExc)
             first._guard()
@@ -191,23 +194,6 @@ class Family(Offspring):
                 self._threads.pop(thread, None)
         return list(self._threads)
 
-    def tree(self) -> Iterator[tuple[threading.Thread, int]]:
-        """Return the threads, each below the one that started it, with its depth there."""
-        threads = self.threads()
-        living = set(threads)
-        children: dict[threading.Thread | None, list[threading.Thread]] = {}
-        for thread in threads:
-            parent = vars(thread).get(ADOPTED, _nobody)()
-            children.setdefault(parent if parent in living else None, []).append(thread)
-
-        def below(parent: threading.Thread | None, depth: int) -> Iterator[tuple[Any, int]]:
-            for thread in children.get(parent, ()):
-                # What a thread that has ended started stands on the first level.
-                yield thread, depth if thread is self.first else max(depth, 1)
-                yield from below(thread, depth + 1 if thread is self.first else max(depth, 1) + 1)
-
-        return below(None, 0)
-
     def target_of(self, thread: threading.Thread) -> Target | None:
         """Return the record of a thread that has begun and not ended."""
         for target in self.targets():
@@ -228,6 +214,12 @@ class Family(Offspring):
         if (left := self._threads.pop(target.thread, None)) is not None:
             left.set()
         target.release()
+
+    def dissolve(self) -> None:
+        """Let all threads go: the cell in the foreground is over, and they are nobody's now."""
+        self.dissolved = True
+        for target in self.targets():
+            self.let_go(target)
 
     def shares(self, target: Target) -> bool:
         """Whether a thread that a library started serves others as well."""
@@ -334,6 +326,10 @@ class Family(Offspring):
 
         @hidden
         def run() -> None:
+            if self.dissolved:
+                left.set()
+                vars(thread).pop("run", None)
+                return body()
             target = Target(self, thread)
             target.first = finish is not None
             if target.first:
@@ -349,7 +345,7 @@ class Family(Offspring):
                 if finish is not None:
                     # No name here, so that `finish` can let go of what its traceback holds.
                     finish(contained(target))
-                    return
+                    return None
                 error = contained(target)
                 if error is not None and not isinstance(error, JobKilled | JobStopped):
                     raise error
@@ -362,7 +358,7 @@ class Family(Offspring):
                 target.answer()
 
         thread.run = run  # type: ignore[method-assign]
-        vars(thread)[ADOPTED] = _nobody if parent is None else weakref.ref(parent.thread)
+        vars(thread)[ADOPTED] = nobody if parent is None else weakref.ref(parent.thread)
         self._threads[thread] = left
 
     def lead_no_longer(self, target: Target) -> None:
@@ -392,5 +388,5 @@ ADOPTED = "_ipykill_parent"
 """The attribute of an adopted thread: who started it, a weak reference."""
 
 
-def _nobody() -> None:
+def nobody() -> None:
     """Be the reference to the parent of a thread that nobody of its family started."""

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from ..base import stack
 from ..kill import Look, hindrance
-from .family import Family
+from .family import ADOPTED, Family, nobody
 
-__all__ = ["stacks", "why_alive"]
+__all__ = ["stacks", "tree", "why_alive"]
+
+
+def tree(family: Family) -> Iterator[tuple[threading.Thread, int]]:
+    """Return the threads, each below the one that started it, with its depth there."""
+    threads = family.threads()
+    living = set(threads)
+    children: dict[threading.Thread | None, list[threading.Thread]] = {}
+    for thread in threads:
+        parent = vars(thread).get(ADOPTED, nobody)()
+        children.setdefault(parent if parent in living else None, []).append(thread)
+
+    def below(parent: threading.Thread | None, depth: int) -> Iterator[tuple[Any, int]]:
+        for thread in children.get(parent, ()):
+            # What a thread that has ended started stands on the first level.
+            yield thread, depth if thread is family.first else max(depth, 1)
+            yield from below(thread, depth + 1 if thread is family.first else max(depth, 1) + 1)
+
+    return below(None, 0)
 
 
 def stacks(family: Family, look: Look, labels: Mapping[str, str]) -> list[stack.Stack]:
     """Return where the threads are, in the order of `tree`."""
     found = []
-    for thread, depth in family.tree():
+    for thread, depth in tree(family):
         target = family.target_of(thread)
         frame = None if target is None else look(target)
         frames = stack.trim(stack.of_frame(frame, labels))

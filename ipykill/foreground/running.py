@@ -159,7 +159,7 @@ class RunningCell:
         try:
             self._error, self._target = self._family.serve(body)
             if self._end() is None:
-                self._family.let_go(self._target)
+                self._family.dissolve()
                 if self._family.interrupt_requested:  # what it waited for ended of the same Ctrl-C
                     raise KeyboardInterrupt
                 # Instead of a Ctrl-C that came at the very end, and comes again.

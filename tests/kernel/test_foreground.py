@@ -210,7 +210,7 @@ def test_what_cannot_go_on_says_why(kernel):
         if "ready" in code:
             assert wait_ready(kernel)
         assert reason in detach(kernel)["error"], code
-        assert "background" in detach(kernel)["error"]
+        assert "the cell stays in the foreground" in detach(kernel)["error"]
         release(kernel)
         assert cell.wait().status == "ok", (code, cell)
     assert value(kernel, "len(ipykill.jobs)") == "0"

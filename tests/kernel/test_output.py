@@ -348,7 +348,8 @@ def test_a_widget_that_is_changed_all_the_time_ends_with_its_last_state(kernel: 
     states = [
         message["content"]["data"]["state"]
         for message in messages
-        if message["msg_type"] == "comm_msg" and message["content"]["data"]["method"] == "update"
+        if message["msg_type"] == "comm_msg"
+        and message["content"]["data"].get("method") == "update"
     ]
     assert len(states) < 1000
     order = [
