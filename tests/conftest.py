@@ -6,6 +6,7 @@ failure, for there a skipped test would be a promise that nobody checks.
 """
 
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -14,6 +15,10 @@ import pytest
 from tests.overlays import LEFT_OUT, OVERLAYS
 
 REAL = ("kernel", "browser")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell lets what it runs in the background ignore Ctrl-C, and all that this starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> list[str]:

@@ -579,6 +579,11 @@ def test_a_thread_that_swallows_exceptions_ends_when_they_are_repeated():
     assert len(swallowed) == 3
 
 
+@pytest.mark.skipif(
+    sys.version_info >= (3, 14),
+    reason="there an exception from outside, which asks nobody, may come between __enter__ and the "
+    "with block: threading's own lock stays locked for ever, with or without ipykill",
+)
 @pytest.mark.stress
 @pytest.mark.slow
 @frequent_switches()

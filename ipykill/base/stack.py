@@ -343,7 +343,9 @@ def _is_implicit(code: CodeType, call: int) -> bool:
     before, operation = _operation(code, call - 2)
     if operation == "PRECALL":  # 3.11
         before, operation = _operation(code, before - 2)
-    return operation == "LOAD_CONST" and _position(code, before) == _position(code, call)
+    # CPython 3.15 has an instruction of its own for None.
+    constant = operation in ("LOAD_CONST", "LOAD_COMMON_CONSTANT")
+    return constant and _position(code, before) == _position(code, call)
 
 
 def _callee(code: CodeType, lasti: int, lines: list[str]) -> str:

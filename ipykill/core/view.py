@@ -9,7 +9,7 @@ from types import FrameType
 
 from ..base import stack
 from ..base.stacks import Stacks
-from ..kill import Look, look
+from ..kill import Look, Looking, look
 from . import where
 from .facts import SOON, JobFacts
 from .info import JobInfo
@@ -41,7 +41,8 @@ class JobView(JobFacts):
     @property
     def cpu_time(self) -> float:
         """CPU time that all threads of the job used so far, in seconds."""
-        own = self._family.cpu_time()
+        with Looking():
+            own = self._family.cpu_time()
         return own if self.elsewhere is None else self.info().cpu_time
 
     def where(self) -> Stacks:
@@ -57,7 +58,8 @@ class JobView(JobFacts):
         if self.elsewhere is not None:
             return Stacks(self.elsewhere.where())
         try:
-            return self._stacks()
+            with Looking():
+                return self._stacks()
         except Exception:
             self._tell_of_look()
             return Stacks()
@@ -112,11 +114,14 @@ class JobView(JobFacts):
         see
             What `ipykill.kill.look` has just returned; for who asks many jobs.
         """
-        try:
-            return self._last_info or self._look(see)
-        except Exception:
-            self._tell_of_look()
-            return self._look(see, blind=True)
+        if (last := self._last_info) is not None:
+            return last
+        with Looking():
+            try:
+                return self._look(see)
+            except Exception:
+                self._tell_of_look()
+                return self._look(see, blind=True)
 
     def _tell_of_look(self) -> None:
         # Code of others that a look calls has failed, of a module's loader or of a thread.

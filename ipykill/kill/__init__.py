@@ -38,7 +38,7 @@ from __future__ import annotations
 
 from . import wake
 from .hindrance import hindrance
-from .looking import Look, look
+from .looking import Look, Looking, look
 from .loops import stop as stop_loop
 from .order import hold
 from .policy import is_cleaning, sheltered
@@ -56,6 +56,7 @@ __all__ = [
     "About",
     "Group",
     "Look",
+    "Looking",
     "Target",
     "about",
     "await_death",

@@ -36,6 +36,7 @@ import queue
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 
 from ..base import locks
@@ -44,6 +45,7 @@ from ..threads import ServiceThread
 from . import loops, margins, order, policy, running, waits, wake
 from . import target as targets_module
 from .codemap import codemap
+from .looking import Gated, holds_a_gate
 from .target import Group, Target, current_target
 
 __all__ = ["await_death", "get_ready", "pursue", "volley"]
@@ -89,6 +91,7 @@ _lock = locks.RLock()
 _hunted: dict[Group, float] = {}  # since when
 _chases: dict[Target, _Chase] = {}
 _engine: running.Engine | None = None
+_late: deque[Group] = deque()  # that the killer could not pursue
 _waiting: set[object] = set()  # those who are in `await_death`
 _bell: queue.SimpleQueue[float] = queue.SimpleQueue()  # when to look, monotonic
 _reaper: ServiceThread | None = None
@@ -118,6 +121,10 @@ def pursue(group: Group, patience: float = 0.0) -> None:
     """
     look_at = now = time.monotonic()
     try:
+        if holds_a_gate():
+            # A finalizer kills, in a thread that may hold a gate for which another killer waits.
+            _late.append(group)
+            return
         with _lock:
             engine = _get_engine()
             _hunted.setdefault(group, now)
@@ -132,7 +139,8 @@ def pursue(group: Group, patience: float = 0.0) -> None:
             and not _in_volley
             and threading.current_thread() is threading.main_thread()
         ):
-            _try_to_wake(targets[0])
+            with Gated():
+                _try_to_wake(targets[0])
             if targets[0].struck:
                 look_at = time.monotonic() + _DYING
         if patience:
@@ -204,10 +212,11 @@ def await_death() -> Iterator[None]:
         _waiting.add(me)
         yield
     finally:
-        with _lock:
-            _waiting.discard(me)
-            if not _waiting and not _hunted:
-                margins.relax()
+        _waiting.discard(me)
+        if not holds_a_gate():  # else the reaper does it
+            with _lock:
+                if not _waiting and not _hunted:
+                    margins.relax()
 
 
 def _reap() -> None:
@@ -238,6 +247,9 @@ def _reap() -> None:
 def _look() -> bool:
     """Try every target once; return whether a group is left to pursue."""
     with _lock:
+        while _late:
+            _hunted.setdefault(_late.popleft(), time.monotonic())
+            _get_engine()
         for group in itertools.filterfalse(_is_open, list(_hunted)):
             del _hunted[group]
         if not _hunted or _engine is None:
@@ -247,8 +259,9 @@ def _look() -> bool:
         if now - max(_hunted.values()) > _HURRY_FOR:
             margins.relax()
         targets = _arm_again(_engine, now)
-    for target in targets:
-        _try_to_wake(target)
+    with Gated():
+        for target in targets:
+            _try_to_wake(target)
     return True
 
 

@@ -24,9 +24,8 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-from ..base import stack
 from ..processes import ChildProcess, timing
-from . import interrupters
+from . import interrupters, policy
 from .target import Target, contain
 
 __all__ = ["hasten", "interrupt_query", "joined", "leave", "may_be_left", "pool_of"]
@@ -81,7 +80,7 @@ def _is_shared(target: Target, frame: FrameType) -> bool:
         return False
     caller: FrameType | None = frame
     while caller is not None and caller.f_code is not contain.__code__:
-        if stack.is_user(caller.f_code.co_filename):
+        if policy.reaches(caller, libraries=False):
             return False
         caller = caller.f_back
     return True
