@@ -354,7 +354,9 @@ class Family(Offspring):
                 target.leader = None  # else the last of a chain keeps them all
                 self._leave(target)
                 left.set()
-                vars(thread).pop("run", None)  # who keeps the thread shall not keep the job
+                vars(thread).pop("run", None)  # who keeps the thread shall not keep the job,
+                if "_context" in vars(thread):  # nor its context, which CPython 3.15 leaves there
+                    vars(thread)["_context"] = None
                 target.answer()
 
         thread.run = run  # type: ignore[method-assign]
