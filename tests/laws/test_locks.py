@@ -40,6 +40,9 @@ class Recording:
     def _is_owned(self):
         return self.lock._is_owned()
 
+    def _recursion_count(self):
+        return self.lock._recursion_count()
+
     __enter__ = acquire
 
     def __exit__(self, *args):
