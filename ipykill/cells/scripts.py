@@ -144,10 +144,14 @@ class _Main(ModuleType):
             setattr(state.main, name, value)
 
 
+def _is_needed() -> bool:
+    return any(not state.is_empty for state in list(_states.values()))
+
+
 def _settle() -> None:
     """Let the real ones be looked up as long as a job needs that."""
     with _lock:
-        needed = any(not state.is_empty for state in list(_states.values()))
+        needed = _is_needed()
         main = sys.modules["__main__"]
         if needed:
             if not isinstance(sys.argv, _Shown):

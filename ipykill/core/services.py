@@ -136,7 +136,7 @@ _module = type.__dict__["__module__"].__get__
 
 
 def _is_ours(module: object) -> bool:
-    return isinstance(module, str) and module.partition(".")[0] == __package__
+    return isinstance(module, str) and module.partition(".")[0] == "ipykill"
 
 
 def _bound(thing: object) -> Iterator[object]:

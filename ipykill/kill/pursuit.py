@@ -44,6 +44,7 @@ from ..exceptions import JobKilled
 from ..threads import ServiceThread
 from . import loops, margins, order, policy, running, waits, wake
 from . import target as targets_module
+from .chase import Chase
 from .codemap import codemap
 from .looking import Gated, holds_a_gate
 from .target import Group, Target, current_target
@@ -72,24 +73,9 @@ _VOLLEY = 0.05  # the switch interval in a volley
 _UNASKED = 2.0  # between two looks when nobody rings
 
 
-class _Chase:
-    """What the reaper has tried on one target."""
-
-    __slots__ = ("attempts", "cpu_time", "interrupted", "last", "quiet_at", "quiets", "struck")
-
-    def __init__(self) -> None:
-        self.attempts = 0
-        self.last = 0.0  # when it was tried, monotonic,
-        self.cpu_time = 0.0  # and the target's at that time
-        self.interrupted = 0.0  # when its sqlite3 queries were interrupted, monotonic
-        self.quiet_at = 0.0  # when it was left in peace after one signal, monotonic,
-        self.quiets = 0  # and how often
-        self.struck = 0
-
-
 _lock = locks.RLock()
 _hunted: dict[Group, float] = {}  # since when
-_chases: dict[Target, _Chase] = {}
+_chases: dict[Target, Chase] = {}
 _engine: running.Engine | None = None
 _late: deque[Group] = deque()  # that the killer could not pursue
 _waiting: set[object] = set()  # those who are in `await_death`
@@ -121,8 +107,9 @@ def pursue(group: Group, patience: float = 0.0) -> None:
     """
     look_at = now = time.monotonic()
     try:
-        if holds_a_gate():
-            # A finalizer kills, in a thread that may hold a gate for which another killer waits.
+        if holds_a_gate() or (_lock._is_owned() and not _in_volley):  # type: ignore[attr-defined]
+            # A finalizer kills: its thread may hold a gate for which another killer waits, or is
+            # in the middle of what follows here.
             _late.append(group)
             return
         with _lock:
@@ -247,9 +234,7 @@ def _reap() -> None:
 def _look() -> bool:
     """Try every target once; return whether a group is left to pursue."""
     with _lock:
-        while _late:
-            _hunted.setdefault(_late.popleft(), time.monotonic())
-            _get_engine()
+        _take_late()
         for group in itertools.filterfalse(_is_open, list(_hunted)):
             del _hunted[group]
         if not _hunted or _engine is None:
@@ -263,6 +248,12 @@ def _look() -> bool:
         for target in targets:
             _try_to_wake(target)
     return True
+
+
+def _take_late() -> None:
+    while _late:
+        _hunted.setdefault(_late.popleft(), time.monotonic())
+        _get_engine()
 
 
 def _arm_again(engine: running.Engine, now: float) -> list[Target]:
@@ -308,7 +299,7 @@ def _put_back() -> None:
 def _try_to_wake(target: Target) -> None:
     if not target.wanted or not wake.works():
         return
-    chase = _chases.setdefault(target, _Chase())
+    chase = _chases.setdefault(target, Chase())
     if chase.struck != target.struck:  # and the Kill was swallowed
         chase.struck = target.struck
         chase.attempts = 0

