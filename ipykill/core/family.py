@@ -224,15 +224,17 @@ class Family(Offspring):
     def shares(self, target: Target) -> bool:
         """Whether a thread that a library started serves others as well."""
         if target.shared is None:
-            target.shared = self._is_shared(target.service, target.thread)
+            # Read first: when the job is over it is forgotten, after the same was asked of all.
+            given = self.given
+            target.shared = self._is_shared(target.service, target.thread, given)
         return target.shared
 
-    def _is_shared(self, service: object, thread: threading.Thread) -> bool:
+    def _is_shared(self, service: object, thread: threading.Thread, given: object) -> bool:
         if not isinstance(service, Service):
             return False
         # The workers of a pool that the job has made are the job's, wherever that is kept.
         own = pool_of(thread) is not None
-        return service.is_kept(thread) or (not own and service.is_given(thread, self.given))
+        return service.is_kept(thread) or (not own and service.is_given(thread, given))
 
     def let_go_of_services(self) -> None:
         """Let those go that libraries keep for others, as the code of the job has ended."""

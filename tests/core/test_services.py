@@ -10,11 +10,15 @@ import threading
 import time
 import weakref
 from concurrent.futures import ProcessPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
+from ipykill.core.family import Family
 from ipykill.core.info import JobState
 from ipykill.core.manager import JobManager
+from ipykill.core.services import Service
+from ipykill.threads import ThreadWithExc
 from tests.waiting import HANG_GUARD
 
 LIBRARY = """
@@ -263,3 +267,23 @@ assert not family.shares(worker)
 assert job.kill({HANG_GUARD})
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=2 * HANG_GUARD)
+
+
+def test_who_is_asked_while_the_job_ends_goes_by_what_it_was_given():
+    """The end of a job forgets that, in another thread, while the search takes its time."""
+    family = Family(ThreadWithExc(target=int), lambda: None, lambda error: None)
+    family.given = "a pool"
+
+    class Asked(Service):
+        def __init__(self):
+            pass
+
+        def is_kept(self, thing):
+            family.given = None
+            return False
+
+        def is_given(self, thing, call):
+            return call == "a pool"
+
+    target = SimpleNamespace(service=Asked(), shared=None, thread=threading.Thread())
+    assert family.shares(target)
