@@ -8,24 +8,28 @@ that it has reached, whether that is a place to die; all that others do is to ma
 Read in this order:
 
 `target`
-    The record of a thread that can be killed, and `contain`, inside which it happens.
+    The record of a thread that can be killed, and `contain`, inside which it happens; `group`,
+    what it asks of the job.
 `codemap`
     What a code object says about itself: safe places, cleanup. With `bytecode`, `handlers`, which
     read it, and `claims`, which check what that rests on.
 `policy`
     Where on a stack a Kill may be raised: in running code, in a waiting call. With `finalizers`,
-    which knows what Python calls when an object dies.
+    which knows what Python calls when an object dies, and `dying`, what an ``except`` handles.
 `running`
     How running code is made to ask: `monitoring` (3.12+), `tracing` (3.11), `plain`.
 `wake`
     How a waiting call is woken, with `cstack` (up to 3.12: was it really waiting?) and
-    `waits` (the waits of the standard library that must be got ready to be left).
+    `waits` (the waits of the standard library that must be got ready to be left), and
+    `interrupters`, for databases.
 `loops`
-    Event loops, which are told and not broken: `ending`, with `tasks`; `trio_runs`, `gevent_hubs`.
-`standins`
-    Who is called for the other signals meanwhile.
+    Event loops, which are told and not broken: `ending`, with `tasks` and
+    `holding`; `trio_runs`, `gevent_hubs`.
+`standins`, `in_main`
+    Who is called for the other signals meanwhile; what only the main thread may call.
 `pursuit`, `order`
-    The reaper, which tries again until every thread is dead; which of them dies first.
+    The reaper, which tries again until every thread is dead (`chase`, `margins`: what it remembers,
+    what it changes for the whole process); which of them dies first.
 `shielding`
     `shield`: not now.
 `switches`, `report`
