@@ -36,6 +36,7 @@ _OTHERS: tuple[tuple[type[_Other], Callable[[], Any], Callable[[FrameType], Any]
     (GeventHub, hub_here, hub_of),
 )
 _ENDINGS = (Ending, TrioRun, GeventHub)
+_TRIES = 100  # to see the whole stack of a thread that runs
 _LOST = 1.0  # seconds after which the wait of a loop is broken that does not hear
 
 
@@ -100,7 +101,7 @@ def stop(target: Target) -> None:
     """Cancel what a target runs on a loop, for a Stop."""
     ending = _running_in(target)
     if ending is None and sys.version_info < (3, 12):
-        ending = _on_stack(target, look()(target))
+        ending, _ = _on_stack(target, look()(target))
     if ending is None and (hub := hub_of_thread(target.ident)) is not None:
         ending = _other(target, GeventHub, hub)
     if ending is not None:
@@ -161,12 +162,20 @@ def _running_in(target: Target) -> Ending | _Other | None:
     if sys.version_info < (3, 12):  # see Target.innermost_frame
         found = _by_its_tasks(target)
         return None if found is None else _ending(target, found)
-    with target.gate:
-        frame = target.innermost_frame()
-    return _on_stack(target, frame)
+    for _ in range(_TRIES):
+        with target.gate:
+            frame = target.innermost_frame()
+        found, whole = _on_stack(target, frame)
+        if found is not None or whole or frame is None:
+            return found
+    return None
 
 
-def _on_stack(target: Target, frame: FrameType | None) -> Ending | _Other | None:
+def _on_stack(target: Target, frame: FrameType | None) -> tuple[Ending | _Other | None, bool]:
+    """Return the end of the innermost loop on a stack, and whether the whole stack was seen.
+
+    It was not if a frame was left meanwhile, which leads nowhere then.
+    """
     while frame is not None and frame.f_code is not contain.__code__:
         loop: Any = None
         if frame.f_code.co_name in _RUNS:
@@ -175,11 +184,11 @@ def _on_stack(target: Target, frame: FrameType | None) -> Ending | _Other | None
             loop = getattr(frame.f_locals.get("self"), "_loop", None)
         for kind, _, of in _OTHERS:
             if (other := of(frame)) is not None:
-                return _other(target, kind, other)
+                return _other(target, kind, other), True
         if isinstance(loop, asyncio.AbstractEventLoop):
-            return _ending(target, loop)
+            return _ending(target, loop), True
         frame = frame.f_back
-    return None
+    return None, frame is not None
 
 
 def _by_its_tasks(target: Target) -> asyncio.AbstractEventLoop | None:
