@@ -28,8 +28,18 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         os._exit(config.stash.get(_status, 1))
 
 
+_left: list[str] = []  # of what a test that came before has left
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_armed() -> None:
     # The reaper finds out a moment later than who waited for the end of a job.
+    assert not _left, _left  # not after the same wait, for each test
     if not PLAIN:
-        wait_for(lambda: pursuit._engine is None, "the last pursuit to end")
+        try:
+            wait_for(lambda: pursuit._engine is None, "the last pursuit to end")
+        except AssertionError:
+            for group in list(pursuit._hunted):
+                targets = [(it.thread, it.open, it.released, it.service) for it in group.targets()]
+                _left.append(f"{vars(group)}: {group.threads()}, {targets}")
+            raise
