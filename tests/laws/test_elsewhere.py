@@ -45,7 +45,10 @@ for body in (calls, naps):
         assert_dies(job)
     else:  # rather than torn, it is left alone, and told
         job.kill()
-        wait_for(lambda: about.safe_why in (job.info().hindrance or ""), "a reason")
+        # CPython 3.12 calls the handler of the signal at the turn of a loop, where nothing is torn.
+        turns = about.wakes and sys.version_info[:2] == (3, 12)
+        reason = lambda: about.safe_why in (job.info().hindrance or "")
+        wait_for(lambda: reason() or (turns and job.done()), "a reason")
 assert ipykill.submit(lambda: 42).result(30) == 42
 print(end="", flush=True)
 os._exit(0)

@@ -279,10 +279,12 @@ def test_without_a_free_tool_id_running_code_waits_for_one_and_it_is_told() -> N
         assert not about.safe
         assert about.safe_why == "all tool ids of sys.monitoring are in use"
         job.kill()
-        reason = wait_for(lambda: job.info().hindrance, "a reason", HANG)
-        assert about.safe_why in reason
+        # CPython 3.12 calls the handler of the signal at the turn of a loop, where nothing is torn.
+        turns = sys.version_info[:2] == (3, 12)
+        reason = wait_for(lambda: job.info().hindrance or (turns and job.done()), "a reason", HANG)
+        assert reason is True or about.safe_why in str(reason)
         kill(lambda started: (started(), sleeper()), blocked=True)
-        assert not job.done()
+        assert turns or not job.done()
     assert ipykill.about().safe
     assert_dies(job)
     kill(lambda started: (started(), loop()))
