@@ -195,6 +195,10 @@ except KeyboardInterrupt:
                 codes.append(process.wait())
 
     job = jobs.submit(work)
+    assert began.wait(HANG_GUARD)
+    wait_for(
+        lambda: "process.wait()" in repr(job.where()), "the wait, in which the process is told"
+    )
     assert interrupt(job, began)
     assert codes == [7]
 
