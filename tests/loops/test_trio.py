@@ -48,7 +48,10 @@ def submit(jobs, fn):
         for name in trio_shapes.STARTS
     ],
 )
-def test_every_task_cleans_up(name: str) -> None:
+def test_every_task_cleans_up(name: str, request: pytest.FixtureRequest) -> None:
+    if name == "sleeps_in_c":
+        why = "now and then a Kill lands in trio itself when time.sleep() returns (docs/libraries.md)"
+        request.applymarker(pytest.mark.xfail(strict=False, reason=why))
     figures = kill_often(trio_shapes.STARTS[name], 60.0, random.Random(name), KILLS)
     assert figures.fine, str(figures)
     trio.run(trio.sleep, 0)  # in the foreground, afterwards
