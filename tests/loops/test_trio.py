@@ -50,7 +50,7 @@ def submit(jobs, fn):
 )
 def test_every_task_cleans_up(name: str, request: pytest.FixtureRequest) -> None:
     if name == "sleeps_in_c":
-        why = "now and then a Kill lands in trio itself when time.sleep() returns (docs/libraries.md)"
+        why = "now and then it lands in trio when time.sleep() returns, see docs/libraries.md"
         request.applymarker(pytest.mark.xfail(strict=False, reason=why))
     figures = kill_often(trio_shapes.STARTS[name], 60.0, random.Random(name), KILLS)
     assert figures.fine, str(figures)
