@@ -116,7 +116,10 @@ def is_ours(code: CodeType) -> bool:
 
 def in_reach(code: CodeType, *, libraries: bool) -> bool:
     """Whether running code of this code object may be killed in it."""
-    filename = code.co_filename
+    return _is_open(code.co_filename, libraries=libraries)
+
+
+def _is_open(filename: str, *, libraries: bool) -> bool:
     return _is_user(filename) or (libraries and _is_open_library(filename))
 
 
@@ -134,7 +137,7 @@ def reaches(frame: FrameType, *, libraries: bool) -> bool:
     if owner.f_code.co_filename == _TEXT:
         file = dict.get(owner.f_globals, "__file__")
         if isinstance(file, str):
-            return _is_user(file) or (libraries and _is_open_library(file))
+            return _is_open(file, libraries=libraries)
     return in_reach(owner.f_code, libraries=libraries)
 
 

@@ -23,7 +23,6 @@ __all__ = ["SIGKILL", "ChildProcess", "ProcessInfo"]
 
 SIGKILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)
 _PROCESS_GROUP = 4  # PIDFD_SIGNAL_PROCESS_GROUP
-_GONE = 0.5  # seconds that a killed process has to be gone
 
 Handle = subprocess.Popen[Any] | BaseProcess
 
@@ -310,7 +309,7 @@ class ChildProcess:
     def hopeless(self) -> bool:
         """Whether nothing can be done any more to end it."""
         killed = self._killed
-        return self.beyond or (killed is not None and time.monotonic() > killed + _GONE)
+        return self.beyond or (killed is not None and time.monotonic() > killed + timing.GONE)
 
     def finish(self) -> None:
         """End it, and return when it has ended; its group may have members left."""

@@ -12,8 +12,7 @@ from .table import table as process_table
 
 __all__ = ["descendants", "end"]
 
-_GONE = 0.5  # seconds that a killed process has to be gone,
-_COURTESY = 0.1  # and that others who may want its exit status have to fetch it
+_COURTESY = 0.1  # seconds that others who may want its exit status have to fetch it
 
 
 def end(children: Iterable[ChildProcess]) -> None:
@@ -40,7 +39,7 @@ def end(children: Iterable[ChildProcess]) -> None:
     for _ in timing.looks():
         _reap(chosen)
         left = [child for child in left if child.running]
-        if not left or time.monotonic() > begin + _GONE:
+        if not left or time.monotonic() > begin + timing.GONE:
             break
     begin = time.monotonic()
     for _ in timing.looks():

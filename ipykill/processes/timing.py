@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-__all__ = ["grace", "looks"]
+__all__ = ["GONE", "grace", "looks"]
 
 grace = 3.0
 """Seconds from SIGTERM to SIGKILL; may be changed at any time."""
 
+GONE = 0.5  # seconds that a killed process has to be gone
 _POLL, _POLL_MAX = 0.0005, 0.02  # seconds between two looks
 
 
