@@ -39,6 +39,7 @@ _logger = logging.getLogger("ipykill")
 
 _END_STOP = 0.2  # seconds that stopped jobs have at the end before they are killed,
 _END_KILL = 1.0  # that killed jobs have for their cleanup,
+_END_MOST = 2.0  # that they have while one after another ends; Jupyter gives a kernel 2.5,
 _EXIT_GRACE = 0.4  # and that their processes have to end when asked, if the process exits
 
 
@@ -221,15 +222,8 @@ class JobManager(JobQueue):
 
     def adopt(self, begun: Begun, *, name: str, source: str, cell: int, origin: str) -> Job:
         """Make a job of a cell that runs already."""
-        job = self._make(
-            lambda: None,
-            name,
-            source=source,
-            cell=cell,
-            origin=origin,
-            codes=begun.codes,
-            begun=begun,
-        )
+        known = {"source": source, "cell": cell, "origin": origin}
+        job = self._make(lambda: None, name, codes=begun.codes, begun=begun, **known)
         begun.context.copy().run(self._route, job)
         with self._lock:
             self._jobs[job.id] = job
@@ -315,9 +309,11 @@ class JobManager(JobQueue):
             Whether all are dead. If not, the Kill goes on.
         """
         self.stop_all(_END_STOP, reason=reason)
-        deadline = Deadline(_END_KILL)
+        deadline, most = Deadline(_END_KILL), Deadline(_END_MOST)
         left = [job for job in self if job.done() and job.threads]
-        dead = self.kill(self.running(), deadline.left(), reason=reason)
+        dead = self.kill(running := self.running(), deadline.left(), reason=reason)
+        while not dead and most.left() and (now := self.running()) != running:
+            dead = self.kill(running := now, _END_KILL / 4)  # hundreds on a busy machine
         return self.kill(left, deadline.left(), children=False) and dead
 
     @hidden

@@ -36,8 +36,8 @@ def test_bars_of_jobs_and_of_the_foreground_do_not_count_together(kernel: Kernel
     after = kernel.run("for _ in module.tqdm(range(3), desc='after'): pass")
     assert "\x1b[A" not in after.text("stderr")
     late = kernel.run("import gc; del bar; gc.collect()")
+    killed.wait_output(lambda cell: "1/5" in cell.text("stderr"))
     assert late.text("stderr") == "", "what is left of a job's bar is its cell's"
-    assert "1/5" in killed.text("stderr")
 
 
 def test_nested_bars_and_locks_of_jobs(kernel: Kernel) -> None:

@@ -180,7 +180,7 @@ def test_a_kernel_with_a_job_stuck_in_c_code_ends_in_time(start_kernel) -> None:
     assert took < usual + GRACE + 2
 
 
-GRACE = manager._END_STOP + manager._END_KILL
+GRACE = manager._END_STOP + manager._END_MOST
 
 
 def _end_without_jobs(start_kernel) -> float:
