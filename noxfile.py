@@ -52,6 +52,13 @@ def benchmarks(session):
 
 
 @nox.session
+def docs(session):
+    """The site, in docs/_build; a link that leads nowhere is an error."""
+    session.install("-e", ".[docs]")
+    session.run("sphinx-build", "-W", "--keep-going", "-q", "docs", "docs/_build")
+
+
+@nox.session
 def lint(session):
     session.install("-e", ".[core,dask]", "mypy", "ruff")  # whose types it reads
     session.run("ruff", "check")

@@ -10,7 +10,7 @@ from typing import Any
 
 from . import kill as _kill
 from .core import elsewhere as _elsewhere
-from .core.current import checkpoint, current_job, sleep, stop_requested
+from .core.current import checkpoint, current_job, every, sleep, stop_requested
 from .core.info import JobInfo, JobState, Progress
 from .core.job import Job
 from .core.manager import JobManager, jobs
@@ -41,6 +41,7 @@ __all__ = [
     "async_raise",
     "checkpoint",
     "current_job",
+    "every",
     "interrupters",
     "jobs",
     "shield",

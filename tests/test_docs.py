@@ -49,3 +49,17 @@ def test_the_readme_names_each_magic_and_each_option_of_bg() -> None:
     options = [action.option_strings for action in BackgroundMagics.bg.parser._actions]
     spelled = [option for option in options if option and "--help" not in option]
     assert [option for option in spelled if not any(f"`{it}" in text for it in option)] == []
+
+
+def test_each_message_that_is_explained_is_one_that_ipykill_says() -> None:
+    """A message is looked for in the code as it stands there, without what changes in it."""
+    code = "\n".join(file.read_text() for file in (ROOT / "ipykill").rglob("*.py"))
+    code = re.sub(r"\"\s*f?\"", "", code)  # a text that goes on in the next line
+    text = (ROOT / "docs" / "troubleshooting.md").read_text()
+    terms = re.findall(r"^([^\n]+)\n: ", text, re.MULTILINE)
+    terms += re.findall(r"^#+ (kill pending.*)", text, re.MULTILINE)
+    assert len(terms) > 20
+    not_ours = {"No module named 'ipykill'", "It is text or a table instead of buttons"}
+    for term in set(terms) - not_ours:
+        for part in re.split(r"\.\.\.|\(|\)", term):
+            assert part.strip(" :") in code, term

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextvars
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from ..base import stack
@@ -30,6 +30,7 @@ __all__ = [
     "candidate",
     "checkpoint",
     "current_job",
+    "every",
     "own_job",
     "run_as",
     "sleep",
@@ -164,3 +165,32 @@ def sleep(seconds: float) -> None:
             raise ValueError(msg)
         job.wait_for_stop(seconds)
         checkpoint()
+
+
+def every(seconds: float) -> Iterator[int]:
+    """Yield 0 at once, then the number of the beat every so many `seconds`, for ever.
+
+    For what has to be done again and again: ``for beat in ipykill.every(60): refresh()``.
+    Between two beats a Stop ends the job at once, see `sleep`. A beat that comes while the
+    body still works is left out, and the next one is on time.
+
+    Raises
+    ------
+    ValueError
+        `seconds` is not above zero.
+    """
+    if not seconds > 0:
+        msg = f"every() needs a number of seconds above 0, not {seconds!r}"
+        raise ValueError(msg)
+    return _beats(seconds)
+
+
+def _beats(seconds: float) -> Iterator[int]:
+    begin = time.monotonic()
+    beat = 0
+    while True:
+        checkpoint()
+        yield beat
+        passed = time.monotonic() - begin
+        beat = max(beat, int(passed / seconds)) + 1
+        sleep(max(begin + beat * seconds - time.monotonic(), 0.0))

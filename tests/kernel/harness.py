@@ -12,6 +12,7 @@ from typing import Self
 
 from jupyter_client import KernelManager
 
+from tests.kernel.nursery import ForkProvisioner
 from tests.kernel.page import Page
 from tests.waiting import HANG_GUARD, wait_for
 
@@ -141,6 +142,10 @@ class Kernel:
         self._manager = KernelManager(
             connection_file=str(folder / "connection.json"), shutdown_wait_time=2 * HANG_GUARD
         )
+        if hasattr(os, "pidfd_open"):
+            self._manager.provisioner = ForkProvisioner(
+                kernel_spec=self._manager.kernel_spec, parent=self._manager
+            )
         environment = {"PYTHONPATH": pythonpath, "IPYTHONDIR": str(folder / "ipython")}
         self._manager.start_kernel(
             env=os.environ | environment, cwd=str(folder), stdout=self._log, stderr=self._log
