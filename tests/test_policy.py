@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 pytest_plugins = "pytester"
+pytestmark = pytest.mark.once
 
 SKIPS = "import pytest\ndef test_it():\n    pytest.skip('no Chromium')\n"
 EXPECTED_FAILURE = "import pytest\n@pytest.mark.xfail\ndef test_it():\n    assert False\n"

@@ -29,7 +29,7 @@ def parts(options: argparse.Namespace) -> dict[str, Callable[[], Table]]:
     """Return what can be measured."""
     small, cache = options.small, options.cache
     # What one peer shows, the small round shows of all that work alike.
-    contenders = ["ipykill", "ipython-bg", "interruptible-threading"] if small else [*CONTENDERS]
+    contenders = ["ipykill", "ipython-bg"] if small else [*CONTENDERS]
     cases = options.only or (["loop", "sleep"] if small else case_names())
     scenarios = options.only or (["AcquireTry"] if small else [*SCENARIOS])
     kills, seconds = (5, 2) if small else (options.kills, options.seconds)

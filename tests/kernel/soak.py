@@ -32,6 +32,8 @@ lock, rlock, condition = threading.Lock(), threading.RLock(), threading.Conditio
 semaphore, event, box = threading.Semaphore(2), threading.Event(), queue.Queue(5)
 folder = pathlib.Path("soak"); folder.mkdir()
 %config BackgroundMagics.grace = 0.2
+thread = getattr(get_ipython().kernel, "iopub_thread", None)
+thread._event_pipe_gc_seconds = 1  # by default it closes sockets of threads that are gone after 10
 
 def fact():
     subprocess._cleanup()  # reaps the children of Popen objects that nobody waited for
@@ -311,7 +313,7 @@ class Soak:
             facts.update(json.loads(self.check("print(json.dumps(fact()))").text()))
             return not left_over(before, facts, steps)
 
-        # ipykernel closes the sockets of threads that are gone every 10 seconds.
+        # ipykernel closes the sockets of threads that are gone now and then.
         with contextlib.suppress(AssertionError):
             wait_for(as_expected, "a kernel as it was before")
         return facts
