@@ -87,3 +87,4 @@ LEFT_OUT = [
 if os.environ.get("IPYKILL_TEST_KERNELS") == "installed":
     # For the other Pythons of a CI run: the versions of the kernel were tested.
     del OVERLAYS[1:], LEFT_OUT[:]
+IPYTHONS = [it for it in OVERLAYS if it is INSTALLED or "IPython" in dict(it.packages)]

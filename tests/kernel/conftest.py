@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.harness import Kernel
-from tests.overlays import INSTALLED, OVERLAYS, Overlay
+from tests.overlays import INSTALLED, IPYTHONS, OVERLAYS, Overlay
 
 
 @pytest.fixture
@@ -39,4 +39,10 @@ def kernel(start_kernel: Callable[[Overlay], Kernel]) -> Kernel:
 @pytest.fixture(params=OVERLAYS, ids=lambda overlay: overlay.name)
 def any_kernel(request: pytest.FixtureRequest, start_kernel: Callable[[Overlay], Kernel]) -> Kernel:
     """A kernel of each version that is supported."""
+    return start_kernel(request.param)
+
+
+@pytest.fixture(params=IPYTHONS, ids=lambda overlay: overlay.name)
+def any_ipython(request, start_kernel: Callable[[Overlay], Kernel]) -> Kernel:
+    """A kernel of each version of IPython, for what does not lean on ipykernel's."""
     return start_kernel(request.param)

@@ -85,8 +85,8 @@ def cell_of_assignment(kernel: Kernel):
 
 
 @pytest.mark.smoke
-def test_commands_magics_and_await(any_kernel: Kernel) -> None:
-    cell = any_kernel.run(
+def test_commands_magics_and_await(any_ipython: Kernel) -> None:
+    cell = any_ipython.run(
         "%%bg\n"
         "import asyncio\n"
         "!echo from the shell\n"
@@ -96,10 +96,10 @@ def test_commands_magics_and_await(any_kernel: Kernel) -> None:
         "print('value', value)\n"
         "value"
     )
-    assert wait_job(any_kernel) == "done", cell
+    assert wait_job(any_ipython) == "done", cell
     for text in ("from the shell", "Wall time", "value 5"):
         assert text in printed(cell)
-    assert any_kernel.run("ipykill.jobs[1].result()").result == "5"
+    assert any_ipython.run("ipykill.jobs[1].result()").result == "5"
 
 
 def test_transformers_of_text_and_tree_apply(kernel: Kernel) -> None:
@@ -119,27 +119,27 @@ def test_transformers_of_text_and_tree_apply(kernel: Kernel) -> None:
     assert kernel.run("z").result == "131"
 
 
-def test_a_syntax_error_appears_at_once_and_starts_nothing(any_kernel: Kernel) -> None:
-    cell = any_kernel.run("%%bg\nx = 1\ndef f(:\n    pass")
+def test_a_syntax_error_appears_at_once_and_starts_nothing(any_ipython: Kernel) -> None:
+    cell = any_ipython.run("%%bg\nx = 1\ndef f(:\n    pass")
     assert cell.status == "error"
     assert "SyntaxError: invalid syntax" in cell.traceback
     assert "line 3" in cell.traceback
     assert "ipykill" not in cell.traceback
-    assert any_kernel.run("len(ipykill.jobs)").result == "0"
+    assert any_ipython.run("len(ipykill.jobs)").result == "0"
 
 
 @pytest.mark.smoke
-def test_an_error_shows_the_users_lines_in_the_launching_cell(any_kernel: Kernel) -> None:
-    helper = any_kernel.run("def helper(n):\n    return 1 / n").number
-    cell = any_kernel.run("%%bg\n\n# a comment\ndef inner():\n    helper(0)\ninner()")
-    later = any_kernel.run("print('later')")
-    assert wait_job(any_kernel) == "failed"
+def test_an_error_shows_the_users_lines_in_the_launching_cell(any_ipython: Kernel) -> None:
+    helper = any_ipython.run("def helper(n):\n    return 1 / n").number
+    cell = any_ipython.run("%%bg\n\n# a comment\ndef inner():\n    helper(0)\ninner()")
+    later = any_ipython.run("print('later')")
+    assert wait_job(any_ipython) == "failed"
     cell.wait_output(lambda cell: cell.errors)
     assert [error["ename"] for error in cell.errors] == ["ZeroDivisionError"]
     assert f"In[{cell.number}], line 6" in cell.traceback
     assert f"In[{cell.number}], line 5" in cell.traceback
     assert f"In[{helper}], line 2" in cell.traceback
-    assert any_kernel.run("ipykill.jobs[1].cell").result == str(cell.number)
+    assert any_ipython.run("ipykill.jobs[1].cell").result == str(cell.number)
     assert "----> 6 inner()" in cell.traceback
     for ours in ("ipykill", "threading.py", "asyncio"):
         assert ours not in cell.traceback
@@ -147,19 +147,19 @@ def test_an_error_shows_the_users_lines_in_the_launching_cell(any_kernel: Kernel
     assert later.errors == []
 
 
-def test_the_foregrounds_history_is_not_touched(any_kernel: Kernel) -> None:
-    any_kernel.run("'before'")
-    any_kernel.run("try: del sys.last_value\nexcept AttributeError: pass")
-    count = int(any_kernel.run("get_ipython().execution_count").result or 0)
-    cell = any_kernel.run(
+def test_the_foregrounds_history_is_not_touched(any_ipython: Kernel) -> None:
+    any_ipython.run("'before'")
+    any_ipython.run("try: del sys.last_value\nexcept AttributeError: pass")
+    count = int(any_ipython.run("get_ipython().execution_count").result or 0)
+    cell = any_ipython.run(
         "%%bg -q\nprint('x')\ndisplay('y')\nexec(compile('[2]', '', 'single'))\n[1]"
     )
-    any_kernel.run("%%bg -q\n1 / 0")
-    wait_job(any_kernel, 1)
-    wait_job(any_kernel, 2)
+    any_ipython.run("%%bg -q\n1 / 0")
+    wait_job(any_ipython, 1)
+    wait_job(any_ipython, 2)
     cell.wait_output(lambda cell: printed(cell) == "x\n'y'\n[2]\n[1]\n")
-    assert any_kernel.run("hasattr(sys, 'last_value')").result == "False"
-    cell = any_kernel.run(
+    assert any_ipython.run("hasattr(sys, 'last_value')").result == "False"
+    cell = any_ipython.run(
         "[it for it in Out.values() if it in ([1], [2])], [it for it in In if it == '1 / 0'], "
         "get_ipython().execution_count"
     )

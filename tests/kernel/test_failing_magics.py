@@ -39,16 +39,16 @@ pathlib.Path('book.ipynb').write_text(json.dumps(book))
 """
 
 
-def test_what_raises_in_a_magic_fails_the_job(any_kernel: Kernel) -> None:
-    load(any_kernel)
-    any_kernel.run(FILES)
+def test_what_raises_in_a_magic_fails_the_job(any_ipython: Kernel) -> None:
+    load(any_ipython)
+    any_ipython.run(FILES)
     for code, error in FAILING.items():
-        cell = any_kernel.run(f"%%bg -q -n fails\n{code}")
-        assert wait_job(any_kernel, "fails") == "failed", code
-        assert error in any_kernel.run("job.info().error").result or "", code
+        cell = any_ipython.run(f"%%bg -q -n fails\n{code}")
+        assert wait_job(any_ipython, "fails") == "failed", code
+        assert error in any_ipython.run("job.info().error").result or "", code
         cell.wait_output(lambda cell: len(cell.errors) == 1)
-        any_kernel.run("ipykill.jobs.clear()")
+        any_ipython.run("ipykill.jobs.clear()")
     for code in SUCCEEDING:
-        any_kernel.run(f"%%bg -q -n works\n{code}")
-        assert wait_job(any_kernel, "works") == "done", code
-        any_kernel.run("ipykill.jobs.clear()")
+        any_ipython.run(f"%%bg -q -n works\n{code}")
+        assert wait_job(any_ipython, "works") == "done", code
+        any_ipython.run("ipykill.jobs.clear()")

@@ -21,16 +21,16 @@ WAITS = [
 
 
 @pytest.mark.parametrize("jedi", [True, False])
-def test_tab_offers_what_a_user_needs_and_nothing_else(any_kernel: Kernel, jedi: bool) -> None:
-    load(any_kernel)
-    any_kernel.run(f"%config Completer.use_jedi = {jedi}")
-    any_kernel.run("%%bg -q -n train\nwith ipykill.shield(): time.sleep(1000)")
-    any_kernel.run("%%bg -q -n 'two words'\n1")
-    any_kernel.run("jobs = ipykill.jobs; job = jobs[1]; public = ipykill.__all__")
-    any_kernel.run("from ipykill import current_job")
+def test_tab_offers_what_a_user_needs_and_nothing_else(any_ipython: Kernel, jedi: bool) -> None:
+    load(any_ipython)
+    any_ipython.run(f"%config Completer.use_jedi = {jedi}")
+    any_ipython.run("%%bg -q -n train\nwith ipykill.shield(): time.sleep(1000)")
+    any_ipython.run("%%bg -q -n 'two words'\n1")
+    any_ipython.run("jobs = ipykill.jobs; job = jobs[1]; public = ipykill.__all__")
+    any_ipython.run("from ipykill import current_job")
 
     def offered(code: str) -> set[str]:
-        return {it.rpartition(".")[2] for it in any_kernel.complete(code)}
+        return {it.rpartition(".")[2] for it in any_ipython.complete(code)}
 
     assert offered("job.") == JOB
     assert offered("job.st") == {"state", "started", "stop"}
@@ -42,13 +42,13 @@ def test_tab_offers_what_a_user_needs_and_nothing_else(any_kernel: Kernel, jedi:
     assert offered("ipykill.jobs[1].st") == {"state", "started", "stop"}
     for code in "public[0].", "jobs.running().", "jobs.running()[0].nosuch", "nosuch[1].":
         assert "where" not in offered(code), code
-    names = any_kernel.run("sorted(public)").result
+    names = any_ipython.run("sorted(public)").result
     assert sorted(offered("ipykill.")) == eval(names or "")
     assert {"kill_all", "submit"} <= offered("jobs.")
     assert not {"launch", "host"} & offered("jobs.")
     assert offered("job.log.") == {"path", "tail"}
     for jobs in "jobs", "ipykill.jobs":
-        assert any_kernel.complete(f'{jobs}["t') == ["train", "two words"]
+        assert any_ipython.complete(f'{jobs}["t') == ["train", "two words"]
 
 
 def raised(cell: Cell) -> str:
@@ -57,22 +57,22 @@ def raised(cell: Cell) -> str:
     return cell.traceback
 
 
-def test_tracebacks_have_no_frame_of_ours(any_kernel: Kernel) -> None:
-    load(any_kernel)
-    any_kernel.run("def fail():\n    return 1 / 0")
-    failed = any_kernel.run("%%bg -q -n fails\nfail()")
-    wait_job(any_kernel, 1)
+def test_tracebacks_have_no_frame_of_ours(any_ipython: Kernel) -> None:
+    load(any_ipython)
+    any_ipython.run("def fail():\n    return 1 / 0")
+    failed = any_ipython.run("%%bg -q -n fails\nfail()")
+    wait_job(any_ipython, 1)
     failed.wait_output(lambda cell: cell.errors)
     assert "return 1 / 0" in raised(failed)
     for code in "ipykill.jobs[1].result()", "await ipykill.jobs[1]":
         for _ in range(2):
-            text = raised(any_kernel.run(code))
+            text = raised(any_ipython.run(code))
             assert code in text
             assert text.count("in fail()") == 1
             assert "run_code" not in text
-    assert "fail()" in raised(any_kernel.run("%%bg --wait -q\nfail()"))
-    assert "nosuch" in raised(any_kernel.run("ipykill.jobs['nosuch']"))
-    thread = any_kernel.run(
+    assert "fail()" in raised(any_ipython.run("%%bg --wait -q\nfail()"))
+    assert "nosuch" in raised(any_ipython.run("ipykill.jobs['nosuch']"))
+    thread = any_ipython.run(
         "%%bg -q -n parent\nt = threading.Thread(target=fail); t.start(); t.join()"
     )
     thread.wait_output(lambda cell: "ZeroDivisionError" in cell.text("stderr"))

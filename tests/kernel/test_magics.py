@@ -485,18 +485,18 @@ TAB_OF_IPYTHON = [
 ]
 
 
-def test_tab_completes_options_and_jobs_and_nothing_else(any_kernel: Kernel) -> None:
-    load(any_kernel)
-    assert any_kernel.run("get_ipython().Completer.use_jedi").result == "True"
-    any_kernel.run("train_data = 1; open('train.csv', 'w').close()")
-    any_kernel.run(f"%%bg -q -n train\n{LOOP}")
-    any_kernel.run(f"%%bg -q -n 'two words'\n{LOOP}")
-    any_kernel.run("%%bg -q -n short\n1")
-    wait_job(any_kernel, 3)
+def test_tab_completes_options_and_jobs_and_nothing_else(any_ipython: Kernel) -> None:
+    load(any_ipython)
+    assert any_ipython.run("get_ipython().Completer.use_jedi").result == "True"
+    any_ipython.run("train_data = 1; open('train.csv', 'w').close()")
+    any_ipython.run(f"%%bg -q -n train\n{LOOP}")
+    any_ipython.run(f"%%bg -q -n 'two words'\n{LOOP}")
+    any_ipython.run("%%bg -q -n short\n1")
+    wait_job(any_ipython, 3)
     for line, expected in TAB:
-        assert sorted(any_kernel.complete(line)) == sorted(expected), line
+        assert sorted(any_ipython.complete(line)) == sorted(expected), line
     for line, expected in TAB_OF_IPYTHON:
-        assert expected in any_kernel.complete(line), line
+        assert expected in any_ipython.complete(line), line
 
 
 def test_tab_forgets_the_magics_when_they_are_unloaded(kernel: Kernel) -> None:

@@ -37,18 +37,19 @@ def loaded(kernel: Kernel) -> None:
     kernel.run(COUNT)
 
 
-def test_of_failed_cells_the_newest_keeps_its_frames(any_kernel: Kernel) -> None:
-    load(any_kernel)
-    any_kernel.run(COUNT)
+def test_of_failed_cells_the_newest_keeps_its_frames(any_ipython: Kernel) -> None:
+    load(any_ipython)
+    any_ipython.run(COUNT)
     for number in range(1, 4):
-        cell = any_kernel.run("%%bg\nfail()")
-        wait_job(any_kernel, number)
+        cell = any_ipython.run("%%bg\nfail()")
+        wait_job(any_ipython, number)
         cell.wait_output(lambda cell: cell.errors)
-        wait_left(any_kernel, 1)
-    assert ", line 13: AttributeError: 'Array' object has no" in any_kernel.run("%bgwhere 1").text()
-    any_kernel.run("%bgclear")
-    wait_left(any_kernel, 0)
-    assert any_kernel.run("[type(it).__name__ for it in Out.values()]").result.count("'Job'") == 3
+        wait_left(any_ipython, 1)
+    where = any_ipython.run("%bgwhere 1").text()
+    assert ", line 13: AttributeError: 'Array' object has no" in where
+    any_ipython.run("%bgclear")
+    wait_left(any_ipython, 0)
+    assert any_ipython.run("[type(it).__name__ for it in Out.values()]").result.count("'Job'") == 3
 
 
 def test_a_value_is_kept_until_its_cell_is_run_again_or_it_is_cleared(kernel: Kernel) -> None:

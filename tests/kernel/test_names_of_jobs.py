@@ -80,8 +80,8 @@ def test_names_do_not_come_from_what_says_nothing(kernel: Kernel) -> None:
     assert kernel.run(NAMES).result == "['sum(range(10))']"
 
 
-def test_below_the_first_line_it_says_what_to_do(any_kernel: Kernel) -> None:
-    load(any_kernel)
+def test_below_the_first_line_it_says_what_to_do(any_ipython: Kernel) -> None:
+    load(any_ipython)
     for code in (
         "ran = True\n%%bg -n x\n1",
         "# a comment\nran = True\n%%bg",
@@ -89,18 +89,18 @@ def test_below_the_first_line_it_says_what_to_do(any_kernel: Kernel) -> None:
         "%%time\nran = True\n%%bg\n1",
         "%%bg\nran = True\n%%bg\n1",
     ):
-        cell = any_kernel.run(code)
+        cell = any_ipython.run(code)
         assert cell.status == "error"
         assert "%%bg works on the first line of a cell only" in cell.text("stderr"), code
         assert "move it there" in cell.text("stderr")
-        assert any_kernel.run("'ran' in globals(), len(ipykill.jobs)").result == "(False, 0)"
-    assert any_kernel.run('x = """\n%%bg\n"""; x').result == "'\\n%%bg\\n'"
-    assert any_kernel.run("\n\n%%bg -q -n first\n1").status == "ok"
-    assert any_kernel.run("%%time\n%%bg -q -n second\n1").status == "ok"
-    assert any_kernel.run("%%writefile x.txt\n1\n%%bg\n").status == "ok"
-    assert any_kernel.run(NAMES).result == "['first', 'second']"
-    any_kernel.run("%unload_ext ipykill")
-    assert "not found" in any_kernel.run("ran = True\n%%bg").text("stderr")
+        assert any_ipython.run("'ran' in globals(), len(ipykill.jobs)").result == "(False, 0)"
+    assert any_ipython.run('x = """\n%%bg\n"""; x').result == "'\\n%%bg\\n'"
+    assert any_ipython.run("\n\n%%bg -q -n first\n1").status == "ok"
+    assert any_ipython.run("%%time\n%%bg -q -n second\n1").status == "ok"
+    assert any_ipython.run("%%writefile x.txt\n1\n%%bg\n").status == "ok"
+    assert any_ipython.run(NAMES).result == "['first', 'second']"
+    any_ipython.run("%unload_ext ipykill")
+    assert "not found" in any_ipython.run("ran = True\n%%bg").text("stderr")
 
 
 def test_replace_goes_by_the_name_that_is_given(kernel: Kernel) -> None:

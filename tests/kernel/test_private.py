@@ -14,26 +14,26 @@ def loaded(kernel: Kernel) -> None:
     kernel.run("go, reached = threading.Event(), threading.Event(); x = 1")
 
 
-def test_names_are_published_at_the_end_of_a_job_that_is_done(any_kernel: Kernel) -> None:
-    load(any_kernel)
-    any_kernel.run("go, reached = threading.Event(), threading.Event(); x = 1")
-    cell = any_kernel.run(
+def test_names_are_published_at_the_end_of_a_job_that_is_done(any_ipython: Kernel) -> None:
+    load(any_ipython)
+    any_ipython.run("go, reached = threading.Event(), threading.Event(); x = 1")
+    cell = any_ipython.run(
         "%%bg --private -o value\nx = x + 1\ndef double(): return 2 * x, y\n"
         f"class Point: start = x\nfor i in range(3): y = i\n{WAIT}\ny += z\n"
         "print(double(), Point.start)\ny"
     )
-    any_kernel.run("reached.wait()")
-    assert any_kernel.run("x, 'y' in globals(), 'double' in globals()").result == (
+    any_ipython.run("reached.wait()")
+    assert any_ipython.run("x, 'y' in globals(), 'double' in globals()").result == (
         "(1, False, False)"
     )
-    any_kernel.run("z = 10  # seen by the job\nfor i in range(7): pass\ngo.set()")
-    assert wait_job(any_kernel, 1) == "done"
+    any_ipython.run("z = 10  # seen by the job\nfor i in range(7): pass\ngo.set()")
+    assert wait_job(any_ipython, 1) == "done"
     cell.wait_output("(4, 12) 2")
-    assert any_kernel.run("x, y, value, double(), Point.start, i").result == (
+    assert any_ipython.run("x, y, value, double(), Point.start, i").result == (
         "(2, 12, 12, (4, 12), 2, 6)"
     )
-    any_kernel.run("x = 50")
-    assert any_kernel.run("double()").result == "(100, 12)"
+    any_ipython.run("x = 50")
+    assert any_ipython.run("double()").result == "(100, 12)"
 
 
 def test_only_a_job_that_is_done_publishes(kernel: Kernel) -> None:

@@ -37,22 +37,22 @@ OWN = "(True, True, True, 'of the foreground', '')"
 SEEN = "('__main__', 'script.py', ['{0}'], 'folder', 'of the script', 'neighbour')"
 
 
-def test_the_foreground_is_left_alone_by_scripts_that_overlap(any_kernel: Kernel) -> None:
-    load(any_kernel)
-    assert any_kernel.run(SETUP).status == "ok"
-    any_kernel.run("own_thing = Thing")
-    cells = [any_kernel.run(f"%%bg -q -n {it}\n%run folder/script.py {it}") for it in "ab"]
+def test_the_foreground_is_left_alone_by_scripts_that_overlap(any_ipython: Kernel) -> None:
+    load(any_ipython)
+    assert any_ipython.run(SETUP).status == "ok"
+    any_ipython.run("own_thing = Thing")
+    cells = [any_ipython.run(f"%%bg -q -n {it}\n%run folder/script.py {it}") for it in "ab"]
     for name in "ab":
-        any_kernel.run(f"box['begun', '{name}'].wait(30)")
-        assert any_kernel.run(f"box['seen', '{name}']").result == SEEN.format(name), cells
-    assert any_kernel.run("own()").result == OWN
-    any_kernel.run("box['go', 'a'].set()")
-    assert wait_job(any_kernel, "a") == "done"
-    any_kernel.run("Thing = own_thing")  # as in the foreground, a script's names come here
-    assert any_kernel.run("own()").result == OWN
-    any_kernel.run("ipykill.jobs['b'].kill(30)")
-    assert any_kernel.run("own()").result == OWN
-    assert any_kernel.run("(type(sys.argv), type(sys.path), type(main)) == types").result == "True"
+        any_ipython.run(f"box['begun', '{name}'].wait(30)")
+        assert any_ipython.run(f"box['seen', '{name}']").result == SEEN.format(name), cells
+    assert any_ipython.run("own()").result == OWN
+    any_ipython.run("box['go', 'a'].set()")
+    assert wait_job(any_ipython, "a") == "done"
+    any_ipython.run("Thing = own_thing")  # as in the foreground, a script's names come here
+    assert any_ipython.run("own()").result == OWN
+    any_ipython.run("ipykill.jobs['b'].kill(30)")
+    assert any_ipython.run("own()").result == OWN
+    assert any_ipython.run("(type(sys.argv), type(sys.path), type(main)) == types").result == "True"
 
 
 def test_its_siblings(kernel: Kernel) -> None:
