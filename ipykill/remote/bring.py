@@ -75,7 +75,7 @@ async def _ask(client: Any, workers: list[str] | None) -> dict[str, Any]:
     try:
         asked = client.run(eval, _ASK, workers=workers, on_error="return")
         answers: dict[str, Any] = await asyncio.wait_for(asked, _PATIENCE)
-    except asyncio.TimeoutError:
+    except TimeoutError:
         names = await client.nthreads(workers)
         single = [client.run(eval, _ASK, workers=[it], on_error="return") for it in names]
         tasks = [asyncio.ensure_future(it) for it in single]
@@ -98,7 +98,7 @@ def _unlike(there: Any) -> str | None:
     if there["process"] == (HERE, os.getpid()):
         return "is a thread of this process; use %%bg without --on, or a cluster of processes"
     here = {
-        "python": "%d.%d" % sys.version_info[:2],
+        "python": ".".join(map(str, sys.version_info[:2])),
         "cloudpickle": ".".join(cloudpickle.__version__.split(".")[:2]),
         "ipykill": _VERSION,
     }

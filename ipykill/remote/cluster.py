@@ -23,7 +23,7 @@ import contextvars
 import time
 import uuid
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from ..exceptions import JobError
@@ -40,6 +40,7 @@ _LOOK = 1.0  # seconds between two looks whether a worker is there that can begi
 _BUSY = 2.0  # seconds that a worker has to say what else it does,
 _HANGS = 10.0  # and after which one that says nothing is taken to hang with all that it does
 
+_running: set[asyncio.Task[Any]] = set()
 _topics: weakref.WeakKeyDictionary[Any, dict[str, ClusterLink]] = weakref.WeakKeyDictionary()
 
 
@@ -81,7 +82,7 @@ class ClusterLink:
         self._outlook = ""
         self._restarting = False
         self._asked: list[tuple[Any, ...]] = []  # before it began
-        self._driver: asyncio.Task[None] | None = None
+        self._driver: asyncio.Task[Any] | None = None
         self._in_loop(lambda: self._begin(cargo, meta))
 
     # For the job's thread
@@ -92,7 +93,7 @@ class ClusterLink:
 
     def abandon(self, report: Report) -> None:
         """Have the worker restarted, as soon as it does nothing else."""
-        self._in_loop(lambda: self._start(self._restart(report)))
+        self._in_loop(lambda: _start(self._restart(report)))
 
     def outlook(self, seconds: float) -> str:
         """Say what comes in so many seconds."""
@@ -103,35 +104,27 @@ class ClusterLink:
         self._in_loop(self._close)
 
     def _in_loop(self, call: Callable[[], object]) -> None:
-        # Not in the context of the job, whose threads those would be that Dask starts.
-        try:
-            contextvars.Context().run(self._client.loop.add_callback, call)
-        except RuntimeError:  # the loop has ended
+        if self._client.status != "running":  # nobody may be there to make the call
             self._call.post("lost", "its client was closed")
+        # Not in the context of the job, whose threads those would be that Dask starts.
+        contextvars.Context().run(self._client.loop.add_callback, call)
 
     # In the event loop
 
-    def _start(self, work: Any) -> asyncio.Task[None]:
-        running: asyncio.Task[None] = asyncio.ensure_future(work)
-        return running
-
     def _begin(self, cargo: Any, meta: dict[str, Any]) -> None:
-        self._driver = self._start(self._drive(cargo, meta))
+        self._driver = _start(self._drive(cargo, meta))
 
     def _tell(self, *message: Any) -> None:
         if self._attempt:
-            self._start(self._send(*message))
+            _start(self._send(*message))
         elif message[0] == "kill":
-            self._may_begin = False
-            if self._driver is not None:
-                self._driver.cancel()
+            self._close()
             self._call.post("lost", "it was ended before it began")
         else:
             self._asked.append(message)
 
     def _close(self) -> None:
         self._may_begin = False
-        _topics.get(self._client, {}).pop(self._number, None)
         if self._driver is not None:
             self._driver.cancel()
 
@@ -145,12 +138,12 @@ class ClusterLink:
         """Send a message; again if it did not arrive, for all of them may come twice."""
         while self._may_begin:
             try:
-                return await self._run(task.tell, self._number, self._attempt, *message)
+                await self._run(task.tell, self._number, self._attempt, *message)
+                return
             except Exception:
                 await asyncio.sleep(_AGAIN)
                 if not await self._lives():
-                    return None
-        return None
+                    return
 
     async def _lives(self) -> bool:
         return self._address in await self._client.nthreads()
@@ -174,8 +167,8 @@ class ClusterLink:
             await self._go(cargo, meta)
             del cargo
             await self._follow()
-        except asyncio.CancelledError:
-            pass
+        except asyncio.CancelledError:  # by `_close`, or the loop ends
+            self._call.post("lost", "its client was closed")
         except Exception as error:
             if self._client.status != "running":
                 self._call.post("lost", "its client was closed")
@@ -184,17 +177,9 @@ class ClusterLink:
                 self._call.post("lost", told)
         finally:
             self._may_begin = False
-            if self._attempt:
-                bye = self._run(task.tell, self._number, self._attempt, "bye")
-                self._start(self._quietly(bye))
+            _topics.get(self._client, {}).pop(self._number, None)
             if future is not None:
-                self._start(self._quietly(future.cancel()))
-
-    async def _quietly(self, doing: Any) -> None:
-        try:
-            await doing
-        except Exception:
-            pass  # nobody is there any more
+                _start(_let_go(self._client, self._number, self._attempt, self._address, future))
 
     def _listen(self) -> None:
         """Hear of tasks that have begun."""
@@ -204,27 +189,19 @@ class ClusterLink:
 
             def heard(event: Any) -> None:
                 number, attempt, address = event[1]
-                client = here()
-                if (link := links.get(number)) is not None:
-                    link._hear(attempt, address)
+                link, client = links.get(number), here()
+                if link is not None and link._may_begin and not link._attempt:
+                    link._attempt, link._address = attempt, address
+                    link._found.set()
                 elif client is not None:
-                    bye = client.run(task.tell, number, attempt, "bye", workers=[address])
-                    asyncio.ensure_future(ClusterLink._quietly(None, bye))  # type: ignore[arg-type]
+                    _start(_bye(client, number, attempt, address))
 
             self._client.subscribe_topic(self._topic, heard)
         links[self._number] = self
 
-    def _hear(self, attempt: str, address: str) -> None:
-        if self._may_begin and not self._attempt:
-            self._attempt, self._address = attempt, address
-            self._found.set()
-        else:
-            bye = self._client.run(task.tell, self._number, attempt, "bye", workers=[address])
-            self._start(self._quietly(bye))
-
     async def _wait_for_worker(self, future: Any, workers: list[str]) -> None:
-        found = self._start(self._found.wait())
-        ended = self._start(_end_of(future))
+        found = _start(self._found.wait())
+        ended = asyncio.ensure_future(_end_of(future))
         try:
             while not found.done():
                 first = asyncio.FIRST_COMPLETED
@@ -306,8 +283,8 @@ class ClusterLink:
                     return
                 others = 0
             if others:
-                tasks = "1 other task" if others == 1 else f"{others} other tasks"
-                self._outlook = f"its worker is restarted when {tasks} there are over"
+                tasks = "1 other task there is" if others == 1 else f"{others} tasks there are"
+                self._outlook = f"its worker is restarted when {tasks} over"
                 return
             self._outlook = "its worker is being restarted"
             try:
@@ -325,6 +302,31 @@ class ClusterLink:
             self._outlook = f"its worker cannot be restarted: {error!r}"
         finally:
             self._restarting = False
+
+
+def _start(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    """Do `work` beside all else; what does so is kept until it is done."""
+    running = asyncio.ensure_future(work)
+    _running.add(running)
+    running.add_done_callback(_running.discard)
+    return running
+
+
+async def _bye(client: Any, number: str, attempt: str, address: str) -> None:
+    """Tell a worker that nothing more comes from here; before "go", that it shall not begin."""
+    try:
+        await client.run(task.tell, number, attempt, "bye", workers=[address])
+    except Exception:
+        pass  # it is gone, and so is the task
+
+
+async def _let_go(client: Any, number: str, attempt: str, address: str, future: Any) -> None:
+    if attempt:
+        await _bye(client, number, attempt, address)
+    try:
+        await future.cancel()
+    except Exception:
+        pass  # the client was closed, which has cancelled it
 
 
 async def _end_of(future: Any) -> str:

@@ -132,7 +132,7 @@ class _Outbox:
         if not self._messages:
             try:
                 await asyncio.wait_for(self._news.wait(), _POLL)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 pass
         answer: list[tuple[Any, ...]] = []
         size = 0
