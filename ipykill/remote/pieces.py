@@ -8,7 +8,7 @@ from .parcel import Parcel
 
 __all__ = ["Joined", "cut", "sizes"]
 
-PIECE = 32 << 20  # bytes
+PIECE = 4 << 20  # bytes; messages of Dask that are larger take several times as long for each
 
 
 def sizes(parcel: Parcel) -> list[int]:

@@ -35,7 +35,7 @@ __all__ = ["collect", "others", "perform", "prepare", "tell"]
 
 _LOOK = 0.25  # seconds between two looks whether anybody still wants the job
 _POLL = 5.0  # that a question waits for something to tell
-_BYTES = 32 << 20  # of pieces in one answer, about
+_BYTES = 16 << 20  # of pieces in one answer, about
 _MANY = 200  # messages that wait; who prints or displays more waits a moment then
 _PATIENCE = 1.0
 _TEXT = 200_000  # characters of one message; of more, the oldest are left out
