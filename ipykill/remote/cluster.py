@@ -79,7 +79,7 @@ class ClusterLink:
         self._found = asyncio.Event()  # a worker has asked whether it may begin
         self._may_begin = True
         self._answered = time.monotonic()
-        self._outlook = ""
+        self._outlook = self._ended_by = ""
         self._restarting = False
         self._asked: list[tuple[Any, ...]] = []  # before it began
         self._driver: asyncio.Task[Any] | None = None
@@ -170,6 +170,8 @@ class ClusterLink:
         except asyncio.CancelledError:  # by `_close`, or the loop ends
             self._call.post("lost", "its client was closed")
         except Exception as error:
+            if self._ended_by:
+                self._call.post("told", self._ended_by)
             if self._client.status != "running":
                 self._call.post("lost", "its client was closed")
             else:
@@ -287,19 +289,17 @@ class ClusterLink:
                 self._outlook = f"its worker is restarted when {tasks} over"
                 return
             self._outlook = "its worker is being restarted"
+            why = f": {report.hindrance}" if report.hindrance else ""
+            # Told by `_drive`, which notices that the worker is gone before this returns.
+            self._ended_by = (
+                f"its worker was restarted{why}; what the job had computed is gone with it"
+            )
             try:
                 await self._client.restart_workers([self._address], raise_for_error=False)
             except ValueError:
-                self._outlook = "its worker has no nanny that could restart it"
-                return
-            why = f": {report.hindrance}" if report.hindrance else ""
-            self._call.post(
-                "told",
-                f"its worker was restarted{why}; what the job had computed is gone with it",
-            )
-            self._call.post("lost", "its worker was restarted")
+                self._outlook, self._ended_by = "its worker has no nanny to restart it", ""
         except Exception as error:
-            self._outlook = f"its worker cannot be restarted: {error!r}"
+            self._outlook, self._ended_by = f"its worker cannot be restarted: {error!r}", ""
         finally:
             self._restarting = False
 
