@@ -27,7 +27,8 @@ def core(session):
     """What differs between Pythons: Kill, jobs and families; of the kernel a handful of tests."""
     session.install("-e", ".[core]")
     more = ["browser", "benchmarks", "kernel/test_headless.py", "kernel/test_notebooks.py"]
-    more += ["remote/test_dask.py", "remote/test_process.py"]
+    more += ["kernel/test_on_client.py"]
+    more += [f"remote/test_{name}.py" for name in ("client", "dask", "process")]
     left_out = [f"--ignore=tests/{path}" for path in more]  # they need more packages
     session.env["IPYKILL_TEST_KERNELS"] = "installed"
     session.run("pytest", "-m", "not once and (not kernel or smoke)", *left_out, *session.posargs)

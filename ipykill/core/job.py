@@ -198,10 +198,10 @@ class Job(JobResult):
         """
         self._end_unstarted(JobState.SKIPPED, "interrupted")
         over = self._outcome is not None or self._family.kill_requested
+        self._interrupted = self._interrupted if over else time.monotonic()
         if not over and self.elsewhere is not None:
             self.elsewhere.interrupt()
         elif not over:
-            self._interrupted = time.monotonic()
             self._family.interrupt_requested = True
             if self._outcome is not None:  # the end of its code may have taken this back before
                 self._family.interrupt_requested = False

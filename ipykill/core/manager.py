@@ -110,8 +110,8 @@ class JobManager(JobQueue):
         timeout
             After so many seconds the job is stopped, and killed `grace` seconds later.
         on
-            Where it runs: ``"process"`` is a process of its own, which gets copies of the
-            arguments.
+            Where it runs, on copies of the arguments: ``"process"`` is a process of its own, a
+            `distributed.Client` is a worker of its cluster.
         """
         if not callable(fn):
             msg = f"submit() needs a function to call, not {fn!r}"

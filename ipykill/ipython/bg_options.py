@@ -51,7 +51,8 @@ _OPTIONS = (
     argument(
         "--on",
         metavar="WHERE",
-        help="process: run in a process of its own, which gets copies of the variables",
+        help="process: run in a process of its own, on copies of the variables; or a variable "
+        "with a dask.distributed Client: on a worker of its cluster",
     ),
     argument("-q", "--quiet", action="store_true", help="do not return the job"),
 )

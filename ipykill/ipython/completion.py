@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -87,6 +88,13 @@ class Completion:
             value = getattr(value, attribute, None) if known else None
         return value
 
+    def _clients(self) -> list[str]:
+        """Return the variables that hold a client of Dask."""
+        distributed: Any = sys.modules.get("distributed")
+        kind = getattr(distributed, "Client", ())
+        found = list(self._shell.user_ns.items())
+        return [name for name, it in found if isinstance(it, kind) and not name.startswith("_")]
+
     def _candidates(self, command: str, before: Sequence[str], last: str) -> list[str]:
         """Return options or SPECs, whichever may stand where the word `last` is."""
         actions = getattr(self._magics, command.lstrip("%")).parser._actions
@@ -100,7 +108,7 @@ class Completion:
             elif taker is not None and (command == "%bg" or options[taker].nargs is None):
                 taker = None
         if taker == "--on":
-            return ["process"]
+            return ["process", *self._clients()]
         if taker not in (None, "--after"):
             return []  # a file, a number, a name
         takes_specs = taker is not None or any(action.dest == "specs" for action in actions)

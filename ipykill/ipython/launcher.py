@@ -148,8 +148,9 @@ class Launcher:
     ) -> Callable[[], object]:
         from ..remote.launch import cell_call  # not before somebody asks for it
 
+        place = on if on == "process" else self._shell.user_ns.get(on, on)
         try:
-            return cell_call(self._shell, cell, on, name=name, number=number, later=later)
+            return cell_call(self._shell, cell, place, name=name, number=number, later=later)
         except JobError as error:
             raise UsageError(str(error)) from None
 

@@ -1,10 +1,9 @@
-"""Jobs that run elsewhere: in a process of their own.
+"""Jobs that run elsewhere: in a process of their own, or on a worker of a Dask cluster.
 
 Such a job is an ordinary `Job` here, whose thread does nothing but follow what happens there
 (`call`). There, the code runs in an ordinary `Job` as well (`work`), so that Stop, Kill,
 shields, checkpoints and progress mean the same. Between the two are messages, and an engine
-that carries them (so far there is one). Nothing of this is imported before somebody asks for
-such a job.
+that carries them. Nothing of this is imported before somebody asks for such a job.
 
 Read in this order:
 
@@ -22,6 +21,8 @@ Read in this order:
     There: the job that does the work, its output, and a shell if something asks for one.
 `process`, `wire`, `child`
     An engine: a process of its own for each job.
+`cluster`, `bring`, `task`, `pieces`
+    Another one: a task of a Dask cluster for each job.
 `launch`
     From a cell or a function to such a call.
 """

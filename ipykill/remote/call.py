@@ -55,8 +55,11 @@ class Link(Protocol):
     def tell(self, *message: object) -> None:
         """Send a message; it is lost where nobody is there any more."""
 
-    def abandon(self, report: Report) -> str:
-        """End the process, as nothing else helps; return in words what was done."""
+    def abandon(self, report: Report) -> None:
+        """End the process, as nothing else helps, and post in words what was done."""
+
+    def outlook(self, seconds: float) -> str:
+        """Return in words what is done in so many seconds, if it does not end before."""
 
     def close(self) -> None:
         """Let go of it: the end is known, and all that comes with it is here."""
@@ -132,7 +135,7 @@ class RemoteCall:
 
     def post(self, *message: Any) -> None:
         """Take a message from the other side."""
-        self._heard = time.monotonic()
+        self.heard()
         kind, *rest = message
         if kind == "report":
             self._report = rest[0]
@@ -145,6 +148,10 @@ class RemoteCall:
             self.place = rest[0]
         else:
             self._inbox.put(message)
+
+    def heard(self) -> None:
+        """Note that the other side is there."""
+        self._heard = time.monotonic()
 
     def wait_for_room(self) -> None:
         """Wait while more text is here than the job's thread has dealt with."""
@@ -198,7 +205,9 @@ class RemoteCall:
                 f"{self.place} has not answered for {now - self._heard:.0f} s, as it does in C "
                 "code that keeps the interpreter's lock"
             )
-        return f"{why}{'; ' if why else ''}its process is ended in {max(due - now, 0):.0f} s"
+        link = self._link
+        outlook = "" if link is None else link.outlook(max(due - now, 0.0))
+        return "; ".join(filter(None, (why, outlook)))
 
     def where(self) -> list[stack.Stack]:
         """Ask where its threads are."""
@@ -288,11 +297,12 @@ class RemoteCall:
             self._dies_at = now + timing.grace
         elif now >= self._dies_at:
             self._dies_at = now + _AGAIN
-            if told := link.abandon(self._report):
-                print(f"[{job.id}] {told}")
+            link.abandon(self._report)
 
     def _deal_with(self, message: tuple[Any, ...]) -> None:
-        if message[0] == "text":
+        if message[0] == "told":
+            print(f"[{'' if self._job is None else self._job.id}] {message[1]}")
+        elif message[0] == "text":
             getattr(sys, message[1]).write(message[2])
         elif message[0] == "display":
             self._publish(message[1], message[2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import linecache
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -28,7 +29,12 @@ def engine_for(on: object) -> Engine:
         from .process import ProcessEngine
 
         return ProcessEngine()
-    msg = f"jobs cannot run on {on!r}; what works is 'process'"
+    distributed = sys.modules.get("distributed")  # who has a Client has imported it
+    if distributed is not None and isinstance(on, distributed.Client):
+        from .cluster import ClusterEngine
+
+        return ClusterEngine(on)
+    msg = f"jobs cannot run on {on!r}; what works is 'process', or a distributed.Client"
     raise JobError(msg)
 
 
@@ -41,14 +47,14 @@ def function_call(on: object, call: Callable[[], object], name: str) -> RemoteCa
 
 
 def cell_call(
-    shell: Any, cell: Cell, on: str, *, name: str, number: int, later: bool
+    shell: Any, cell: Cell, on: object, *, name: str, number: int, later: bool
 ) -> RemoteCall:
     """Return what runs `cell` elsewhere.
 
     Parameters
     ----------
     on
-        ``process``.
+        ``process``, or a `distributed.Client`.
     later
         Whether it starts when other jobs are done, and needs what is true then.
 

@@ -87,12 +87,17 @@ class ProcessLink:
         except GONE:
             pass
 
-    def abandon(self, report: Report) -> str:
+    def outlook(self, seconds: float) -> str:
+        """Say what comes in so many seconds."""
+        return f"its process is ended in {seconds:.0f} s"
+
+    def abandon(self, report: Report) -> None:
         """End the process with all that it has started, by SIGKILL."""
         for child in (self._child, *descendants([self._child])):
             child.signal(SIGKILL)
         why = f": {report.hindrance}" if report.hindrance else ""
-        return f"its process was ended by SIGKILL{why}; what it had computed is gone with it"
+        told = f"its process was ended by SIGKILL{why}; what it had computed is gone with it"
+        self._call.post("told", told)
 
     def close(self) -> None:
         """Let the process end, and what it has written arrive."""

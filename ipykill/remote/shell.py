@@ -1,32 +1,43 @@
 """There: a shell of IPython, made when something asks for one.
 
 The code of a cell asks for one with a magic, ``!command``, ``display`` or pyplot. It runs no
-prompt and keeps no history; what is displayed goes to the output of the job.
+prompt and keeps no history; what is displayed goes to the output of the job, and its variables
+are those of the job that asks: on a worker of a cluster several share it. A worker may do
+without IPython, and has no shell then.
 """
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import sys
 import threading
+import traceback
 from typing import Any
 
+from ..base import stack
 from ..base.imports import when_imported
 from ..core.current import current_job
 from ..integrations import figures
 from .echo import Echo
 
-__all__ = ["display", "get_ipython", "install", "traceback_lines"]
+__all__ = ["display", "get_ipython", "install", "plain_lines", "traceback_lines"]
 
 _lock = threading.RLock()
 _shell: Any = None
-_namespace: dict[str, Any] = {}
+_has_ipython = importlib.util.find_spec("IPython") is not None
 
 
 def install(namespace: dict[str, Any]) -> None:
-    """Let code find a shell that works on `namespace`; for a process of our own."""
-    global _namespace
-    _namespace = namespace
-    namespace.update(get_ipython=get_ipython, display=display)
+    """Let code whose variables are in `namespace` find a shell."""
+    namespace["display"] = display
+    if _has_ipython:
+        namespace["get_ipython"] = get_ipython
+        _install_figures()
+
+
+@functools.cache
+def _install_figures() -> None:
     figures.install()
     when_imported("matplotlib.pyplot", lambda module: get_ipython())
 
@@ -43,6 +54,12 @@ def get_ipython() -> Any:
 
 def display(*things: Any, **kwargs: Any) -> Any:
     """Display things, as IPython does."""
+    if not _has_ipython:
+        for thing in things:
+            if (echo := _echo()) is not None:
+                data = {"text/plain": repr(thing)}
+                echo.display("display_data", {"data": data, "metadata": {}, "transient": {}})
+        return None
     from IPython.display import display as really
 
     get_ipython()
@@ -51,9 +68,17 @@ def display(*things: Any, **kwargs: Any) -> Any:
 
 def traceback_lines(error: BaseException) -> list[str]:
     """Return a traceback as a shell formats it."""
+    if not _has_ipython:
+        return plain_lines(error)
     from ..output import format_error
 
     return format_error(get_ipython(), error)
+
+
+def plain_lines(error: BaseException) -> list[str]:
+    """Return a traceback as Python formats it."""
+    tb = stack.without_machinery(error.__traceback__)
+    return "".join(traceback.format_exception(type(error), error, tb)).splitlines()
 
 
 def _echo() -> Echo | None:
@@ -88,6 +113,21 @@ def _make() -> Any:
 
     class Shell(InteractiveShell):
         display_pub_class = Type(Publisher)
+
+        @property
+        def user_ns(self) -> dict[str, Any]:
+            """The variables of the job that asks."""
+            echo = _echo()
+            namespace: dict[str, Any] = self._own if echo is None else echo.shell.user_ns
+            return namespace
+
+        @user_ns.setter
+        def user_ns(self, namespace: dict[str, Any]) -> None:
+            self._own = namespace
+
+        @property
+        def user_global_ns(self) -> dict[str, Any]:
+            return self.user_ns
 
         def enable_gui(self, gui: Any = None) -> None:
             """Run no event loop of a window system."""

@@ -26,6 +26,7 @@ from .marks import Marks
 from .memory import Arrived
 from .parcel import Parcel, Surroundings, culprits, pack, unpack
 from .report import End, Report
+from .shell import plain_lines
 
 __all__ = ["Work"]
 
@@ -77,7 +78,7 @@ class Work:
         _install()
         self._post = post
         self.value: object = None
-        self.lines: Callable[[BaseException], list[str]] = _plain_lines
+        self.lines: Callable[[BaseException], list[str]] = plain_lines
         self._names: set[str] = set()
         self._marks: Marks | None = None
         self.namespace = namespace
@@ -131,7 +132,7 @@ class Work:
         if self.job.done():
             return
         report = Report.of(self.job.info())
-        if report != self._last:
+        if report != self._last or self.job.requested == "kill":  # then it is to be heard of
             self._last = report
             self._post("report", report)
         _agent.call(self._tell_how_it_is, time.monotonic() + _STATUS)
@@ -171,13 +172,9 @@ class Work:
             Report.of(info),
             value_stays,
         )
-        manager.clear([job])
+        if not job.lives():  # else it has left a thread or a process, and is not to be forgotten
+            manager.clear([job])
         return end, parcel
-
-
-def _plain_lines(error: BaseException) -> list[str]:
-    tb = stack.without_machinery(error.__traceback__)
-    return "".join(traceback.format_exception(type(error), error, tb)).splitlines()
 
 
 def _bare(error: BaseException | None) -> BaseException | None:

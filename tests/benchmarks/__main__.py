@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks import cost
+from tests.benchmarks import cost, remote
 from tests.benchmarks.contenders import CONTENDERS, default_cache
 from tests.benchmarks.killable import case_names, killable
 from tests.benchmarks.leftovers import leftovers
@@ -22,7 +22,10 @@ from tests.benchmarks.publish import publish
 from tests.benchmarks.table import Table, machine
 from tests.laws.scenarios import SCENARIOS
 
-PARTS = ("killable", "leftovers", "launch", "speed", "latency", "many", "panel", "output")
+PARTS = (
+    *("killable", "leftovers", "launch", "speed", "latency", "many"),
+    *("reach", "transfer", "panel", "output"),
+)
 
 
 def parts(options: argparse.Namespace) -> dict[str, Callable[[], Table]]:
@@ -41,6 +44,8 @@ def parts(options: argparse.Namespace) -> dict[str, Callable[[], Table]]:
         "speed": lambda: cost.speed(0.2 if small else 10, cache),
         "latency": lambda: cost.latency(3 if small else 200, contenders, cache),
         "many": lambda: cost.many(20 if small else 1000, cache),
+        "reach": lambda: remote.reach(2 if small else 20),
+        "transfer": lambda: remote.transfer(2 if small else 10, 10**7 if small else 10**9),
         "panel": lambda: panel(options.only or (["no_view"] if small else PANEL), cache),
         "output": lambda: output(options.only or (["prints"] if small else [""]), part),
     }

@@ -37,6 +37,9 @@ assert [job.state.value for job in jobs] == ["done", "killed", "killed"]
     "dask_tasks_that_can_be_killed": """
 assert results == [n**2 for n in range(10)]
 assert (folder / "a").read_text() == "cleaned up"
+assert how_many == len(squares) == 1000
+assert rounds > 0
+assert [job.state.value for job in jobs] == ["done", "killed"]
 """,
     "cleanup_shields_and_stop": """
 assert not Path(folder).exists()

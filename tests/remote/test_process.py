@@ -104,6 +104,22 @@ def test_what_waits_for_the_end_of_the_interpreter_runs(tmp_path: Path) -> None:
     assert (tmp_path / "left").exists()
 
 
+def test_what_it_leaves_running_does_not_cost_its_value() -> None:
+    def leave() -> int:
+        threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+        return subprocess.Popen(["sleep", "1"]).pid
+
+    assert run(leave).result(60) > 0
+
+
+def test_an_interrupted_job_is_stopped() -> None:
+    job = run(sleeper)
+    wait_for(lambda: lines(job), "its begin")
+    job.interrupt()
+    wait_for(job.done, "its end")
+    assert (job.state.value, job.reason) == ("stopped", "interrupted")
+
+
 def test_what_it_started_ends_with_it() -> None:
     def start() -> None:
         process = subprocess.Popen(["sleep", "1000"])
