@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kernel.foreground import CAN
 from tests.kernel.harness import Kernel
 from tests.overlays import INSTALLED, OVERLAYS, Overlay
 
@@ -39,4 +40,12 @@ def kernel(start_kernel: Callable[[Overlay], Kernel]) -> Kernel:
 @pytest.fixture(params=OVERLAYS, ids=lambda overlay: overlay.name)
 def any_kernel(request: pytest.FixtureRequest, start_kernel: Callable[[Overlay], Kernel]) -> Kernel:
     """A kernel of each version that is supported."""
+    return start_kernel(request.param)
+
+
+@pytest.fixture(params=CAN, ids=lambda overlay: overlay.name)
+def any_new_kernel(
+    request: pytest.FixtureRequest, start_kernel: Callable[[Overlay], Kernel]
+) -> Kernel:
+    """A kernel of each version in which a cell can be detached."""
     return start_kernel(request.param)
