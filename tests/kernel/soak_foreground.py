@@ -87,8 +87,9 @@ class Soak:
         try:
             wait_for(predicate, what)
         except AssertionError as error:
+            error.add_note(f"after {self.steps}; alive: {self.kernel.alive}")
             os.kill(self.kernel.pid, signal.SIGUSR2)
-            error.add_note(f"after {self.steps}")
+            time.sleep(1)
             raise
 
     def detach(self) -> None:
