@@ -215,6 +215,10 @@ class JobFacts:
         """Whether `interrupt` was called, and has not been raised in the job yet."""
         return self._family.interrupt_requested
 
+    def expect_interrupt(self) -> None:
+        """Note that a Ctrl-C from before may still land in it: it ends as stopped then."""
+        self._interrupted = time.monotonic()
+
     @property
     def progress(self) -> Progress | None:
         """How far the job is: its outermost bar that is not at its end, else the outermost."""

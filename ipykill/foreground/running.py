@@ -256,6 +256,7 @@ class RunningCell:
         for bar in self._bars:
             job.add_bar(bar)
         figures.give(job)
+        job.expect_interrupt()
         self._family.in_foreground = False
         self.job = job
 
@@ -286,6 +287,8 @@ class RunningCell:
             return "it is there already"
         if why := self._why_never(codes):
             return why
+        if self._family.interrupt_requested:
+            return "it is being interrupted"
         target = self.target
         frame = None if target is None else look()(target)
         if self._over or self._shown or frame is None:
