@@ -86,7 +86,6 @@ def test_the_debugger_works_on(kernel, attached):
     assert kernel.run("6 * 7").result == "42"
 
 
-@pytest.mark.once
 def test_a_second_front_end_sees_and_uses_the_same(any_new_kernel):
     kernel = any_new_kernel
     load(kernel)
