@@ -10,6 +10,7 @@ import contextvars
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from ..base import stack
@@ -49,6 +50,9 @@ class Candidate(Protocol):
 
     def add_bar(self, bar: Bar) -> None:
         """Let `bar` tell how far it is, see `Job.add_bar`."""
+
+    def showing(self) -> AbstractContextManager[None]:
+        """Within, the error is shown with which it has ended, unless it is a job by now."""
 
     def asked(self) -> bool:
         """Whether the job that it has become was asked to end."""

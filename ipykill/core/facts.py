@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
+import numbers
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import CodeType
 
 from ..base import stack
@@ -25,7 +27,7 @@ __all__ = ["FOR_USERS", "SOON", "JobFacts"]
 FOR_USERS = [
     *("id", "name", "source", "cell", "state", "requested", "reason", "started", "elapsed"),
     *("cpu_time", "progress", "log", "threads", "processes", "info", "where", "stop", "interrupt"),
-    *("kill", "wait", "done", "result", "exception", "add_done_callback"),
+    *("timeout", "kill", "wait", "done", "result", "exception", "add_done_callback"),
 ]
 
 SOON = 0.5  # seconds in which a job that was killed, or is over, is expected to be dead
@@ -33,8 +35,17 @@ SOON = 0.5  # seconds in which a job that was killed, or is over, is expected to
 _logger = logging.getLogger("ipykill")
 
 
+def check_timeout(seconds: float | None) -> None:
+    """Raise `ValueError` if that is no timeout of a job."""
+    if seconds is not None and not (isinstance(seconds, numbers.Real) and seconds > 0):
+        msg = f"a timeout is a number of seconds above 0, not {seconds!r}"
+        raise ValueError(msg)
+
+
 class JobFacts:
     """The facts about a job, see `Job`, which writes them."""
+
+    on_deadline: Callable[[], None] | None = None  # called when a job that runs gets a deadline
 
     def __init__(
         self,
@@ -57,7 +68,7 @@ class JobFacts:
         self.report = report
         self.has_card = False
         self.is_told = False
-        self.timeout = timeout
+        self._timeout = timeout
         self.codes = tuple(codes)
         self.labels: Mapping[str, str] = stack.NO_LABELS
         if cell is not None and codes:
@@ -135,6 +146,28 @@ class JobFacts:
         return (time.monotonic() if end is None else end) - self._begin
 
     @property
+    def timeout(self) -> float | None:
+        """Seconds after its start at which it is stopped, and killed `grace` later; or None.
+
+        It may be set at any time, and is a while from now with ``job.elapsed + seconds``.
+        """
+        return self._timeout
+
+    @timeout.setter
+    def timeout(self, seconds: float | None) -> None:
+        check_timeout(seconds)
+        # Whoever starts the job writes that it has started, and looks at this then: one of the two
+        # sees both.
+        self._timeout = seconds
+        if self._started is not None and self.on_deadline is not None:
+            self.on_deadline()
+
+    @property
+    def deadline(self) -> float:
+        """When its time is over, by `time.monotonic`; infinite if it has no timeout."""
+        return math.inf if self._timeout is None else self._begin + self._timeout
+
+    @property
     def threads(self) -> list[threading.Thread]:
         """The threads of the job that live."""
         return [] if self._started is None else self._family.threads()
@@ -181,6 +214,10 @@ class JobFacts:
     def interrupt_pending(self) -> bool:
         """Whether `interrupt` was called, and has not been raised in the job yet."""
         return self._family.interrupt_requested
+
+    def expect_interrupt(self) -> None:
+        """Note that a Ctrl-C from before may still land in it: it ends as stopped then."""
+        self._interrupted = time.monotonic()
 
     @property
     def progress(self) -> Progress | None:

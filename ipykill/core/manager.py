@@ -10,8 +10,8 @@ import contextlib
 import functools
 import inspect
 import logging
-import numbers
 import os
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import CodeType
@@ -27,6 +27,7 @@ from ..kill import volley
 from ..processes import timing
 from . import elsewhere, loop, questions, render
 from .current import current_job
+from .facts import check_timeout
 from .host import Begun, Foreground, Host
 from .interrupts import uninterrupted
 from .job import Job
@@ -172,9 +173,7 @@ class JobManager(JobQueue):
         if not isinstance(name, str):
             msg = f"the name of a job is a string, not {name!r}"
             raise TypeError(msg)
-        if timeout is not None and not (isinstance(timeout, numbers.Real) and timeout > 0):
-            msg = f"a timeout is a number of seconds above 0, not {timeout!r}"
-            raise ValueError(msg)
+        check_timeout(timeout)
         questions.install()
         file = JobLog()
         if log is not None:
@@ -240,6 +239,7 @@ class JobManager(JobQueue):
                 **known,
             )
             self._next_id += 1
+        job.on_deadline = functools.partial(self._wait_for_deadline, weakref.ref(job))
         return job
 
     def _route(self, job: Job) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 import weakref
 
@@ -64,9 +65,8 @@ class JobQueue(JobTable):
             if failed is not None:
                 state = failed.state.value
                 job.skip(f"{render.named(failed)} had to be done first, and is {state}")
-            elif job.start() and job.timeout is not None:
-                expire = functools.partial(self._expire, weakref.ref(job))
-                self._clock.call(expire, time.monotonic() + job.timeout)
+            elif job.start():
+                self._wait_for_deadline(weakref.ref(job))
 
     def _take_ready(self) -> tuple[Job | None, Job | None]:
         full = False
@@ -82,18 +82,24 @@ class JobQueue(JobTable):
                 return job, failed
         return None, None
 
-    # Both have a weak reference: a job that ended long before its deadline can be forgotten.
+    # All have a weak reference: a job that ended long before its deadline can be forgotten. And the
+    # deadline may have been set anew meanwhile.
+
+    def _wait_for_deadline(self, ref: weakref.ref[Job]) -> None:
+        job = ref()
+        if job is not None and job.deadline < math.inf:
+            self._clock.call(functools.partial(self._expire, ref), job.deadline)
 
     def _expire(self, ref: weakref.ref[Job]) -> None:
         job = ref()
-        if job is not None and not job.done():
+        if job is not None and not job.done() and job.deadline <= time.monotonic():
             job.overdue = True
             job.stop(reason="timeout")
             self._clock.call(functools.partial(self._overdue, ref), time.monotonic() + self.grace)
 
     def _overdue(self, ref: weakref.ref[Job]) -> None:
         job = ref()
-        if job is not None and not job.done():
+        if job is not None and not job.done() and job.deadline <= time.monotonic():
             job.kill(reason="timeout")
 
     def _ended(self, job: Job) -> None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from .. import panel
@@ -69,6 +70,7 @@ class Foreground:
         adoption.install()
         self.shells.install()
         route_displays(self.shell)
+        _hide_from_debugger(self.kernel)
         run_all = self.shell.run_ast_nodes
 
         async def run_ast_nodes(nodes: Any, name: str, *args: Any, **kwargs: Any) -> Any:
@@ -216,6 +218,14 @@ class Foreground:
             dealing.on_interrupt()
         elif running is not None and running.thread is dealing.thread:
             running.interrupt()
+
+
+def _hide_from_debugger(kernel: Any) -> None:
+    """Let JupyterLab's debugger leave out our frames, as it does those of the kernel."""
+    hidden = getattr(getattr(kernel, "debugger", None), "kernel_modules", None)
+    ours = str(Path(__file__).parents[1] / "**")
+    if isinstance(hidden, list) and ours not in hidden:
+        hidden.append(ours)
 
 
 def install(shell: Any, manager: JobManager) -> None:

@@ -80,7 +80,7 @@ class RunningCell:
         self._filename = filename
         self._family = Family(self.thread, self._enter, lambda error: None, serves=True)
         self._gate = threading.RLock()
-        self._moving = self._over = False
+        self._moving = self._over = self._shown = False
         self._printed: deque[str] = deque()
         self._size = 0
         self._bars: list[Bar] = []
@@ -121,6 +121,23 @@ class RunningCell:
             job.add_bar(bar)
         elif not self._over:
             self._bars[:] = [it for it in self._bars if not it.closed] + [bar]
+
+    @contextlib.contextmanager
+    def showing(self) -> Iterator[None]:
+        """Within, the error is shown with which it has ended, unless it is a job by now.
+
+        Then there is nothing to interrupt any more. IPython formats the error in a handler of its
+        own, where nothing is raised; and with an interrupt pending, before each instruction of
+        which somebody would ask whether it may be, that takes a minute.
+        """
+        with self._gate:
+            self._shown = self.job is None
+            if self._shown:
+                self._family.interrupt_requested = False
+        try:
+            yield
+        finally:
+            self._shown = False
 
     def asked(self) -> bool:
         """Whether the job that it has become was asked to end."""
@@ -239,13 +256,14 @@ class RunningCell:
         for bar in self._bars:
             job.add_bar(bar)
         figures.give(job)
+        job.expect_interrupt()
         self._family.in_foreground = False
         self.job = job
 
     def interrupt(self) -> None:
         """Raise KeyboardInterrupt in the cell, once."""
         with self._gate:
-            if not self._over and self.job is None:
+            if not (self._over or self._shown) and self.job is None:
                 self._family.interrupt_requested = True
                 self._family.interrupt()
 
@@ -269,9 +287,11 @@ class RunningCell:
             return "it is there already"
         if why := self._why_never(codes):
             return why
+        if self._family.interrupt_requested:
+            return "it is being interrupted"
         target = self.target
         frame = None if target is None else look()(target)
-        if self._over or frame is None:
+        if self._over or self._shown or frame is None:
             return "it has just ended"
         return self._why_there(frame)
 

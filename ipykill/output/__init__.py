@@ -34,11 +34,13 @@ writes to file descriptors 1 and 2 go where the kernel puts them, below the newe
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 from typing import Any
 
 from ..core import questions
+from ..core.current import candidate
 from ..core.failure import message
 from ..core.manager import JobManager
 from ..exceptions import JobKilled, JobStopped
@@ -73,14 +75,16 @@ def show_errors_of_jobs(shell: Any) -> None:
     def in_jobs_too(show: Any) -> Any:
         @functools.wraps(show)
         def shown(exc_tuple: Any = None, *args: Any, **kwargs: Any) -> None:
-            output = of_job()
-            if output is None:
-                show(exc_tuple, *args, **kwargs)
-                return
+            ends = sys._getframe(1).f_code.co_name in ("run_code", "run_ast_nodes")
+            cell = candidate() if ends else None
+            with contextlib.nullcontext() if cell is None else cell.showing():
+                output = of_job()
+                if output is None:
+                    show(exc_tuple, *args, **kwargs)
+                    return
             error = exc_tuple[1] if isinstance(exc_tuple, tuple) else sys.exc_info()[1]
             # A cell that went to the background is shown when it has ended: here, in the handler
             # of IPython, a Kill would have to wait until all is formatted.
-            ends = sys._getframe(1).f_code.co_name in ("run_code", "run_ast_nodes")
             if isinstance(error, JobKilled | JobStopped) or (ends and error is not None):
                 raise error
             caller = sys._getframe(1).f_globals.get("__name__", "")

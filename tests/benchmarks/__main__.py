@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.benchmarks import cost, remote
 from tests.benchmarks.contenders import CONTENDERS, default_cache
+from tests.benchmarks.foreground import foreground
 from tests.benchmarks.killable import case_names, killable
 from tests.benchmarks.leftovers import leftovers
 from tests.benchmarks.output import output
@@ -23,7 +24,7 @@ from tests.benchmarks.table import Table, machine
 from tests.laws.scenarios import SCENARIOS
 
 PARTS = (
-    *("killable", "leftovers", "launch", "speed", "latency", "many"),
+    *("killable", "leftovers", "launch", "speed", "foreground", "latency", "many"),
     *("reach", "transfer", "panel", "output"),
 )
 
@@ -42,6 +43,7 @@ def parts(options: argparse.Namespace) -> dict[str, Callable[[], Table]]:
         "leftovers": lambda: leftovers(scenarios, contenders, kills, seconds, cache),
         "launch": lambda: cost.launch(10 if small else 1000, cache),
         "speed": lambda: cost.speed(0.2 if small else 10, cache),
+        "foreground": lambda: foreground(2 if small else 40, cache),
         "latency": lambda: cost.latency(3 if small else 200, contenders, cache),
         "many": lambda: cost.many(20 if small else 1000, cache),
         "reach": lambda: remote.reach(2 if small else 20),

@@ -69,3 +69,19 @@ def test_the_panel_shows_the_cell_in_the_foreground(lab: Lab) -> None:
     expect(row).to_be_hidden()
     lab.run(2)
     assert lab.cell(1).get_by_role("button", name="Continue in background").count() == 0
+
+
+def test_a_reload_of_the_page_leaves_a_detached_cell_as_it_is(lab: Lab) -> None:
+    lab.open("%load_ext ipykill\n%config BackgroundMagics.offer = 0\n%bgpanel", TRAIN, "1 + 1")
+    lab.run(0)
+    lab.start(1)
+    panel = lab.page.get_by_role("region", name="Background jobs")
+    panel.get_by_role("button", name="Continue in background").click()
+    expect(panel.get_by_role("listitem")).to_contain_text("running")
+    lab.reload()
+    expect(panel.get_by_role("listitem")).to_contain_text("running")
+    lab.run(2)
+    lab.wait_output(2, "2")
+    for _ in range(2):
+        panel.get_by_role("button", name=re.compile("^Kill")).first.click()
+    expect(panel.get_by_role("listitem")).to_contain_text("killed")

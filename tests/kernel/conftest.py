@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kernel.foreground import CAN
 from tests.kernel.harness import Kernel
 from tests.overlays import INSTALLED, IPYTHONS, OVERLAYS, Overlay
 
@@ -45,4 +46,12 @@ def any_kernel(request: pytest.FixtureRequest, start_kernel: Callable[[Overlay],
 @pytest.fixture(params=IPYTHONS, ids=lambda overlay: overlay.name)
 def any_ipython(request, start_kernel: Callable[[Overlay], Kernel]) -> Kernel:
     """A kernel of each version of IPython, for what does not lean on ipykernel's."""
+    return start_kernel(request.param)
+
+
+@pytest.fixture(params=CAN, ids=lambda overlay: overlay.name)
+def any_new_kernel(
+    request: pytest.FixtureRequest, start_kernel: Callable[[Overlay], Kernel]
+) -> Kernel:
+    """A kernel of each version in which a cell can be detached."""
     return start_kernel(request.param)

@@ -1,16 +1,17 @@
 """Real kernels, driven as a front end drives them: over jupyter_client's channels."""
 
+import contextlib
 import os
 import re
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Empty
 from typing import Self
 
-from jupyter_client import KernelManager
+from jupyter_client import BlockingKernelClient, KernelManager
 
 from tests.kernel.nursery import ForkProvisioner
 from tests.kernel.page import Page
@@ -129,13 +130,6 @@ class Kernel:
 
     def __init__(self, pythonpath: str, folder: Path) -> None:
         """Start a kernel that runs in `folder` and return once it answers."""
-        self.iopub: defaultdict[str, list[Message]] = defaultdict(list)
-        """Messages by the id of the request that caused them."""
-        self.published: list[Message] = []
-        """All of them, in order."""
-        self.updates: dict[str, dict] = {}
-        """The newest data of each display that was updated, by `display_id`."""
-        self._replies: dict[str, Message] = {}
         self._log = (folder / "kernel.log").open("w+")
         # jupyter_client sends SIGTERM after half of this time, by default 2.5 s. On a busy machine
         # that would end kernels that are about to end by themselves.
@@ -150,7 +144,17 @@ class Kernel:
         self._manager.start_kernel(
             env=os.environ | environment, cwd=str(folder), stdout=self._log, stderr=self._log
         )
-        self._client = self._manager.client()
+        self._connect(self._manager.client())
+
+    def _connect(self, client: BlockingKernelClient) -> None:
+        self.iopub: defaultdict[str, list[Message]] = defaultdict(list)
+        """Messages by the id of the request that caused them."""
+        self.published: list[Message] = []
+        """All of them, in order."""
+        self.updates: dict[str, dict] = {}
+        """The newest data of each display that was updated, by `display_id`."""
+        self._replies: dict[str, Message] = {}
+        self._client = client
         self._client.start_channels(hb=False)
         self._closing = threading.Event()
         self._pump = threading.Thread(target=self._read_iopub, name="iopub")
@@ -247,12 +251,28 @@ class Kernel:
 
     def close(self) -> None:
         """End the kernel at once, if it still lives."""
-        self._closing.set()
-        self._pump.join()
-        self._client.stop_channels()
+        self._disconnect()
         if self.alive:
             self._manager.shutdown_kernel(now=True)
         self._log.close()
+
+    def _disconnect(self) -> None:
+        self._closing.set()
+        self._pump.join()
+        self._client.stop_channels()
+
+    @contextlib.contextmanager
+    def second_client(self) -> Iterator["Kernel"]:
+        """Another front end, which is connected to the same kernel."""
+        client = BlockingKernelClient(connection_file=self._manager.connection_file)
+        client.load_connection_file()
+        other = object.__new__(Kernel)
+        other._manager, other._log = self._manager, self._log
+        other._connect(client)
+        try:
+            yield other
+        finally:
+            other._disconnect()
 
     def reply(self, channel: str, msg_id: str, timeout: float = HANG_GUARD) -> Message:
         """The reply to `msg_id`. Replies to other requests that come first are kept for later."""

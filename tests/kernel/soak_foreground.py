@@ -6,11 +6,14 @@ over, and the main thread is the shell again.
 """
 
 import argparse
+import os
 import random
+import signal
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.kernel.background import load
@@ -46,22 +49,25 @@ class Soak:
         self.random = random.Random(seed)
         self.done: Counter[str] = Counter()
         self.lost = 0
+        self.steps: list[str] = []  # of this round
         load(kernel)
         kernel.run("lock, cleaned = threading.Lock(), []\nsys.setswitchinterval(1e-4)")
 
     def round(self) -> None:
         """Some cells, and what happens to them."""
-        cells = []
+        cells, self.steps = [], []
         interrupts = self.done["interrupts"]
         for _ in range(self.random.randrange(1, 6)):
             code = self.random.choice(CELLS).format(seconds=self.random.choice([0, 0.02, 0.1, 0.4]))
             cells.append(self.kernel.cell(code))
             self.done["cells"] += 1
+            self.steps.append(code)
         for _ in range(self.random.randrange(5)):
             time.sleep(self.random.random() * 0.05)
-            getattr(self, self.random.choice(["detach", "detach", "detach", "kill", "interrupt"]))()
+            self.steps.append(self.random.choice(["detach"] * 3 + ["kill", "interrupt"]))
+            getattr(self, self.steps[-1])()
         for cell in cells:
-            wait_for(lambda cell=cell: cell.ended, "the end of a cell")
+            self.wait(lambda cell=cell: cell.ended, "the end of a cell")
             try:
                 cell.wait(5)
             except AssertionError:
@@ -75,6 +81,16 @@ class Soak:
         # A cell that is interrupted before its code begins has not been counted.
         if numbers and self.done["interrupts"] == interrupts:
             assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+    def wait(self, predicate: Callable[[], object], what: str) -> None:
+        """Wait for a fact; if it does not come, the log tells where each thread is."""
+        try:
+            wait_for(predicate, what)
+        except AssertionError as error:
+            error.add_note(f"after {self.steps}; alive: {self.kernel.alive}")
+            os.kill(self.kernel.pid, signal.SIGUSR2)
+            time.sleep(1)
+            raise
 
     def detach(self) -> None:
         answer = self.kernel.control("ipykill_request", {"do": "detach"})
@@ -96,10 +112,10 @@ class Soak:
             cell = kernel.run(f"print({expression})")
             return cell.text().strip() if cell.status == "ok" else repr(cell)
 
-        wait_for(lambda: ask("len(ipykill.jobs.running())") == "0", "the end of the jobs")
-        wait_for(lambda: ask("threading.current_thread().name") == "MainThread", "the main thread")
+        self.wait(lambda: ask("len(ipykill.jobs.running())") == "0", "the end of the jobs")
+        self.wait(lambda: ask("threading.current_thread().name") == "MainThread", "the main thread")
         facts = "lock.locked(), sys.gettrace(), round(sys.getswitchinterval(), 5)"
-        wait_for(lambda: ask(facts) == "False None 0.0001", "what was before")
+        self.wait(lambda: ask(facts) == "False None 0.0001", "what was before")
         ask("ipykill.jobs.clear()")
 
 
@@ -110,6 +126,8 @@ def _soak_kill(stream, ident, parent, kernel=get_ipython().kernel):
     for job in ipykill.jobs.running()[:1]: job.kill()
     kernel.session.send(stream, 'ipykill_reply', {}, parent, ident=ident)
 get_ipython().kernel.control_handlers['soak_kill'] = _soak_kill
+import faulthandler, signal
+faulthandler.register(signal.SIGUSR2, file=sys.__stderr__)
 """
 
 

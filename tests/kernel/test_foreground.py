@@ -1,54 +1,23 @@
 """A cell that runs in the foreground goes on in the background."""
 
-from collections.abc import Callable
-
 import pytest
 
 from tests.kernel.background import load, printed, wait_job
-from tests.kernel.harness import Cell, Kernel
-from tests.overlays import INSTALLED, OVERLAYS, Overlay
+from tests.kernel.foreground import (
+    CANNOT,
+    LOOP,
+    detach,
+    detached,
+    kill,
+    release,
+    running,
+    value,
+    wait_main,
+    wait_ready,
+)
+from tests.kernel.harness import Kernel
+from tests.overlays import INSTALLED
 from tests.waiting import wait_for
-
-CAN = [overlay for overlay in OVERLAYS if overlay.name in ("installed", "ipykernel-7.2.0")]
-CANNOT = [overlay for overlay in OVERLAYS if overlay not in CAN]
-
-
-@pytest.fixture(params=CAN, ids=lambda overlay: overlay.name)
-def any_new_kernel(
-    request: pytest.FixtureRequest, start_kernel: Callable[[Overlay], Kernel]
-) -> Kernel:
-    """A kernel of each version in which a cell can be detached."""
-    return start_kernel(request.param)
-
-
-def detach(kernel: Kernel) -> dict:
-    return kernel.control("ipykill_request", {"do": "detach"})
-
-
-def running(kernel: Kernel, code: str) -> Cell:
-    """A cell that has printed ``runs``."""
-    return kernel.cell(f"print('runs', flush=True)\n{code}").wait_output("runs")
-
-
-def detached(kernel: Kernel, code: str) -> Cell:
-    """A cell that goes on as a job."""
-    cell = running(kernel, code)
-    assert detach(kernel) == {}
-    assert cell.wait().reply["status"] == "ok"
-    return cell
-
-
-def value(kernel: Kernel, expression: str) -> str:
-    cell = kernel.run(f"print(({expression}))")
-    assert cell.status == "ok", cell
-    return cell.text().strip()
-
-
-def kill(kernel: Kernel, number: int = 1) -> None:
-    assert value(kernel, f"ipykill.jobs[{number}].kill(20)") == "True"
-
-
-LOOP = "n = 0\nwhile True: n += 1\n"
 
 
 def test_a_cell_goes_on_and_the_next_cells_run(any_new_kernel):
@@ -67,7 +36,7 @@ def test_a_cell_goes_on_and_the_next_cells_run(any_new_kernel):
     wait_for(lambda: value(kernel, "n") != before, "the code to go on")
     kill(kernel)
     assert value(kernel, "ipykill.jobs[1].state.value") == "killed"
-    wait_for(lambda: value(kernel, "threading.current_thread().name") == "MainThread", "main")
+    wait_main(kernel)
     assert cell.errors == []
 
 
@@ -216,29 +185,6 @@ def test_what_cannot_go_on_says_why(kernel):
     assert value(kernel, "len(ipykill.jobs)") == "0"
 
 
-def wait_ready(kernel: Kernel) -> bool:
-    """Until the cell that runs has set `ready`, as seen by a subshell."""
-    return subshell(kernel, "ready.wait(20)") == "ok"
-
-
-def release(kernel: Kernel) -> None:
-    assert subshell(kernel, "stop.set()") == "ok"
-
-
-def subshell(kernel: Kernel, code: str) -> str:
-    """Run code in a subshell, while the main thread runs a cell."""
-    number = kernel.control("create_subshell_request", {})["subshell_id"]
-    message = kernel._client.session.msg(
-        "execute_request",
-        {"code": code, "silent": False, "store_history": False, "user_expressions": {}},
-    )
-    message["header"]["subshell_id"] = number
-    kernel._client.shell_channel.send(message)
-    reply = kernel.reply("shell", message["header"]["msg_id"])
-    kernel.control("delete_subshell_request", {"subshell_id": number})
-    return reply["content"]["status"]
-
-
 def test_an_interrupt_is_for_the_foreground_alone(any_new_kernel):
     kernel = any_new_kernel
     load(kernel)
@@ -262,7 +208,7 @@ def test_an_interrupt_is_for_the_foreground_alone(any_new_kernel):
     assert cell.wait().status == "error"
     assert value(kernel, "{job.state.value for job in ipykill.jobs}") == "{'running'}"
     kill(kernel, 1)
-    wait_for(lambda: value(kernel, "threading.current_thread().name") == "MainThread", "main")
+    wait_main(kernel)
     cell = running(kernel, "time.sleep(1000)")
     kernel.interrupt()
     assert cell.wait().errors[0]["ename"] == "KeyboardInterrupt"
@@ -385,7 +331,7 @@ def test_cells_of_a_stand_in_are_as_any(any_new_kernel):
     kernel.run("%%bg\nprint('bg')").wait_output("bg")
     kernel.run("var.set(2)")
     kill(kernel)
-    wait_for(lambda: value(kernel, "threading.current_thread().name") == "MainThread", "main")
+    wait_main(kernel)
     assert value(kernel, "var.get()") == "2"
 
 
