@@ -63,7 +63,8 @@ class JobQueue(JobTable):
                 return
             if failed is not None:
                 state = failed.state.value
-                job.skip(f"{render.named(failed)} had to be done first, and is {state}")
+                how = state if state == "failed" else f"was {state}"
+                job.skip(f"{render.named(failed)} {how}")
             elif job.start() and job.timeout is not None:
                 expire = functools.partial(self._expire, weakref.ref(job))
                 self._clock.call(expire, time.monotonic() + job.timeout)

@@ -240,7 +240,7 @@ def test_steps_of_an_earlier_run_do_not_count_as_fast_ones() -> None:
     look = progress._TqdmBar(bar).look
     assert look().left is None
     bar.update(5)
-    assert look() == ipykill.Progress(95, 100, "", 10.0)
+    assert look() == ipykill.Progress(95, 100, "", 10.0, 0.5)
     bar.close()
 
 
