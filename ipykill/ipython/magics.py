@@ -78,6 +78,13 @@ class BackgroundMagics(Magics):
         "the background. 0: never; the panel offers it all the same.",
     ).tag(config=True)
 
+    max_lines = Int(
+        400,
+        min=0,
+        help="Lines of a flood of output that a cell shows before it points to the log; what comes "
+        "at one line a second or slower is never cut. 0: as many as a page bears.",
+    ).tag(config=True)
+
     kill_level = Enum(
         kill.LEVELS,
         help="How a Kill reaches a thread. full: all that works here; public: nothing that is "
@@ -96,7 +103,7 @@ class BackgroundMagics(Magics):
     def _kill_level(self) -> str:
         return kill.level()
 
-    @observe("max_running", "grace", "process_grace", "offer", "kill_level")
+    @observe("max_running", "grace", "process_grace", "offer", "max_lines", "kill_level")
     def _configure(self, change: object = None) -> None:
         if hasattr(self, "_manager"):
             self._manager.max_running = self.max_running
@@ -104,6 +111,7 @@ class BackgroundMagics(Magics):
             self._manager.process_grace = self.process_grace
             kill.use(self.kill_level)
             self._manager.offer = self.offer
+            output.set_lines(self.max_lines)
 
     # Starting
 

@@ -43,7 +43,7 @@ export class JobView {
     this.dismiss = button("×", "", () => this.jobs.ask("clear", null, { ids: [this.id] }), "ipykill-dismiss");
     this.bars = new ProgressBars();
     this.actions = make("div", "ipykill-actions", {},
-      this.copyError, this.again, this.log, this.stop, this.interrupt, this.kill);
+      this.again, this.log, this.stop, this.interrupt, this.kill);
     this.el = make(
       inCard ? "div" : "li",
       "ipykill-job",
@@ -51,7 +51,7 @@ export class JobView {
       this.icon,
       make("div", "ipykill-title", {}, this.name, make("span", "ipykill-meta", {}, this.number, this.cell)),
       this.state,
-      make("div", "ipykill-now", {}, this.place, this.last, this.cpu),
+      make("div", "ipykill-now", {}, this.place, this.last, this.cpu, this.copyError),
       this.bars.el,
       this.time,
     );
