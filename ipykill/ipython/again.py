@@ -39,9 +39,7 @@ class Again:
     Any thread may call it.
     """
 
-    def __init__(
-        self, manager: JobManager, launch: Launch, job: Job, after: Sequence[Job]
-    ) -> None:
+    def __init__(self, manager: JobManager, launch: Launch, job: Job, after: Sequence[Job]) -> None:
         self._manager = manager
         self._launch = launch
         self._job = weakref.ref(job)  # which has this
