@@ -66,11 +66,8 @@ class BackgroundMagics(Magics):
         5.0, min=0, help="Seconds from the Stop of a job that is past its deadline to its Kill."
     ).tag(config=True)
     process_grace = Float(
-        3.0,
-        min=0,
-        help="Seconds from SIGTERM to SIGKILL for the processes of a killed job.",
+        3.0, min=0, help="Seconds from SIGTERM to SIGKILL for the processes of a killed job."
     ).tag(config=True)
-
     offer = Float(
         3.0,
         min=0,
@@ -81,8 +78,8 @@ class BackgroundMagics(Magics):
     max_lines = Int(
         400,
         min=0,
-        help="Lines of a flood of output that a cell shows before it points to the log; what comes "
-        "at one line a second or slower is never cut. 0: as many as a page bears.",
+        help="Lines of a flood of output that a cell shows before it points to the log; one line a "
+        "second is never cut. 0: as many as a page bears.",
     ).tag(config=True)
 
     kill_level = Enum(

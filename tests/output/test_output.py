@@ -104,7 +104,7 @@ def test_a_flood_shows_some_hundred_lines_and_the_last(lined: Backlog, clock: li
         lined.write("stdout", "".join(f"{second} {number}\n" for number in range(1000)))
         clock[0] += 0.1
         seen += "".join(shown(lined.take(bounded=True)))
-    first, notice, _ = seen.partition("\n... This cell is full. The log of job 7 has the rest")
+    first, notice, _ = seen.partition("\n... This cell is full. The log of job 7 has the rest;")
     assert first.splitlines() == [f"0 {number}" for number in range(300)]
     assert notice
     left_out, last = shown(lined.take(bounded=False))
