@@ -335,8 +335,8 @@ class Backlog:
 
     def _last_notice(self) -> str:
         return (
-            f"\n... This cell is full. The log of job {self._job_id} has the rest; when the job ends, "
-            f"the end of what it prints comes here. {self._where()}\n"
+            f"\n... This cell is full. The log of job {self._job_id} has the rest; when the job "
+            f"ends, the end of what it prints comes here. {self._where()}\n"
         )
 
     def _where(self) -> str:
