@@ -356,6 +356,8 @@ def test_the_keyboard_is_enough(lab: Lab) -> None:
     keys.press("Space")
     expect(first.get_by_role("tab", name="Source")).to_be_visible()
     keys.press("Tab")
+    expect(first.get_by_role("button", name="Dismiss train (job 1)")).to_be_focused()
+    keys.press("Tab")
     keys.press("ArrowRight")
     expect(first.get_by_role("tab", name="Source")).to_be_focused()
     keys.press("Escape")
