@@ -8,6 +8,7 @@ import numbers
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import CodeType
 
 from ..base import stack
@@ -69,6 +70,7 @@ class JobFacts:
         self.has_card = False
         self.is_told = False
         self._timeout = timeout
+        self.again: Callable[[], JobFacts] | None = None
         self.codes = tuple(codes)
         self.labels: Mapping[str, str] = stack.NO_LABELS
         if cell is not None and codes:
@@ -226,7 +228,12 @@ class JobFacts:
         if not bars:
             return self._progress
         try:
-            return next((bar for bar in bars if not bar.closed), bars[0]).look()
+            outer = next((bar for bar in bars if not bar.closed), bars[0])
+            shown = outer.look()
+            # The last one made also counts when it is at its end: the next round makes another.
+            if bars[-1] is outer or outer.closed:
+                return shown
+            return replace(shown, inner=bars[-1].look())
         except Exception:  # of a bar that somebody else has made
             self._bars.clear()
             _logger.exception("the bar of job %s does not tell how far it is", self.id)

@@ -136,6 +136,12 @@ class Failure:
             error = self._error
         return self._frames if error is None or self._recipe is not None else _frames(error)
 
+    @property
+    def traceback(self) -> str:
+        """What Python would print, empty until the job has settled."""
+        recipe = self._recipe
+        return "" if recipe is None else recipe.traceback
+
 
 def _frames(error: BaseException) -> tuple[stack.Frame, ...]:
     return tuple(stack.trim(stack.of_traceback(error.__traceback__))[-_FRAMES:])
@@ -159,9 +165,9 @@ class _Recipe:
         self._kind = type(error)
         self._text = text
         try:
-            self._traceback = _cut("".join(traceback.format_exception(error)))
+            self.traceback = _cut("".join(traceback.format_exception(error)))
         except Exception:  # of the code of the error or of one that it is chained to
-            self._traceback = ""
+            self.traceback = ""
         self._args = error.args if all(map(_is_plain, error.args)) else (text,)
         self._attributes = {
             name: value
@@ -181,8 +187,8 @@ class _Recipe:
         made = self._made(self._kind)
         if made is None or message(made) != self._text:  # its class says what it says otherwise
             made = self._made(_saying(self._kind, self._text)) or Exception(self._text)
-        if self._traceback:
-            _set(made, "__cause__", JobTraceback(self._traceback))
+        if self.traceback:
+            _set(made, "__cause__", JobTraceback(self.traceback))
         return made
 
     def _made(self, kind: type[BaseException]) -> BaseException | None:

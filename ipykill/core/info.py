@@ -62,12 +62,18 @@ class Progress:
         What is being done, may be empty.
     left
         Seconds that the rest takes if it goes on like this, None where that is not known.
+    rate
+        Steps a second so far, None where that is not known.
+    inner
+        The innermost of the bars below this one, which goes round while this does a step.
     """
 
     done: float
     total: float | None
     description: str
     left: float | None
+    rate: float | None = None
+    inner: Progress | None = None
 
 
 class JobInfo(NamedTuple):  # twice as fast to make as a frozen dataclass, and faster
@@ -115,6 +121,8 @@ class JobInfo(NamedTuple):  # twice as fast to make as a frozen dataclass, and f
     size
         The bytes that its value takes, where they are many: until the job is cleared, or its
         cell is run again.
+    again
+        Whether it ended early, and can be launched once more.
     """
 
     id: int
@@ -141,6 +149,7 @@ class JobInfo(NamedTuple):  # twice as fast to make as a frozen dataclass, and f
     left: int = 0
     clashes: tuple[str, ...] = ()
     size: int = 0
+    again: bool = False
 
 
 class Bar(Protocol):

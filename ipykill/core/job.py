@@ -48,17 +48,15 @@ class Job(JobResult):
     cell : int or None
         The number of the cell that launched it.
     origin : str
-        Identifies that cell across its runs, empty where the front end tells no such thing.
+        Identifies that cell across its runs; may be empty.
     labels : mapping
-        What files are called in its places, by their names, where that is not what the
-        shell says now: a cell keeps its number when its text is run again.
+        What files are called in its places where that is not what the shell says now.
     codes : tuple of code
         What it was launched with: its cell's code, or its function's.
     private : Private or None
         The names that its code has for itself until it is done, if it has any.
     clashes : dict
-        The variables that cells in the foreground have assigned meanwhile, which its code
-        assigns as well, with the numbers of those cells.
+        What cells in the foreground have assigned meanwhile and its code too; with their numbers.
     waits_for : sequence of Job
         The jobs that it cannot end before.
     elsewhere : Elsewhere or None
@@ -72,6 +70,8 @@ class Job(JobResult):
         Whether a card in its cell shows how it ends, which is not told in words then.
     is_told : bool
         Whether a magic waits for its end and tells it, as the job would on the same terminal.
+    again : callable or None
+        Launches the same once more; any thread may call it.
     log : JobLog
         What it printed.
     overdue : bool

@@ -64,7 +64,8 @@ class JobQueue(JobTable):
                 return
             if failed is not None:
                 state = failed.state.value
-                job.skip(f"{render.named(failed)} had to be done first, and is {state}")
+                how = state if state == "failed" else f"was {state}"
+                job.skip(f"{render.named(failed)} {how}")
             elif job.start():
                 self._wait_for_deadline(weakref.ref(job))
 

@@ -12,13 +12,15 @@ from ..base.stacks import Stacks
 from ..kill import Look, Looking, look
 from . import where
 from .facts import SOON, JobFacts
-from .info import JobInfo
+from .info import JobInfo, JobState
 
 __all__ = ["JobView"]
 
 _NOT_INTERRUPTED = "the interrupt waits until it leaves C code, cleanup or a shield()"
 
 _FREES = "the job is over; what its code has left is freed, by finalizers that nothing may break"
+
+_ENDED_EARLY = (JobState.FAILED, JobState.KILLED, JobState.STOPPED)
 
 _HAS_CPU_CLOCKS = hasattr(time, "pthread_getcpuclockid")
 
@@ -170,6 +172,7 @@ class JobView(JobFacts):
             processes=processes,
             left=len(self._left_threads()) if final and threads else 0,
             size=self._size,
+            again=self.again is not None and outcome in _ENDED_EARLY,
             clashes=tuple(f"{name} (cell [{it}])" for name, it in list(self.clashes.items())),
             waits=tuple(f"{it.name} (job {it.id})" for it in self.waits_for if not it.done())
             if started is None and outcome is None

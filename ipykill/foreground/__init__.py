@@ -31,7 +31,8 @@ from ..core.manager import JobManager
 from ..exceptions import JobError
 from ..kill import current_target
 from .running import RunningCell, go_on, route_displays
-from .shells import Shell, Shells, why_not
+from .shell import Shell
+from .shells import Shells, why_not
 from .signals import Signals
 
 __all__ = ["Foreground", "install", "uninstall"]

@@ -18,7 +18,8 @@ What is used of ipykernel, all of it looked for when ipykill is loaded (`why_not
 `SubshellManager.get_shell_channel_to_subshell_socket`, `_send_on_shell_channel`
     Where requests go, and replies come from. While a stand-in is the shell, requests go to it.
 `ShellChannelThread.parent_thread`
-    The thread that has to be the shell.
+    The thread that has to be the shell. It and the lock answer by the thread that asks, from the
+    first cell that is detached on, see `shell`.
 `Session.send`
     Of a cell that is detached, the reply and the status are sent at once, in its name. Those that
     ipykernel would send when its code has ended are held back here.
@@ -44,35 +45,12 @@ from tornado.ioloop import IOLoop
 
 from ..exceptions import JobError
 from ..threads import ServiceThread
+from .shell import LockHere, Shell, ThreadHere, shell_here
 
-__all__ = ["Shell", "Shells", "why_not"]
+__all__ = ["Shells", "why_not"]
 
 _PATIENCE = 2.0  # seconds to wait for the thread that gets the requests
-_OF_A_REQUEST = ("parent_header", "shell_parent", "shell_parent_ident")
 _HELD_BACK = ("execute_reply", "status")
-
-
-class Shell:
-    """A thread that can be the kernel's main shell."""
-
-    def __init__(self, thread: threading.Thread, io_loop: IOLoop, lock: asyncio.Lock) -> None:
-        self.thread = thread
-        self.io_loop = io_loop
-        self.lock = lock
-        self.busy = False  # whether it runs a job, or has to finish its cell
-        self.context = self.before = contextvars.copy_context()
-        self.on_interrupt: Callable[[], object] | None = None  # of a cell that awaits
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """Its event loop."""
-        return self.io_loop.asyncio_loop  # type: ignore[attr-defined, no-any-return]
-
-    def carry_over(self) -> None:
-        """Set the context variables that its cells have set, in the context that calls."""
-        for var, value in self.context.items():
-            if var.name not in _OF_A_REQUEST and self.before.get(var, self) is not value:
-                var.set(value)
 
 
 class Shells:
@@ -121,6 +99,8 @@ class Shells:
         if self.holder is not self.main:
             return False
         vars(self.kernel).pop("dispatch_shell", None)
+        self.channel.parent_thread = self.main.thread
+        self.kernel._main_asyncio_lock = self.main.lock
         self.manager._shell_channel_to_main.to_stream.on_recv(self._receive, copy=False)
         return True
 
@@ -143,8 +123,7 @@ class Shells:
 
     def here(self) -> Shell | None:
         """Return the shell whose thread calls."""
-        me = threading.current_thread()
-        return next((shell for shell in self.all if shell.thread is me), None)
+        return shell_here(self.all)
 
     def begin(self, msg: Any) -> Shell | None:
         """Note that the calling shell deals with `msg`; None if another one has got that."""
@@ -276,12 +255,12 @@ class Shells:
 
     def _hold(self, shell: Shell) -> None:
         self.holder = shell
-        self.channel.parent_thread = shell.thread
-        self.kernel._main_asyncio_lock = shell.lock
         if shell is self.main:
             vars(self.manager).pop("get_shell_channel_to_subshell_socket", None)
             vars(self.kernel).pop("_cancel_on_sigint", None)
         else:
+            self.channel.parent_thread = ThreadHere(self.all)
+            self.kernel._main_asyncio_lock = LockHere(self.all)
             self.kernel._cancel_on_sigint = self._cancel_on_interrupt
         moved, self._waiting = self._waiting, {}
         self._moved |= moved

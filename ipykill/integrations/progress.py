@@ -66,7 +66,8 @@ def measure(
     done, total, before = _number(done) or 0, _number(total), _number(before) or 0
     own = done - before  # what took the time
     left = elapsed / own * max(total - done, 0) if total and own > 0 else None
-    return Progress(done, total, description, left)
+    rate = own / elapsed if own > 0 and elapsed > 0 else None
+    return Progress(done, total, description, left, rate)
 
 
 def _number(value: Any) -> float | None:

@@ -21,6 +21,7 @@ from ..core.manager import JobManager
 from ..core.private import Private, refusal
 from ..exceptions import JobError
 from . import options
+from .again import Again
 
 __all__ = ["Launcher", "refuse_below"]
 
@@ -95,9 +96,8 @@ class Launcher:
         """
         after = [job for spec in args.after for job in options.find(self._manager, spec)]
         call = cells.compile_cell(self._shell, source, whole=whole, variable=args.out)
-        names = self._own_names(source, call, args.on) if args.private else None
-        if names is not None:
-            call = names.within(call)
+        if args.private:
+            self._own_names(source, call, args.on)  # or refuse now
         name = render.one_line(args.name or title(source) or "cell")
         origin = self._origin() if whole else ""
         cell = _Cell(cells.cell_number(self._shell), origin, source if whole else "", name)
@@ -107,10 +107,8 @@ class Launcher:
         else:
             self._tell_earlier(earlier, "%%bg" if whole else "%bg")
         self._refuse_shared_file(args.log)
-        later = [job for job in after if not job.done()]
-        run = self._elsewhere(args.on, call, name, cell.number, bool(later)) if args.on else call
         told = () if args.replace else earlier
-        if names is None:
+        if not args.private:
             others = [it for it in self._manager.running() if it not in told and not it.private]
             self._tell_races(call.codes, origin or source, others)
         for job in self._manager:
@@ -118,24 +116,41 @@ class Launcher:
                 job.forget("its cell was run again")
         card = (whole or self._is_whole_cell(line)) and not args.quiet
 
-        def present(job: Job) -> None:
-            job.private = names
-            if card:
-                panel.present(self._shell, self._manager, job)
+        def launch(after: Sequence[Job], show: Callable[[Job], None] | None) -> Job:
+            code = call
+            names = self._own_names(source, call, args.on) if args.private else None
+            if names is not None:
+                code = names.within(call)
+            run: Callable[[], object] = code
+            if args.on:  # a later start packs in the job's own thread, and so does one more
+                later = show is not None or any(not job.done() for job in after)
+                run = self._elsewhere(args.on, code, name, cell.number, later)
+            if show is not None:
+                self._refuse_shared_file(args.log, tell=False)
 
-        return self._manager.launch(
-            run,
-            name=name,
-            source=source,
-            cell=cell.number,
-            origin=origin,
-            timeout=args.timeout,
-            after=after,
-            log=args.log,
-            report=report,
-            codes=call.codes,
-            present=present,
-        )
+            def present(job: Job) -> None:
+                job.private = names
+                job.again = Again(self._manager, launch, job, after)
+                if show is not None:
+                    show(job)
+                elif card:
+                    panel.present(self._shell, self._manager, job)
+
+            return self._manager.launch(
+                run,
+                name=name,
+                source=source,
+                cell=cell.number,
+                origin=origin,
+                timeout=args.timeout,
+                after=after,
+                log=args.log,
+                report=report or show is not None,  # nobody waits any more
+                codes=code.codes,
+                present=present,
+            )
+
+        return launch(after, None)
 
     def _own_names(self, source: str, cell: cells.Cell, on: str | None) -> Private:
         why = "a job in another process has copies of the names" if on else ""
@@ -201,13 +216,13 @@ class Launcher:
             return ""
         return str(metadata.get("cellId", ""))
 
-    def _refuse_shared_file(self, log: Path | None) -> None:
+    def _refuse_shared_file(self, log: Path | None, *, tell: bool = True) -> None:
         """Refuse to mix what two jobs print, and say what a file has from before."""
         for job in self._manager.running():
             if log is not None and log.is_file() and job.log.path == log.resolve():
                 whose = f"{render.named(job)} still writes to {str(log)!r}"
                 raise UsageError(f"not started: {whose}; name another file")
-        if log is not None and log.is_file() and (size := log.stat().st_size):
+        if tell and log is not None and log.is_file() and (size := log.stat().st_size):
             print(
                 f"{str(log)!r} has {size:,} bytes from before; what this job prints is added at "
                 "its end. To begin anew, delete it or name another file"

@@ -66,16 +66,20 @@ class BackgroundMagics(Magics):
         5.0, min=0, help="Seconds from the Stop of a job that is past its deadline to its Kill."
     ).tag(config=True)
     process_grace = Float(
-        3.0,
-        min=0,
-        help="Seconds from SIGTERM to SIGKILL for the processes of a killed job.",
+        3.0, min=0, help="Seconds from SIGTERM to SIGKILL for the processes of a killed job."
     ).tag(config=True)
-
     offer = Float(
         3.0,
         min=0,
         help="Seconds that an ordinary cell has run when a card below it offers to continue it in "
         "the background. 0: never; the panel offers it all the same.",
+    ).tag(config=True)
+
+    max_lines = Int(
+        400,
+        min=0,
+        help="Lines of a flood of output that a cell shows before it points to the log; one line a "
+        "second is never cut. 0: as many as a page bears.",
     ).tag(config=True)
 
     kill_level = Enum(
@@ -96,7 +100,7 @@ class BackgroundMagics(Magics):
     def _kill_level(self) -> str:
         return kill.level()
 
-    @observe("max_running", "grace", "process_grace", "offer", "kill_level")
+    @observe("max_running", "grace", "process_grace", "offer", "max_lines", "kill_level")
     def _configure(self, change: object = None) -> None:
         if hasattr(self, "_manager"):
             self._manager.max_running = self.max_running
@@ -104,6 +108,7 @@ class BackgroundMagics(Magics):
             self._manager.process_grace = self.process_grace
             kill.use(self.kill_level)
             self._manager.offer = self.offer
+            output.set_lines(self.max_lines)
 
     # Starting
 

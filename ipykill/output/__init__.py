@@ -46,6 +46,7 @@ from ..core.manager import JobManager
 from ..exceptions import JobKilled, JobStopped
 from ..integrations import figures, progress, rich_bars
 from . import kernel, terminal
+from .budget import budget
 from .cells import blocks
 from .errors import clean, format_error
 from .job_output import of_job
@@ -58,11 +59,17 @@ __all__ = [
     "format_error",
     "install",
     "of_job",
+    "set_lines",
     "show_errors_of_jobs",
     "stand_in",
     "tap_again",
     "uninstall",
 ]
+
+
+def set_lines(number: int) -> None:
+    """Let the cell of a flood show so many lines; 0: as many as a page bears."""
+    budget.lines = number
 
 
 def show_errors_of_jobs(shell: Any) -> None:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .budget import budget
+from .budget import Bucket, budget
 from .errors import clean
 
 __all__ = ["Backlog", "Piece"]
@@ -23,6 +23,9 @@ KEEP_BYTES = 2_000_000  # of displays
 # What of a job stands in its cell. A page draws a text again with each part that comes to it,
 # for which it needs a fifth of a second when it has a million characters.
 ROOM = 1_000_000  # characters, without the end
+# And lines: a flood is some screens high, and a job that prints one a second is never cut.
+_LINES_A_SECOND = 1.0
+_LAST_LINES = 100  # that the end of a flood has
 _COLOUR = 40  # characters that take as long as an escape sequence
 # The end that each job has, however many end at once.
 _END = 4_000  # characters
@@ -81,7 +84,11 @@ class Backlog:
         self._left_out = [0, 0]  # characters and displays
         self._clearing: Piece | None = None  # waits for what comes next
         self._last_cut = 0.0
+        self._begin_room()
+
+    def _begin_room(self) -> None:
         self._room = ROOM
+        self._lines = Bucket(budget.lines, _LINES_A_SECOND) if budget.lines else None
 
     def __bool__(self) -> bool:
         """Whether something waits that can be sent before the end."""
@@ -152,7 +159,7 @@ class Backlog:
             return
         kept = [piece for piece in self._take_all() if piece.name == "update_display_data"]
         self._left_out = [0, 0]
-        self._room = ROOM
+        self._begin_room()
         for piece in [*kept, self._clearing]:
             self._append(piece)
         self._clearing = None
@@ -197,11 +204,26 @@ class Backlog:
     def _take_end(self) -> list[Piece]:
         # The end of a job arrives, but if many end at once, of each only a little.
         self._trim(max(_END, budget.ends.take(self._characters)))
+        if self._lines is not None:
+            self._trim(self._size_of_last(max(self._lines.take(budget.lines), _LAST_LINES)))
         self._thin(max(_END_DISPLAYS, budget.messages.take(self._new)))
         pieces, self._due = self._due, []
         if self._flooded:
             pieces.append(Piece("stderr", self._notice()))
         return pieces + self._take_all()
+
+    def _size_of_last(self, lines: int) -> int:
+        """Return how many of the characters that wait are the last so many lines."""
+        size = 0
+        for piece in reversed(self._texts):
+            start = piece.size
+            while start > 0 and lines >= 0:
+                start = piece.text.rfind("\n", 0, start)
+                lines -= 1
+            if lines < 0:
+                return size + piece.size - max(start, 0) - 1
+            size += piece.size
+        return size
 
     def _buy(self, enough: Callable[[], bool] = lambda: False) -> list[Piece]:
         """Take from the front as much as the budget allows, or until it is `enough`."""
@@ -210,6 +232,7 @@ class Backlog:
             if front.is_text():
                 paid = budget.characters.take(min(front.size, self._room))
                 if paid:
+                    paid = self._whole_lines(front.text, paid)
                     piece = self._take_text(paid)
                     bought.append(piece)
                     taken = paid + _COLOUR * piece.text.count("\x1b")
@@ -223,6 +246,17 @@ class Backlog:
             else:
                 break
         return bought
+
+    def _whole_lines(self, text: str, most: int) -> int:
+        """Return how many of `most` characters there are lines for; at the last, it is full."""
+        wanted = text.count("\n", 0, most)
+        if self._lines is None or (paid := self._lines.take(wanted)) == wanted:
+            return most
+        self._room = 0
+        end = -1
+        for _ in range(max(paid, 1)):
+            end = text.index("\n", end + 1)
+        return min(end + 1, most)
 
     @property
     def _flooded(self) -> bool:
@@ -301,8 +335,8 @@ class Backlog:
 
     def _last_notice(self) -> str:
         return (
-            f"\n... This cell is full: it has as much of job {self._job_id} as a page bears. When "
-            f"the job ends, the end of what it prints comes here. {self._where()}\n"
+            f"\n... This cell is full. The log of job {self._job_id} has the rest; when the job "
+            f"ends, the end of what it prints comes here. {self._where()}\n"
         )
 
     def _where(self) -> str:

@@ -58,6 +58,8 @@ class Budget:
         Of what is sent while jobs run: messages, text, and displays.
     ends
         Characters for the ends of jobs, which arrive however many end at once.
+    lines
+        Of a flood, that one cell shows before it points to the log; 0: as many as a page bears.
     """
 
     def __init__(self) -> None:
@@ -65,6 +67,7 @@ class Budget:
         self.characters = Bucket(*CHARACTERS)
         self.bytes = Bucket(*BYTES)
         self.ends = Bucket(*CHARACTERS)
+        self.lines = 400
 
 
 budget = Budget()

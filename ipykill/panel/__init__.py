@@ -21,7 +21,7 @@ from .service import detach
 if TYPE_CHECKING:
     from .widget import Card, Panel
 
-__all__ = ["install", "offer", "present", "show", "uninstall"]
+__all__ = ["go_on", "install", "offer", "present", "show", "uninstall"]
 
 _REQUEST = "ipykill_request"
 
@@ -118,6 +118,12 @@ def present(shell: Any, manager: JobManager, job: Job) -> None:
     else:
         _presented = job, shell.execution_count
         _stays(job, card)
+
+
+def go_on(manager: JobManager, job: Job, new: Job) -> None:
+    """Let the card of a job that is over show `new`, which runs the same again in its cell."""
+    if manager in _panels and (card := _panels[manager].pass_on(job, new)) is not None:
+        _stays(new, card)
 
 
 def _stays(job: Job, card: Card) -> None:

@@ -17,15 +17,22 @@ _HERE = Path(__file__).parent
 _SCRIPTS = (
     "words",
     "elements",
+    "channel",
     "jobs",
     "foreground",
     "details",
+    "details_view",
+    "bars",
     "job_view",
+    "order",
+    "chips",
+    "columns",
+    "keys",
     "panel",
     "card",
     "main",
 )
-_STYLES = ("base", "job", "details", "panel")  # what comes later goes over what comes before
+_STYLES = ("base", "job", "row", "details", "panel")  # what comes later goes over what comes before
 
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./\w+\.js";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(async )?(function|class|const|let) )", re.MULTILINE)

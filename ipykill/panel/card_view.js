@@ -14,6 +14,15 @@ export default {
     const panels = (globalThis[Symbol.for("ipykill.panels")] ??= new Map());
     if (!panels.has(id)) panels.set(id, deferred());
     const { drawCard } = await panels.get(id).promise;
-    return drawCard(el, model.get("row"));
+    let end = drawCard(el, model.get("row"));
+    const change = () => {
+      end();
+      end = drawCard(el, model.get("row")); // it runs again, as another job
+    };
+    model.on("change:row", change);
+    return () => {
+      model.off?.("change:row", change);
+      end();
+    };
   },
 };

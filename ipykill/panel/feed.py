@@ -73,6 +73,7 @@ def row(info: JobInfo, now: float) -> Row:
         "last": plain(info.last_line, _TEXT),
         "threads": info.left or (info.threads if info.threads > 1 and not final else None),
         "progress": _progress(info.progress),
+        "again": True if info.again else None,
     }
     return {key: value for key, value in facts.items() if value is not None and value != ""}
 
@@ -89,6 +90,8 @@ def _progress(progress: Progress | None) -> dict[str, Any] | None:
         "total": progress.total,
         "description": plain(progress.description, _TEXT),
         "left": None if progress.left is None else round(progress.left),
+        "rate": None if progress.rate is None else float(f"{progress.rate:.3g}"),
+        "inner": _progress(progress.inner),
     }
 
 
@@ -201,6 +204,7 @@ def _mark(job: Job, see: Look) -> object:
     frame = job.frame(see)
     place = None if frame is None else (id(frame), id(frame.f_code), frame.f_lasti)
     progress = job.progress
+    inner = progress and progress.inner and (progress.inner.done, progress.inner.description)
     return (
         job.state,
         job.requested,
@@ -211,7 +215,7 @@ def _mark(job: Job, see: Look) -> object:
         job.log.tail(1),
         len(job.threads),
         round(job.cpu_time, 1),
-        progress and (progress.done, progress.total, progress.description),
+        progress and (progress.done, progress.total, progress.description, inner),
     )
 
 

@@ -15,6 +15,7 @@ from ..core.manager import JobManager
 from ..exceptions import JobError, UnknownJobError
 from ..threads import ServiceThread
 from .feed import Details, Feed
+from .usage import Usage
 
 _INTERVAL = 0.2  # seconds between two messages, at least
 _LOAD = 0.1  # the part of one processor that looking at the jobs may take
@@ -89,6 +90,8 @@ class Service:
         self.tell: Callable[[], None] = lambda: None
         self._next_tell = 0.0
         self._foreground: dict[str, Any] | None = None
+        self._usage = Usage()
+        self._panels: set[str] = set()  # pages in which a panel is open
         self._states: dict[int, str] | None = {}
 
     def connect(self, channel: Channel) -> None:
@@ -158,6 +161,13 @@ class Service:
                 return self._row(job)
             case "detach":
                 return detach(self._manager)
+            case "traceback":
+                failure = self._job(request).failure
+                return {"text": "" if failure is None else failure.traceback or failure.line}
+            case "again" if self._was_done(request):
+                pass
+            case "again":
+                return self._run_again(self._job(request))
             case "stop_all" | "kill_all" | "clear" if self._was_done(request):
                 pass
             case "stop_all":
@@ -177,6 +187,15 @@ class Service:
             case unknown:
                 return {"error": f"the panel does not know how to {unknown!r}"}
         return {}
+
+    def _run_again(self, job: Job) -> dict[str, Any]:
+        if job.again is None or not job.done():
+            return {"error": "only a cell that has ended can run again"}
+        try:
+            new = job.again()
+        except JobError as error:
+            return {"error": str(error)}
+        return {"again": new.id}
 
     def _meant(self, request: dict[str, Any]) -> list[Job]:
         """Return the jobs that a request about several is about: what a filter shows, or all."""
@@ -217,8 +236,20 @@ class Service:
                 reply["foreground"] = self._foreground
             open_details = {int(number) for number in request.get("details", ())}
             self._pages[str(request["page"])] = (time.monotonic() + _LEASE, open_details)
+            if request.get("usage"):
+                if not self._measuring():
+                    self._usage.forget()
+                self._panels.add(str(request["page"]))
+                reply["usage"] = self._usage.full()
+            else:
+                self._panels.discard(str(request["page"]))
             self._start()
             return reply
+
+    def _measuring(self) -> bool:
+        """Whether a panel is open, and not only a card or the status bar."""
+        self._panels &= self._open_pages().keys()
+        return bool(self._panels)
 
     def _show(self, page: str, job: Job) -> dict[str, Any]:
         with self._lock:
@@ -290,6 +321,8 @@ class Service:
             self._channel.send_whole()
             return 0
         message = (changes or {}) | ({"details": details} if details else {})
+        if self._measuring() and (usage := self._usage.refresh(self._manager)):
+            message["usage"] = usage
         if (foreground := self._look_at_foreground()) != self._foreground:
             message["foreground"] = self._foreground = foreground
         if not message:

@@ -55,6 +55,8 @@ class JobsModel(_Widget):
 
     model = traitlets.Unicode().tag(sync=True)
     jobs = traitlets.Dict().tag(sync=True, to_json=lambda value, widget: widget.service.whole())
+    # When a page was given this model: sent once to each.
+    given = traitlets.Float().tag(sync=True, to_json=lambda value, widget: time.time())
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -76,18 +78,23 @@ class CardModel(_Widget):
     """Says which job a card shows; what changes in it comes with the jobs of a `JobsModel`.
 
     `row` is the job as a front end has it when it opens the card: the first that it hears
-    of the job, and all that it hears of one that was cleared.
+    of the job, and all that it hears of one that was cleared. It says as well when the card was
+    shown first: a page that was opened later does not get the text that the job prints below it.
     """
 
     _esm = (_HERE / "card_view.js").read_text(encoding="utf-8")
 
     model = traitlets.Unicode().tag(sync=True)
     row = traitlets.Dict().tag(
-        sync=True, to_json=lambda value, card: row(card.job.info(), time.time())
+        sync=True,
+        to_json=lambda value, card: row(card.job.info(), time.time()) | {"shown": card.shown},
     )
 
     def __init__(self, model: str, job: Job) -> None:
         self.job = job
+        self.shown = time.time()
+        self.again: Card = list
+        self.renew: Callable[[dict[str, Any]], None] = lambda bundle: None  # its text
         super().__init__(model=model)
 
 
@@ -158,22 +165,38 @@ class Panel:
         """Show one job below the cell that runs."""
         card = CardModel(self.model_id, job)  # before the two outputs: they have to be neighbours
         number = _display_id()
-        update = self._show_static(static.job(job.info()), number)
+        card.renew = self._show_static(static.job(job.info()), number)
         card.show()
         self._cards.append(card)
         self._close_cards()
 
-        def over(job: Job) -> None:
-            self.service.say(functools.partial(update, static.job(job.info())))
-            self.service.end()
-
         def again() -> list[dict[str, Any]]:
-            bundles = [(static.job(job.info()), {"display_id": number}), (card.view(), {})]
+            bundles = [(static.job(card.job.info()), {"display_id": number}), (card.view(), {})]
             return [{"data": it, "metadata": {}, "transient": name} for it, name in bundles]
 
-        if not job.done():
-            job.add_done_callback(over)
+        card.again = again
+        self._follow(card)
         return again
+
+    def pass_on(self, job: Job, new: Job) -> Card | None:
+        """Let the cards of `job` show `new` from now on; return the last of them."""
+        cards = [card for card in self._cards if card.job is job]
+        for card in cards:
+            card.job = new
+            card.send_state("row")
+            self._follow(card)
+        return cards[-1].again if cards else None
+
+    def _follow(self, card: CardModel) -> None:
+        """Renew the text above a card when its job ends."""
+
+        def over(job: Job) -> None:
+            if card.job is job:
+                self.service.say(functools.partial(card.renew, static.job(job.info())))
+            self.service.end()
+
+        if not card.job.done():
+            card.job.add_done_callback(over)
 
     def offer(self, cell: int, since: float) -> Callable[[], None]:
         """Offer below the cell that runs to detach it; return what takes that away."""

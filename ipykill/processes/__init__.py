@@ -55,15 +55,17 @@ that had it, and that may be any thread, at any time. Therefore:
 from .child import SIGKILL, ChildProcess, ProcessInfo
 from .ending import descendants, end
 from .starting import own_group, without_interrupt
-from .table import live_groups
+from .table import Entry, live_groups, table
 
 __all__ = [
     "SIGKILL",
     "ChildProcess",
+    "Entry",
     "ProcessInfo",
     "descendants",
     "end",
     "live_groups",
     "own_group",
+    "table",
     "without_interrupt",
 ]

@@ -10,6 +10,10 @@ from typing import NamedTuple
 __all__ = ["Entry", "command_line", "entry_of", "exists", "has_ended", "live_groups", "table"]
 
 
+_TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+_PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+
+
 def has_ended(pidfd: int) -> bool:
     """Whether the process that a pidfd stands for has ended."""
     poll = select.poll()
@@ -38,7 +42,15 @@ def command_line(pid: int) -> str:
 
 
 class Entry(NamedTuple):
-    """A line of the process table."""
+    """A line of the process table.
+
+    Attributes
+    ----------
+    cpu
+        Seconds that it and its children that somebody has waited for have used.
+    memory
+        Bytes that are resident.
+    """
 
     pid: int
     parent: int
@@ -46,6 +58,8 @@ class Entry(NamedTuple):
     session: int
     state: str
     start: str
+    cpu: float = 0.0
+    memory: int = 0
 
 
 def entry_of(pid: int) -> Entry | None:
@@ -54,7 +68,9 @@ def entry_of(pid: int) -> Entry | None:
         with open(f"/proc/{pid}/stat", "rb") as file:
             # The name of the program, in parentheses, may hold anything.
             words = file.read().rpartition(b")")[2].decode().split()
-        return Entry(pid, int(words[1]), int(words[2]), int(words[3]), words[0], words[19])
+        cpu = sum(map(int, words[11:15])) / _TICKS
+        relatives = int(words[1]), int(words[2]), int(words[3])
+        return Entry(pid, *relatives, words[0], words[19], cpu, int(words[21]) * _PAGE)
     except (OSError, IndexError, ValueError):
         return None
 

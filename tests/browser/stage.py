@@ -46,7 +46,12 @@ class Stage:
     """A page whose rows are those that `feed.row` returns, or any others."""
 
     def __init__(
-        self, page: Page, *rows: dict[str, Any], manager: bool = True, kernel: bool = True
+        self,
+        page: Page,
+        *rows: dict[str, Any],
+        manager: bool = True,
+        kernel: bool = True,
+        given: float = 0.0,
     ) -> None:
         """Show nothing yet; without a `manager` the front end offers the bare model."""
         self.page = page
@@ -55,7 +60,10 @@ class Stage:
         page.set_content(PAGE)
         page.add_style_tag(content=bundle.style())
         jobs = {"rev": 0, "now": time.time(), "rows": rows}
-        page.evaluate(START, [bundle.script(), {"model": "model", "jobs": jobs}, manager, kernel])
+        page.evaluate(
+            START,
+            [bundle.script(), {"model": "model", "jobs": jobs, "given": given}, manager, kernel],
+        )
 
     def panel(self) -> Locator:
         """Show the panel."""

@@ -81,9 +81,13 @@ def test_a_job_is_watched_stopped_and_killed(lab: Lab) -> None:
     expect(lab.page.get_by_role("status").filter(has_text="train (job 1) killed")).to_have_count(1)
 
 
-# In this order, so that JupyterLab is not loaded again for each kernel.
-@pytest.mark.parametrize("any_overlay", OVERLAYS, indirect=True, ids=lambda it: it.name)
-@pytest.mark.parametrize("app", ["lab/tree", "notebooks"])
+# Notebook has the same connection to the kernel: which version that is makes no difference there.
+@pytest.mark.parametrize(
+    ("app", "any_overlay"),
+    [*(("lab/tree", overlay) for overlay in OVERLAYS), ("notebooks", OVERLAYS[0])],
+    indirect=["any_overlay"],
+    ids=lambda it: getattr(it, "name", it),
+)
 def test_the_views_live_while_the_kernel_is_busy(lab: Lab, any_overlay: Overlay, app: str) -> None:
     loop, sleep = "while True: pass", "import time; time.sleep(1000)"
     lab.open(PANEL, COUNT, TRAIN, sleep, loop, app=app, kernel=any_overlay)
@@ -352,6 +356,8 @@ def test_the_keyboard_is_enough(lab: Lab) -> None:
     keys.press("Space")
     expect(first.get_by_role("tab", name="Source")).to_be_visible()
     keys.press("Tab")
+    expect(first.get_by_role("button", name="Dismiss train (job 1)")).to_be_focused()
+    keys.press("Tab")
     keys.press("ArrowRight")
     expect(first.get_by_role("tab", name="Source")).to_be_focused()
     keys.press("Escape")
@@ -392,3 +398,23 @@ def test_the_extension_is_reloaded_under_living_views(lab: Lab) -> None:
     expect(card(lab, 1)).to_contain_text("stopping")
     lab.run(3)
     expect(card(lab, 1)).to_contain_text("killed")
+
+
+def test_a_job_runs_again_in_its_cell_and_a_reload_is_told(lab: Lab) -> None:
+    fails = "%%bg -n plot\nn = globals().get('n', 0) + 1\nprint('run', n)\n1 / 0"
+    lab.open(PANEL, fails, TRAIN)
+    for index in range(3):
+        lab.run(index)
+    press(card(lab, 1), "Run again plot (job 1)")
+    lab.wait_output(1, "run 2")
+    expect(card(lab, 1)).to_contain_text("job 3")
+    lab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    press(row(lab.page, "plot (job 3)"), "Copy traceback of plot (job 3)")
+    expect(row(lab.page, "plot (job 3)")).to_contain_text("Copied")
+    assert "1 / 0\n" in lab.page.evaluate("navigator.clipboard.readText()")
+    expect(row(lab.page, "train (job 2)")).to_contain_text("%")
+    press(row(lab.page, "plot (job 1)"), "Dismiss plot (job 1)")
+    expect(row(lab.page, "plot (job 1)")).to_have_count(0)
+    lab.reload()
+    expect(card(lab, 2)).to_contain_text("the log has the rest")
+    expect(card(lab, 1)).not_to_contain_text("the log has the rest")

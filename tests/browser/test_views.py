@@ -44,19 +44,20 @@ def spoken(stage: Stage) -> Locator:
 
 
 def test_a_row_has_a_word_and_a_name_for_everything(stage) -> None:
-    progress = {"done": 3, "total": 4, "description": "epoch", "left": 65}
+    progress = {"done": 3, "total": 4, "description": "epoch", "left": 65, "rate": 0.5}
+    progress["inner"] = {"done": 3, "total": 40, "description": "batch", "left": 6}
     facts = {"place": PLACE, "last": "loss 0.1", "cell": 7, "cpu": 2.5, "threads": 4}
     panel = stage(row(1, **facts, progress=progress)).panel()
     expect(item(panel, 1)).to_match_aria_snapshot(
         """
         - listitem "job-1 (job 1)":
-          - text: /job-1 job 1 · cell \\[7\\] running 0 s/
+          - text: /job-1 job 1 running loss 0.1 0 %/
+          - progressbar "Progress of job-1 (job 1)"
+          - progressbar "Inner progress of job-1 (job 1)"
+          - text: /epoch · 75 % · 3 of 4 · 1 min 05 s left \\d s 0.5\\/s/
           - button "Log of job-1 (job 1)"
           - button "Stop job-1 (job 1)"
           - button "Kill job-1 (job 1)"
-          - text: /cell \\[2\\], line 3 \\(time.sleep\\) loss 0.1 4 threads · CPU 2.5 s/
-          - progressbar "Progress of job-1 (job 1)"
-          - text: epoch · 75 % · 3 of 4 · 1 min 05 s left
         """
     )
 

@@ -240,7 +240,7 @@ def test_steps_of_an_earlier_run_do_not_count_as_fast_ones() -> None:
     look = progress._TqdmBar(bar).look
     assert look().left is None
     bar.update(5)
-    assert look() == ipykill.Progress(95, 100, "", 10.0)
+    assert look() == ipykill.Progress(95, 100, "", 10.0, 0.5)
     bar.close()
 
 
@@ -339,3 +339,28 @@ def test_track_costs_little_when_nothing_is_asked() -> None:
     # 4 to 5 times the generator that does nothing, which takes 18 ns; `tests.benchmarks.output`
     # tells the figures.
     assert ipykill.submit(work).result(60) < 8
+
+
+def test_the_bar_that_goes_round_inside_is_told_too() -> None:
+    go, reached = threading.Event(), threading.Event()
+
+    def work() -> None:
+        for outer in ipykill.track(range(2), description="epoch"):
+            for inner in ipykill.track(range(4), description="batch"):
+                if (outer, inner) == (1, 2):
+                    reached.set()
+                    go.wait(30)
+
+    job = ipykill.submit(work)
+    assert reached.wait(30)
+    seen = job.progress
+    assert seen is not None
+    assert (seen.done, seen.total, seen.description) == (1, 2, "epoch")
+    assert seen.rate is not None
+    inner = seen.inner
+    assert inner is not None
+    assert (inner.done, inner.total, inner.description) == (2, 4, "batch")
+    go.set()
+    assert job.wait(30)
+    assert job.progress is not None
+    assert job.progress.inner is None

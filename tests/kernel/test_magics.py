@@ -404,7 +404,7 @@ def test_jobs_start_after_others(kernel: Kernel) -> None:
     cell = kernel.run("%%bg -q -n broken\n1 / 0")
     skipped = kernel.run("%%bg -q -n third --after broken first\n3")
     assert wait_job(kernel, 4) == "skipped"
-    skipped.wait_output("[4] third: skipped: job 3 (broken) had to be done first, and is failed")
+    skipped.wait_output("[4] third: skipped: job 3 (broken) failed")
     assert cell.errors
 
 

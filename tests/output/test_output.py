@@ -15,7 +15,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time, which stands still until a test moves it; and full budgets."""
     now = [1000.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(module, "budget", Budget())
+    budget = Budget()
+    budget.lines = 0
+    monkeypatch.setattr(module, "budget", budget)
     return now
 
 
@@ -88,6 +90,43 @@ def test_a_flood_of_text_takes_no_display_with_it(backlog: Backlog) -> None:
     assert "152,000 characters left out here" in notice
     assert picture == "picture"
     assert rest == "y\n" * (module.KEEP // 2)
+
+
+@pytest.fixture
+def lined() -> Backlog:
+    module.budget.lines = 300
+    return Backlog(7)
+
+
+def test_a_flood_shows_some_hundred_lines_and_the_last(lined: Backlog, clock: list[float]) -> None:
+    seen = ""
+    for second in range(10):
+        lined.write("stdout", "".join(f"{second} {number}\n" for number in range(1000)))
+        clock[0] += 0.1
+        seen += "".join(shown(lined.take(bounded=True)))
+    first, notice, _ = seen.partition("\n... This cell is full. The log of job 7 has the rest;")
+    assert first.splitlines() == [f"0 {number}" for number in range(300)]
+    assert notice
+    left_out, last = shown(lined.take(bounded=False))
+    assert "characters left out here" in left_out
+    assert last.splitlines()[-1] == "9 999"
+    assert 90 < len(last.splitlines()) <= 101
+
+
+def test_a_flood_that_ends_at_once_is_cut_and_a_long_text_is_not(lined: Backlog) -> None:
+    lined.write("stdout", "y\n" * 20_000)
+    text = "".join(shown(lined.take(bounded=False)))
+    assert 250 < text.count("\ny") < 310
+    other = Backlog(8)
+    other.write("stdout", "y\n" * 290)
+    assert shown(other.take(bounded=False)) == ["y\n" * 290]
+
+
+def test_a_line_a_second_is_never_cut(lined: Backlog, clock: list[float]) -> None:
+    for number in range(2000):
+        lined.write("stdout", f"{number}\n")
+        clock[0] += 1
+        assert shown(lined.take(bounded=True)) == [f"{number}\n"]
 
 
 def trickle(backlog: Backlog, clock: list[float], seconds: int) -> str:

@@ -10,6 +10,8 @@ export class Card {
     this.id = row.id;
     this.listed = jobs.rows.has(row.id);
     this.view = new JobView(jobs, row, true);
+    this.view.missed = row.shown < jobs.given && !isOver(row);
+    this.view.tick();
     root.append(this.view.el);
   }
 

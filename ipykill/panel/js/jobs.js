@@ -2,35 +2,32 @@
 
 import { count, isOver, titleOf } from "./words.js";
 import { make } from "./elements.js";
+import { Channel } from "./channel.js";
 
 const HEARTBEAT = 15_000; // ms between two messages that say a view is open,
 const BUSY_HEARTBEAT = 300_000; // and while the kernel runs a cell
 const SLOW = 1_000; // ms after which a missing answer is spoken of
-const PATIENCE = 3_000; // ms to wait for an answer on the control channel,
-const LONG_PATIENCE = 30_000; // and for one that waits until the kernel's cell has ended
 const EARLY = 50; // changes that wait for the beginning of a log
 const LOG_LINES = 2_000; // lines of a log that a page keeps
 
-export class Jobs {
+export class Jobs extends Channel {
   constructor(model) {
-    this.id = model.get("model");
+    super(model);
     this.rows = new Map(); // id -> job, oldest first
     this.details = new Map(); // id -> {source, error, threads, processes, log: {start, lines}}
-    this.link = "live"; // or "saved", "restarted", "lost"
     this.asOf = 0; // when the kernel was last heard of, in its own seconds,
     this.heard = 0; // and in ours
     this.problem = new Map(); // id -> why a request about the job failed; null -> about all
     this.silent = new Set(); // ids, null for all: the kernel has not answered a request
-    this.page = crypto.randomUUID?.() ?? String(Math.random());
     this.views = new Set();
+    this.usage = new Map(); // id -> [CPU in per cent, bytes], while a panel is open
+    this.given = model.get("given"); // when this page got the model, in the kernel's seconds
     this.watched = new Map(); // id -> how many views show its details
     this.early = new Map(); // id -> changes of details whose beginning is not here yet
     this.fetching = new Set(); // ids whose details are asked for
     this.seen = new Set(); // ids of what was in sight when somebody was at work there
-    this.waiting = new Map();
     this.revision = -1;
     this.newest = -1;
-    this.model = model;
     this.takeWhole(model.get("jobs"));
     model.on("change:jobs", () => this.takeWhole(model.get("jobs")));
     model.on("msg:custom", (message) => this.receive(message));
@@ -92,6 +89,7 @@ export class Jobs {
       return;
     }
     if (message.rev !== undefined) this.takeChanges(message);
+    this.takeUsage(message.usage);
     if ("foreground" in message) this.takeForeground(message.foreground);
     for (const [id, details] of Object.entries(message.details ?? {})) {
       this.takeDetails(Number(id), details);
@@ -136,6 +134,16 @@ export class Jobs {
     this.heard = performance.now();
     this.silent.clear();
     if (this.link === "lost") this.setLink("live");
+  }
+
+  takeUsage(usage) {
+    if (!usage) return;
+    const ids = Object.keys(usage).map(Number);
+    for (const id of ids) {
+      if (usage[id]) this.usage.set(id, usage[id]);
+      else this.usage.delete(id);
+    }
+    if (ids.length) this.notify(ids);
   }
 
   // Which cell runs in the foreground, since when; null: none that has run for a while.
@@ -188,7 +196,10 @@ export class Jobs {
 
   open(view) {
     this.views.add(view);
-    if (this.views.size > 1) return;
+    if (this.views.size > 1) {
+      if (view.measures) this.ready.then(() => this.watch());
+      return;
+    }
     this.speaker = make("div", "ipykill-speaker", {
       role: "status",
       "aria-live": "polite",
@@ -208,7 +219,10 @@ export class Jobs {
 
   close(view) {
     this.views.delete(view);
-    if (this.views.size) return;
+    if (this.views.size) {
+      if (view.measures) this.watch();
+      return;
+    }
     clearInterval(this.heartbeat);
     clearInterval(this.clock);
     document.removeEventListener("visibilitychange", this.onVisible);
@@ -263,11 +277,14 @@ export class Jobs {
     this.asking = true;
     this.watchedAt = performance.now();
     const details = [...this.watched.keys()];
-    const reply = await this.request({ do: "watch", rev: this.revision, details });
+    const usage = [...this.views].some((view) => view.measures);
+    const reply = await this.request({ do: "watch", rev: this.revision, details, usage });
     this.asking = false;
     if (!reply) return;
     this.silent.clear();
     this.takeForeground(reply.foreground ?? null);
+    if (usage) this.usage.clear();
+    this.takeUsage(reply.usage);
     if (reply.state) {
       this.revision = -1;
       this.takeWhole(reply.state);
@@ -292,6 +309,7 @@ export class Jobs {
     }
     if (reply?.error) this.problem.set(id, reply.error);
     this.notify([id]);
+    return reply;
   }
 
   async showDetails(id) {
@@ -318,72 +336,5 @@ export class Jobs {
     this.watched.delete(id);
     this.early.delete(id);
     if (this.live) this.details.delete(id); // the kernel has them, and they may be large
-  }
-
-  // Returns the kernel's answer, null if there is none.
-  async request(content) {
-    if (this.link === "restarted" || this.link === "saved") return null;
-    const message = crypto.randomUUID?.() ?? String(Math.random());
-    const whole = { ...content, model: this.id, page: this.page, message };
-    const kernel = this.model.widget_manager?.kernel;
-    let reply = null;
-    if (typeof kernel?.sendControlMessage === "function") {
-      reply = await this.throughControl(kernel, whole).catch(() => null);
-    }
-    reply ??= await this.throughComm(whole);
-    if (reply?.stranger) {
-      this.setLink("restarted");
-      return null;
-    }
-    if (!reply && content.do === "watch") this.setLink("lost");
-    return reply;
-  }
-
-  // Answered while the kernel runs a cell. `kernel` is @jupyterlab/services' connection.
-  throughControl(kernel, content) {
-    const message = {
-      header: {
-        msg_id: content.message,
-        msg_type: "ipykill_request",
-        session: kernel.clientId,
-        username: kernel.username ?? "",
-        date: new Date().toISOString(),
-        version: "5.3",
-      },
-      parent_header: {},
-      metadata: {},
-      content,
-      channel: "control",
-      buffers: [],
-    };
-    return new Promise((resolve, reject) => {
-      const future = kernel.sendControlMessage(message, true, true);
-      future.done.catch(() => undefined);
-      future.onReply = (answer) => {
-        resolve(answer.content);
-        setTimeout(() => future.dispose()); // no status follows, see _leave_status_alone
-      };
-      setTimeout(() => {
-        reject(new Error("no answer on the control channel"));
-        if (!future.isDisposed) future.dispose();
-      }, PATIENCE);
-    });
-  }
-
-  throughComm(content) {
-    const { message } = content;
-    return new Promise((resolve) => {
-      const finish = (reply) => {
-        this.waiting.delete(message);
-        resolve(reply);
-      };
-      this.waiting.set(message, finish);
-      setTimeout(finish, LONG_PATIENCE, null);
-      try {
-        this.model.send(content);
-      } catch {
-        finish(null);
-      }
-    });
   }
 }

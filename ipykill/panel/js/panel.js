@@ -1,15 +1,18 @@
 // The list of all jobs.
 
 import { count, isOver, STATES } from "./words.js";
-import { button, icon, make, setAttribute, setText } from "./elements.js";
+import { button, make, setAttribute, setText } from "./elements.js";
 import { Offer } from "./foreground.js";
+import { drawChips, makeChips } from "./chips.js";
+import { Columns } from "./columns.js";
+import { focusItem, Group, makeHelp, pressInList, pressInPanel } from "./keys.js";
+import { arrange, FOLD, isGroup } from "./order.js";
 import { ARMED, JobView, NOT_ANSWERED } from "./job_view.js";
 
 const LINGER = 20; // seconds for which a job that has just ended keeps its place
-const HEIGHT = 46; // px of a row until it was measured
+const HEIGHT = 30; // px of a row until it was measured
 const MARGIN = 300; // px above and below the visible part that are drawn as well
-const FOLD = "fold"; // the key of the line that hides the finished jobs,
-const FOLD_HEIGHT = 34; // and its height
+const FOLD_HEIGHT = 30; // px of a line that hides jobs
 
 export class Panel {
   constructor(jobs, root) {
@@ -21,9 +24,11 @@ export class Panel {
     this.states = new Set(); // the states that are filtered for
     this.unfolded = null; // null: the finished jobs show when no other is there
     this.ended = new Map(); // id -> when this page saw it end
+    this.groups = new Map(); // key of an item -> its name, its jobs, and whether it is open
+    this.groupViews = new Map();
+    this.measures = true; // the kernel looks at CPU and memory while this is open
 
-    this.chips = make("div", "ipykill-chips", { role: "group", "aria-label": "Jobs by state" });
-    this.chips.append(...Object.keys(STATES).map((state) => this.makeChip(state)));
+    this.chips = makeChips(this.states, () => this.layOut());
     this.search = make("input", "ipykill-search", {
       type: "search",
       placeholder: "Filter",
@@ -33,15 +38,19 @@ export class Panel {
     this.stopAll = button("Stop all", "Stop all jobs", () => this.askShown("stop_all"));
     this.killAll = button("Kill all", "Kill all jobs", () => this.clickKillAll(), "ipykill-kill");
     this.clear = button("Clear finished", "Clear finished jobs", () => this.askShown("clear"));
-    this.tools = make("div", "ipykill-tools", {}, this.search, this.stopAll, this.killAll, this.clear);
+    this.help = makeHelp();
+    this.helpButton = button("?", "Keys", () => this.toggleHelp(), "ipykill-help-button");
+    this.tools = make("div", "ipykill-tools", {},
+      this.search, this.stopAll, this.killAll, this.clear, this.helpButton);
+    this.columns = new Columns(() => this.layOut());
     this.banner = make("div", "ipykill-banner");
     this.list = make("ul", "ipykill-list", { role: "list", "aria-label": "Jobs" });
     this.scroller = make("div", "ipykill-scroller", {}, this.list);
     this.empty = make("div", "ipykill-empty");
     const head = make("div", "ipykill-head", {}, this.chips, this.tools);
-    root.append(head, this.banner);
+    root.append(head, this.help, this.banner);
     this.offer = new Offer(jobs, null, root, false);
-    root.append(this.scroller, this.empty);
+    root.append(this.columns.el, this.scroller, this.empty);
 
     this.foldButton = button("", "", () => {
       this.unfolded = !this.isUnfolded;
@@ -52,7 +61,8 @@ export class Panel {
     this.sizes = new ResizeObserver((entries) => this.measured(entries));
     this.sizes.observe(this.scroller);
     this.scroller.addEventListener("scroll", () => this.schedule(), { passive: true });
-    this.list.addEventListener("keydown", (event) => this.moveRow(event));
+    this.list.addEventListener("keydown", (event) => pressInList(this, event));
+    root.addEventListener("keydown", (event) => event.defaultPrevented || pressInPanel(this, event));
     for (const it of ["pointermove", "focusin"]) {
       this.list.addEventListener(it, () => {
         for (const id of this.views.keys()) this.jobs.seen.add(id);
@@ -112,33 +122,17 @@ export class Panel {
     return this.unfolded ?? !this.anyLive;
   }
 
-  // What is in the list: ids, newest first, and the line that folds.
-  items() {
-    const words = this.search.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
-    const filtered = (this.filtered = this.states.size > 0 || words.length > 0);
-    const top = [];
-    const folded = [];
-    this.counts = {};
-    this.anyLive = false;
-    for (const job of this.jobs.rows.values()) {
-      this.counts[job.state] = (this.counts[job.state] ?? 0) + 1;
-      const over = isOver(job);
-      this.anyLive ||= !over;
-      if (this.states.size && !this.states.has(job.state)) continue;
-      if (words.length) {
-        const text = `${job.id} ${job.name} ${job.place ?? ""} ${job.last ?? ""}`.toLowerCase();
-        if (!words.every((word) => text.includes(word))) continue;
-      }
-      (filtered || !over || this.ended.has(job.id) ? top : folded).push(job.id);
-    }
-    this.folded = folded.length;
-    top.reverse();
-    if (!folded.length) return top;
-    return this.isUnfolded ? [...top, FOLD, ...folded.reverse()] : [...top, FOLD];
+  get words() {
+    return this.search.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
+  }
+
+  get sort() {
+    return this.columns.sort;
   }
 
   layOut() {
-    const items = this.items();
+    Object.assign(this, arrange(this.jobs, this));
+    const { items } = this;
     this.drawHead(items);
     const view = this.scroller.clientHeight || 480;
     const from = this.scroller.scrollTop - MARGIN;
@@ -161,14 +155,16 @@ export class Panel {
   places() {
     let y = 0;
     return this.order.map((id) => {
-      const height = this.heights.get(id) ?? this.usual ?? HEIGHT;
+      const fixed = isGroup(id) ? FOLD_HEIGHT : null;
+      const height = fixed ?? this.heights.get(id) ?? this.usual ?? HEIGHT;
       y += height;
       return [id, y - height, height];
     });
   }
 
   node(id) {
-    return id === FOLD ? this.fold : this.views.get(id)?.el;
+    if (id === FOLD) return this.fold;
+    return (isGroup(id) ? this.groupViews : this.views).get(id)?.el;
   }
 
   drawRows(wanted, total) {
@@ -181,14 +177,22 @@ export class Panel {
       view.el.remove();
       this.views.delete(id);
     }
+    for (const [key, group] of this.groupViews) {
+      if (keep.has(key)) continue;
+      group.el.remove();
+      this.groupViews.delete(key);
+    }
     if (!keep.has(FOLD)) this.fold.remove();
     const focused = this.list.contains(document.activeElement) && document.activeElement;
     let after = null;
     for (const [id, y, index] of wanted) {
-      const node = id === FOLD ? this.fold : this.row(id).el;
+      const node = id === FOLD ? this.fold : isGroup(id) ? this.group(id).el : this.row(id).el;
       const place = after ? after.nextSibling : this.list.firstChild;
       if (node !== place) this.list.insertBefore(node, place);
       node.style.transform = `translateY(${y}px)`;
+      if (id === this.current || (index === 0 && !this.order.includes(this.current))) {
+        setAttribute(node, "tabindex", id === FOLD || isGroup(id) ? null : 0);
+      } else setAttribute(node, "tabindex", id === FOLD || isGroup(id) ? null : -1);
       setAttribute(node, "aria-setsize", total);
       setAttribute(node, "aria-posinset", index + 1);
       after = node;
@@ -199,6 +203,19 @@ export class Panel {
   }
 
   openTabs = new Map();
+
+  group(key) {
+    if (!this.groupViews.has(key)) {
+      this.groupViews.set(key, new Group(() => {
+        const group = this.groups.get(key);
+        group.open = !group.open;
+        this.layOut();
+      }));
+    }
+    const view = this.groupViews.get(key);
+    view.draw(this.groups.get(key));
+    return view;
+  }
 
   row(id) {
     let view = this.views.get(id);
@@ -254,11 +271,12 @@ export class Panel {
     const live = rows.size - over;
     const connected = link === "live" || link === "lost";
     const focused = this.root.contains(document.activeElement) && document.activeElement;
-    this.drawChips();
+    drawChips(this.chips, this.counts, this.states);
     this.root.classList.toggle("ipykill-bare", rows.size === 0);
     this.stopAll.hidden = this.killAll.hidden = !live || !connected;
     this.clear.hidden = !over || !connected;
-    this.search.hidden = rows.size < 6 && !this.search.value;
+    this.search.hidden = rows.size < 6 && !this.search.value && document.activeElement !== this.search;
+    this.columns.el.hidden = rows.size < 2;
     if (focused?.hidden) this.root.focus();
     if (!live) this.disarm();
     else if (this.armed) setText(this.killAll, `Kill ${this.liveShown}?`); // also those that came since
@@ -296,34 +314,14 @@ export class Panel {
     );
   }
 
-  drawChips() {
-    for (const chip of this.chips.children) {
-      const { state } = chip.dataset;
-      chip.hidden = !this.counts[state] && !this.states.has(state);
-      setText(chip.lastChild, `${this.counts[state] ?? 0} ${state}`);
-      setAttribute(chip, "aria-pressed", this.states.has(state));
-    }
-  }
-
-  makeChip(state) {
-    const chip = button("", "", () => {
-      if (!this.states.delete(state)) this.states.add(state);
-      this.layOut();
-    }, "ipykill-chip");
-    chip.dataset.state = state;
-    chip.title = `Show only the jobs that are ${state}`;
-    chip.append(make("span", "ipykill-icon", {}, icon(STATES[state][0])), make("span"));
-    return chip;
-  }
-
   // With a filter, what concerns all jobs concerns those that are shown.
   askShown(what) {
-    this.jobs.ask(what, null, this.filtered ? { ids: this.order.filter((id) => id !== FOLD) } : {});
+    this.jobs.ask(what, null, this.filtered ? { ids: this.shown } : {});
   }
 
   get liveShown() {
     const live = (id) => this.jobs.rows.has(id) && !isOver(this.jobs.rows.get(id));
-    return this.filtered ? this.order.filter(live).length : this.jobs.rows.size - this.overCount;
+    return this.filtered ? this.shown.filter(live).length : this.jobs.rows.size - this.overCount;
   }
 
   // Kill all always asks, in place.
@@ -348,25 +346,23 @@ export class Panel {
     setText(this.killAll, this.filtered ? "Kill shown" : "Kill all");
   }
 
-  // Up and Down go to the same button of the row above and below.
-  moveRow(event) {
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    const row = event.target.closest("li");
-    if (!step || !event.target.matches(".ipykill-actions > button, .ipykill-fold")) return;
-    const id = row === this.fold ? FOLD : Number(row.dataset.job);
-    const next = this.order[this.order.indexOf(id) + step];
-    if (next === undefined) return;
-    event.preventDefault();
-    const kind = ["ipykill-stop", "ipykill-kill"].find((it) => event.target.classList.contains(it));
-    this.scrollTo(next);
-    if (next === FOLD) this.foldButton.focus({ preventScroll: true });
-    else {
-      const { el } = this.views.get(next);
-      const same = kind && el.querySelector(`.${kind}:not([hidden])`);
-      (same || el.querySelector(".ipykill-actions > button:not([hidden])"))?.focus({
-        preventScroll: true,
-      });
-    }
+  toggleHelp() {
+    this.help.hidden = !this.help.hidden;
+    setAttribute(this.helpButton, "aria-expanded", !this.help.hidden);
+  }
+
+  itemOf(row) {
+    if (row === this.fold) return FOLD;
+    const group = [...this.groupViews].find(([, view]) => view.el === row);
+    return group ? group[0] : Number(row.dataset.job);
+  }
+
+  // Goes to an item: to its button like `like`, or to the whole row.
+  focusRow(item, like = null) {
+    if (item === undefined) return;
+    if (!isGroup(item) && item !== FOLD) this.current = item;
+    this.scrollTo(item);
+    focusItem(this, item, like);
   }
 
   scrollTo(item) {

@@ -1,15 +1,19 @@
 // The words for what is shown, and for how long.
 
+// A mark is a round thing, never a triangle, square or cross, which are what buttons look like.
+const RING = "M8 2.6a5.4 5.4 0 1 0 0 10.8A5.4 5.4 0 0 0 8 2.6";
+const DISC = "M8 4.2a3.8 3.8 0 1 0 0 7.6A3.8 3.8 0 0 0 8 4.2";
+
 export const STATES = {
   // state: [path of a 16 x 16 icon, whether the job is over]
-  pending: ["M8 2.2a5.8 5.8 0 1 0 0 11.6A5.8 5.8 0 0 0 8 2.2M8 4.8V8l2.2 1.6", false],
-  running: ["M5 3.2v9.6L12.8 8z", false],
-  stopping: ["M4.5 4.5h7v7h-7z", false],
-  killing: ["M4.2 4.2l7.6 7.6M11.8 4.2l-7.6 7.6", false],
+  pending: [`${RING}M8 5.2V8l1.8 1.2`, false],
+  running: [DISC, false],
+  stopping: [`${RING}M8 6.6a1.4 1.4 0 1 0 0 2.8A1.4 1.4 0 0 0 8 6.6`, false],
+  killing: [`${RING}M8 6.6a1.4 1.4 0 1 0 0 2.8A1.4 1.4 0 0 0 8 6.6`, false],
   done: ["M3.2 8.6l3.1 3.1 6.5-7.2", true],
-  failed: ["M8 2.4v7M8 12.2v1.4", true],
-  stopped: ["M4.5 4.5h7v7h-7z", true],
-  killed: ["M4.2 4.2l7.6 7.6M11.8 4.2l-7.6 7.6", true],
+  failed: [`${RING}M8 5v3.6M8 10.7v.2`, true],
+  stopped: [`${RING}M5.8 8h4.4`, true],
+  killed: [`${RING}M4.3 11.7l7.4-7.4`, true],
   skipped: ["M3.4 3.8l4 4.2-4 4.2M8.6 3.8l4 4.2-4 4.2", true],
   gone: ["M4 8h8", true], // not the kernel's word: it was restarted
 };
@@ -26,6 +30,17 @@ export function duration(seconds, exact = false) {
   const hours = Math.floor(minutes / 60);
   if (hours < 24) return `${hours} h ${two(minutes % 60)} min`;
   return `${Math.floor(hours / 24)} d ${two(hours % 24)} h`;
+}
+
+export function memory(bytes) {
+  if (bytes < 1e6) return `${Math.ceil(bytes / 1e3)} kB`;
+  if (bytes < 1e9) return `${Math.round(bytes / 1e6)} MB`;
+  return `${(bytes / 1e9).toFixed(1)} GB`;
+}
+
+export function rate(steps) {
+  if (steps >= 1000) return `${(steps / 1000).toPrecision(3)}k/s`;
+  return `${steps >= 100 ? Math.round(steps) : Number(steps.toPrecision(2))}/s`;
 }
 
 export const titleOf = (job) => `${job.name} (job ${job.id})`;

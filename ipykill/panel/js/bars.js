@@ -1,0 +1,47 @@
+// How far a job is: a bar, and below it a thinner one for the bar that goes round inside.
+
+import { duration, isOver, titleOf } from "./words.js";
+import { make, setAttribute, setText } from "./elements.js";
+
+const words = (progress, over) => {
+  const { done, total, description, left } = progress;
+  return [
+    description,
+    total ? `${Math.floor(Math.min(done / total, 1) * 100)} %` : "",
+    total ? `${done} of ${total}` : String(done),
+    left && !over ? `${duration(left)} left` : "",
+  ].filter(Boolean).join(" · ");
+};
+
+export class ProgressBars {
+  constructor() {
+    this.bar = make("div", "ipykill-bar", { role: "progressbar" }, make("div"));
+    this.inner = make("div", "ipykill-bar ipykill-inner-bar", { role: "progressbar" }, make("div"));
+    this.text = make("span", "ipykill-bar-text");
+    const bars = make("div", "ipykill-bars", {}, this.bar, this.inner);
+    this.el = make("div", "ipykill-progress", {}, bars, this.text);
+  }
+
+  draw(job) {
+    const { progress } = job;
+    this.el.hidden = !progress;
+    if (!progress) return;
+    const over = isOver(job);
+    this.drawBar(this.bar, progress, over, `Progress of ${titleOf(job)}`);
+    const { inner } = progress;
+    this.inner.hidden = !inner || over;
+    if (inner && !over) this.drawBar(this.inner, inner, over, `Inner progress of ${titleOf(job)}`);
+    setText(this.text, words(progress, over));
+    const title = [progress, !over && inner].filter(Boolean).map((it) => words(it, over));
+    setAttribute(this.el, "title", title.join("\n"));
+  }
+
+  drawBar(bar, { done, total }, over, label) {
+    const part = total ? Math.min(done / total, 1) : null;
+    bar.hidden = part === null && over;
+    bar.classList.toggle("ipykill-endless", part === null);
+    bar.firstChild.style.width = part === null ? "" : `${part * 100}%`;
+    setAttribute(bar, "aria-label", label);
+    setAttribute(bar, "aria-valuenow", part === null ? null : Math.round(part * 100));
+  }
+}

@@ -1,0 +1,28 @@
+// How many jobs there are of each state; a click on one shows those alone.
+
+import { STATES } from "./words.js";
+import { button, icon, make, setAttribute, setText } from "./elements.js";
+
+// `states` are those that are chosen.
+export function makeChips(states, changed) {
+  const chips = Object.keys(STATES).map((state) => {
+    const chip = button("", "", () => {
+      if (!states.delete(state)) states.add(state);
+      changed();
+    }, "ipykill-chip");
+    chip.dataset.state = state;
+    chip.title = `Show only the jobs that are ${state}`;
+    chip.append(make("span", "ipykill-icon", {}, icon(STATES[state][0])), make("span"));
+    return chip;
+  });
+  return make("div", "ipykill-chips", { role: "group", "aria-label": "Jobs by state" }, ...chips);
+}
+
+export function drawChips(chips, counts, states) {
+  for (const chip of chips.children) {
+    const { state } = chip.dataset;
+    chip.hidden = !counts[state] && !states.has(state);
+    setText(chip.lastChild, `${counts[state] ?? 0} ${state}`);
+    setAttribute(chip, "aria-pressed", states.has(state));
+  }
+}
