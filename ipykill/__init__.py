@@ -20,7 +20,7 @@ from .kill import interrupters, shield
 from .processes import ProcessInfo
 from .threads import StoppableThread, ThreadWithExc, async_raise
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Job",

@@ -24,14 +24,14 @@ def errand(family: Family, work: Callable[..., Any]) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
         call = functools.partial(work, *args, **kwargs)
         target = current_target()
+        if target is not None and target.group is not family:
+            return call()  # in a thread of another job: nobody else ends what that does
+        if family.kill_requested and not late:
+            raise TaskKilled  # what waits in a pool for its turn is not begun any more
         if target is None:
             target = Target(family, threading.current_thread())
             target.follow(leader, late=late)
             return contextvars.copy_context().run(_run, family, target, call)
-        if target.group is not family:  # one of another job: nobody else ends what it does
-            return call()
-        if family.kill_requested and not late:
-            raise TaskKilled  # what waits in a pool for its turn is not begun any more
         before, target.late = target.late, late
         try:
             return call()

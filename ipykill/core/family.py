@@ -295,7 +295,8 @@ class Family(Offspring):
         """CPU time that all threads of the family have used so far, in seconds."""
         with self._lock:
             past, targets = self._past_cpu_time, self._targets.copy()
-        return past + sum(target.cpu_time() for target in targets)
+        # Not less than nothing, while a thread of others comes or goes.
+        return max(past + sum(target.cpu_time() for target in targets), 0.0)
 
     def _adopt(
         self,

@@ -244,9 +244,8 @@ class Job(JobResult):
             self._family.kill_requested = True
             self._stop.set()  # ends a sleep() at once
         self._end_unstarted(JobState.KILLED)
-        over = self._outcome is not None
-        if over:
-            if self._dead(children):
+        if self._outcome is not None:
+            if not self.threads and not self._has_processes(children):
                 return True
             self._stop.set()
             if children:
@@ -255,10 +254,11 @@ class Job(JobResult):
         if self.elsewhere is not None:
             self.elsewhere.kill()
         self._family.kill(math.inf if timeout is None else timeout)
-        return self._family.join(timeout) and self._dead(children)
+        dead = self._family.join(timeout) and threading.current_thread() not in self.threads
+        return dead and not self._has_processes(children)
 
-    def _dead(self, children: bool) -> bool:
-        return not self.threads and not (children and self._family.processes_run())
+    def _has_processes(self, children: bool) -> bool:
+        return children and self._family.processes_run()
 
     def kill_processes(self) -> None:
         """Kill its processes now, whoever may need them: the interpreter exits."""

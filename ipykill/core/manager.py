@@ -369,8 +369,7 @@ class JobManager(JobQueue):
             if not job.done():
                 msg = f"job {job.id} ({job.name}) is not over; stop it or wait for it first"
                 raise JobError(msg)
-            if job.lives():
-                left = render.left(job.info())
+            if job.lives() and (left := render.left(job.info())):
                 msg = f"job {job.id} ({job.name}) is over, but {left}; kill it first"
                 raise JobError(msg)
         with self._lock:

@@ -211,8 +211,8 @@ def _mentioned(frame: FrameType) -> list[object]:
 
     def inside(offset: int) -> bool:
         line, end_line, column, end_column = positions[offset // 2]
-        if line is None or end_line is None:
-            return False
+        if line is None or end_line is None or column is None or end_column is None:
+            return False  # what the compiler has added
         return here[::2] <= (line, column) and (end_line, end_column) <= here[1::2]
 
     names: set[str] = set()

@@ -81,7 +81,7 @@ def test_what_others_do_in_a_thread_that_a_job_made_start_is_theirs(jobs, pool):
 @pytest.mark.slow
 def test_a_worker_of_others_that_comes_back_with_the_next_work_is_not_waited_for(jobs, pool):
     with frequent_switches():
-        for _ in range(30):
+        for _ in range(300):
             begun = threading.Event()
 
             def body(begun=begun):
