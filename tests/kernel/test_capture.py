@@ -14,7 +14,7 @@ from IPython.utils.capture import capture_output
 
 @pytest.fixture(autouse=True)
 def loaded(request: pytest.FixtureRequest) -> None:
-    for name in ("kernel", "any_kernel"):
+    for name in ("kernel", "any_kernel", "any_ipython"):
         if name in request.fixturenames:
             kernel = request.getfixturevalue(name)
             load(kernel)

@@ -8,7 +8,7 @@ from tests.kernel.harness import Kernel
 
 @pytest.fixture(autouse=True)
 def loaded(request: pytest.FixtureRequest) -> None:
-    for name in ("kernel", "any_kernel"):
+    for name in ("kernel", "any_kernel", "any_ipython"):
         if name in request.fixturenames:
             load(request.getfixturevalue(name))
 

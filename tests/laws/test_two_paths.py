@@ -123,9 +123,16 @@ def test_main_comes_back_while_the_reaper_lends(what: str, monkeypatch) -> None:
     job, other = start(sleeper), start(in_code)
     target = other._family.targets()[0]
     with handler(signal.SIGUSR1, lambda *_: heard.append(threading.current_thread())):
-        reaper = threading.Thread(target=wake._lend_alone, args=(target, 0.03))
+        lent = threading.Event()
+
+        def lend() -> None:
+            while not lent.is_set():  # main may have had no turn meanwhile
+                wake._lend_alone(target, 0.1)
+
+        reaper = threading.Thread(target=lend)
         reaper.start()
         wait_for(lambda: target_module.main_word.value == target.ident, "the reaper to lend")
+        lent.set()
         if what == "kill":
             assert_dies(job)
         elif what == "submit":
