@@ -1570,8 +1570,8 @@ def test_a_kill_while_a_command_is_started_leaves_no_file_open(jobs):
 
     kill_one_after(0.3)
     before = len(os.listdir("/proc/self/fd"))
-    for number in range(60):
-        kill_one_after(number * 0.0001)
+    for number in range(20):
+        kill_one_after(number * 0.0003)
     gc.collect()
     wait_for(lambda: len(os.listdir("/proc/self/fd")) <= before, "the files to be closed")
 

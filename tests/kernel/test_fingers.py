@@ -8,7 +8,7 @@ from tests.kernel.harness import Cell, Kernel
 JOB = {
     *("id", "name", "source", "cell", "state", "requested", "reason", "started", "elapsed"),
     *("cpu_time", "progress", "log", "threads", "processes", "info", "where", "stop", "interrupt"),
-    *("kill", "wait", "done", "result", "exception", "add_done_callback"),
+    *("kill", "timeout", "wait", "done", "result", "exception", "add_done_callback"),
 }
 WAITS = [
     "job.result()",
