@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from tests.browser.harness import Lab
+from tests.browser.pictures import choose_theme
 from tests.overlays import OVERLAYS, Overlay
 from tests.waiting import HANG_GUARD, wait_for
 
@@ -378,13 +379,6 @@ def test_the_dark_theme_is_followed(lab: Lab) -> None:
         assert ground < text
     finally:
         choose_theme(lab, "Light")
-
-
-def choose_theme(lab: Lab, name: str) -> None:
-    command = f"'apputils:change-theme', {{theme: 'JupyterLab {name}'}}"
-    lab.page.evaluate(f"window.jupyterapp.commands.execute({command})")
-    light = "true" if name == "Light" else "false"
-    lab.page.wait_for_function(f"document.body.dataset.jpThemeLight === '{light}'")
 
 
 def test_the_extension_is_reloaded_under_living_views(lab: Lab) -> None:
