@@ -205,18 +205,23 @@ class ClusterLink:
         found = _start(self._found.wait())
         ended = asyncio.ensure_future(_end_of(future))
         try:
-            while not found.done():
-                first = asyncio.FIRST_COMPLETED
-                await asyncio.wait({found, ended}, timeout=_LOOK, return_when=first)
-                if ended.done() and not found.done():
-                    msg = f"its task did not begin: {ended.result()}"
-                    raise JobError(msg)
-                if not found.done() and not {*workers} & {*await self._client.nthreads()}:
-                    msg = "not started, as the workers that could run it are gone"
-                    raise JobError(msg)
+            await self._look_for_worker(found, ended, workers)
         finally:
             found.cancel()
             ended.cancel()
+
+    async def _look_for_worker(
+        self, found: asyncio.Future[Any], ended: asyncio.Future[Any], workers: list[str]
+    ) -> None:
+        while not found.done():
+            first = asyncio.FIRST_COMPLETED
+            await asyncio.wait({found, ended}, timeout=_LOOK, return_when=first)
+            if ended.done() and not found.done():
+                msg = f"its task did not begin: {ended.result()}"
+                raise JobError(msg)
+            if not found.done() and not {*workers} & {*await self._client.nthreads()}:
+                msg = "not started, as the workers that could run it are gone"
+                raise JobError(msg)
 
     async def _go(self, cargo: Any, meta: dict[str, Any]) -> None:
         lengths, pieces = cargo

@@ -124,26 +124,34 @@ class _Outbox:
     async def read(self, seen: int) -> list[tuple[Any, ...]]:
         """Forget the first `seen` messages; return those that follow, when there are some."""
         with self._lock:
-            while self._gone < seen:
-                self._messages.popleft()
-                self._gone += 1
-                self._given -= 1
+            self._forget(seen)
         self._news.clear()
         if not self._messages:
             try:
                 await asyncio.wait_for(self._news.wait(), _POLL)
             except TimeoutError:
                 pass
-        answer: list[tuple[Any, ...]] = []
-        size = 0
         with self._lock:
-            for message in self._messages:
-                answer.append(message)
-                size += len(message[1]) if message[0] == "piece" else 0
-                if size >= _BYTES:
-                    break
+            answer = self._first()
             self._given = max(self._given, len(answer))
         return answer
+
+    def _forget(self, seen: int) -> None:
+        while self._gone < seen:
+            self._messages.popleft()
+            self._gone += 1
+            self._given -= 1
+
+    def _first(self) -> list[tuple[Any, ...]]:
+        """Return as many messages as travel well together."""
+        found: list[tuple[Any, ...]] = []
+        size = 0
+        for message in self._messages:
+            found.append(message)
+            size += len(message[1]) if message[0] == "piece" else 0
+            if size >= _BYTES:
+                break
+        return found
 
 
 class _Visit:
