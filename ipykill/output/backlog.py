@@ -205,7 +205,9 @@ class Backlog:
         # The end of a job arrives, but if many end at once, of each only a little.
         self._trim(max(_END, budget.ends.take(self._characters)))
         if self._lines is not None:
-            self._trim(self._size_of_last(max(self._lines.take(budget.lines), _LAST_LINES)))
+            # No more than there are: the rest is for threads that outlive the job.
+            waiting = sum(piece.text.count("\n") for piece in self._texts)
+            self._trim(self._size_of_last(max(self._lines.take(waiting), _LAST_LINES)))
         self._thin(max(_END_DISPLAYS, budget.messages.take(self._new)))
         pieces, self._due = self._due, []
         if self._flooded:
@@ -217,11 +219,10 @@ class Backlog:
         size = 0
         for piece in reversed(self._texts):
             start = piece.size
-            while start > 0 and lines >= 0:
-                start = piece.text.rfind("\n", 0, start)
+            while start > 0 and (start := piece.text.rfind("\n", 0, start)) >= 0:
+                if not lines:
+                    return size + piece.size - start - 1
                 lines -= 1
-            if lines < 0:
-                return size + piece.size - max(start, 0) - 1
             size += piece.size
         return size
 

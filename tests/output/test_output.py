@@ -122,6 +122,13 @@ def test_a_flood_that_ends_at_once_is_cut_and_a_long_text_is_not(lined: Backlog)
     assert shown(other.take(bounded=False)) == ["y\n" * 290]
 
 
+def test_a_thread_that_outlives_its_job_has_the_lines_that_are_left(lined: Backlog) -> None:
+    lined.write("stdout", "y\n" * 200)
+    assert shown(lined.take(bounded=False)) == ["y\n" * 200]
+    lined.write("stdout", "late\n")
+    assert shown(lined.take(bounded=True)) == ["late\n"]
+
+
 def test_a_line_a_second_is_never_cut(lined: Backlog, clock: list[float]) -> None:
     for number in range(2000):
         lined.write("stdout", f"{number}\n")
