@@ -321,7 +321,8 @@ def _try_to_wake(target: Target) -> None:
     if not target.group.kill_requested:
         pass  # Ctrl-C interrupts no query either
     elif chase.attempts == _NO_ANSWER:
-        _interrupt_query(target, search=False)
+        if _interrupt_query(target, search=False):
+            chase.interrupted = now
     elif chase.attempts >= _STUCK and now - chase.interrupted > _INTERRUPT:
         chase.interrupted = now
         _interrupt_query(target, search=True)
@@ -351,12 +352,15 @@ def _turns(target: Target) -> bool:
     return place is not None and place[1] in codemap(place[0].f_code).turns
 
 
-def _interrupt_query(target: Target, *, search: bool) -> None:
+def _interrupt_query(target: Target, *, search: bool) -> bool:
+    """Interrupt the query that a target is in; return whether a server was asked to."""
     with target.gate:
         frame = target.innermost_frame()
+        place = -1 if frame is None else frame.f_lasti
     # It stands still, or else it would have answered.
-    if frame is not None and policy.shelter(frame, foreign=True) is None:
-        waits.interrupt_query(target, frame, search=search)
+    if frame is None or policy.shelter(frame, foreign=True) is not None:
+        return False
+    return waits.interrupt_query(target, frame, place, search=search)
 
 
 def _drop_unraisable(args: sys.UnraisableHookArgs, /) -> None:

@@ -160,10 +160,12 @@ def _awaited(frame: FrameType) -> object:
     return frame.f_locals["self"] if waits else None
 
 
-def interrupt_query(target: Target, frame: FrameType, *, search: bool) -> None:
+def interrupt_query(target: Target, frame: FrameType, place: int, *, search: bool) -> bool:
     """Interrupt the query that the target runs in `frame`; any thread but the target's.
 
-    What the call in `frame` mentions is interrupted if `interrupters` knows how.
+    What the call in `frame` mentions is interrupted if `interrupters` knows how, and if the target
+    is still at that place: a server interrupts what it does when it is asked, and that may be the
+    next query by then, of the cleanup. For the same reason a server is not asked twice in a hurry.
 
     SQLite does not look for signals, but has an ``interrupt()`` of its own. The connection is
     one that the call in `frame` mentions, or with `search`, which takes long, any that the
@@ -172,13 +174,14 @@ def interrupt_query(target: Target, frame: FrameType, *, search: bool) -> None:
     must be mentioned.
     """
     found = _mentioned(frame)
+    asked = False
     for thing in found:
-        if target.wanted and interrupters.knows(thing):
-            target.group.struck = True  # before, or the thread may have ended with an error
+        if target.wanted and interrupters.knows(thing) and _is_at(target, frame, place):
+            target.group.struck = asked = True  # before, or the thread may have ended with an error
             interrupters.interrupt(thing)
     sqlite3: Any = sys.modules.get("sqlite3")
     if sqlite3 is None:
-        return
+        return asked
     mentioned = []
     for thing in found:
         if issubclass(type(thing), sqlite3.Cursor):
@@ -196,6 +199,12 @@ def interrupt_query(target: Target, frame: FrameType, *, search: bool) -> None:
             target.group.struck = True
             with contextlib.suppress(sqlite3.ProgrammingError):  # it has been closed
                 sqlite3.Connection.interrupt(thing)
+    return asked
+
+
+def _is_at(target: Target, frame: FrameType, place: int) -> bool:
+    with target.gate:
+        return target.innermost_frame() is frame and frame.f_lasti == place
 
 
 def _mentioned(frame: FrameType) -> list[object]:
