@@ -62,6 +62,9 @@ class _Call:
         """Return the same."""
         return [self.thread] if self.target.open else []
 
+    def interrupt_processes(self) -> None:
+        """Interrupt nothing: what a task has started is not known."""
+
     def child_of(self, handle: object) -> None:
         """Return nothing: a process that the task waits for is its own affair."""
 

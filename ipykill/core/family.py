@@ -61,10 +61,6 @@ class Family(Offspring):
 
     Attributes
     ----------
-    in_foreground : bool
-        Whether it is a cell's in the foreground. Its processes start as those of any cell then,
-        in the kernel's process group, where an interrupt of the cell reaches them.
-
     dissolved : bool
         Whether that cell is over and has become no job: whose pool it made, anybody uses.
 

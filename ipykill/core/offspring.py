@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import signal
 from collections.abc import Callable
 
 from .. import processes
@@ -35,10 +36,14 @@ class Offspring:
     ----------
     spares : bool
         Whether they live on when the job is killed.
+    in_foreground : bool
+        Whether it is a cell's in the foreground. Its processes start as those of any cell then,
+        in the kernel's process group, where an interrupt of the cell reaches them.
     """
 
     def __init__(self) -> None:
         self.spares = self._desolate = False
+        self.in_foreground = False
         self._lock = locks.RLock()
         self._processes: list[ChildProcess] = []
         self._look_at = _LOOK
@@ -75,6 +80,15 @@ class Offspring:
     def child_of(self, handle: object) -> ChildProcess | None:
         """Return the process that `handle` stands for, if it belongs to the family."""
         return next((child for child in self.children() if child.stands_for(handle)), None)
+
+    def interrupt_processes(self) -> None:
+        """Interrupt them as ■ does those of a cell, which reaches the whole group.
+
+        The code may wait for one in a moment, and would wait for ever for one that goes on.
+        """
+        for child in self.children() if not self.in_foreground else ():
+            if not child.late and not child.ended:
+                child.signal(signal.SIGINT)
 
     def end_processes(self) -> None:
         """End the processes of the family, which has no thread any more; blocks."""

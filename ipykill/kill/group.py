@@ -36,6 +36,10 @@ class Group(Protocol):
         """Return the process that `handle` stands for, if the group started it."""
         ...
 
+    def interrupt_processes(self) -> None:
+        """Interrupt the processes of the group."""
+        ...
+
     def join_threads(self, timeout: float | None = None) -> bool:
         """Wait until no other thread of the group lives; return whether none does."""
         ...

@@ -237,6 +237,7 @@ class Target:
             with self.gate:  # who notes where the thread waits looks in it whether it is wanted
                 self.group.interrupt_requested = False
                 self.waits_at = None
+            self.group.interrupt_processes()
             self.answer()
             return
         self.struck += 1

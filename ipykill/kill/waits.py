@@ -16,7 +16,6 @@ import dis
 import gc
 import inspect
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -98,8 +97,7 @@ def leave(frame: FrameType, target: Target) -> bool:
             if target.group.kill_requested:
                 process._sigint_wait_secs = 0  # for a process that Ctrl-C ends as well
             if not target.group.kill_requested:
-                if child is not None:
-                    child.signal(signal.SIGINT)  # as ■ does, which interrupts the whole group
+                pass  # it is told with all the others, see Target.note
             elif child is not None and not target.group.spares:
                 _end_process(process, child, frame)
             elif child is not None and any(it.f_code in _POPEN_OWNERS for it in _near(near)):
