@@ -92,13 +92,12 @@ def leave(frame: FrameType, target: Target) -> bool:
         if near.f_code is _CONDITION_WAIT:
             return _leave_condition(near)
         if near.f_code in _POPEN_WAITS:
+            if not target.group.kill_requested:
+                break  # its processes are told with all the others, see Target.note
             process = near.f_locals["self"]
             child = target.group.child_of(process)
-            if target.group.kill_requested:
-                process._sigint_wait_secs = 0  # for a process that Ctrl-C ends as well
-            if not target.group.kill_requested:
-                pass  # it is told with all the others, see Target.note
-            elif child is not None and not target.group.spares:
+            process._sigint_wait_secs = 0  # for a process that Ctrl-C ends as well
+            if child is not None and not target.group.spares:
                 _end_process(process, child, frame)
             elif child is not None and any(it.f_code in _POPEN_OWNERS for it in _near(near)):
                 _hand_over(process)

@@ -5,7 +5,7 @@ They are what a person sees in JupyterLab, cut to the size of what they show.
 
 from pathlib import Path
 
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 
 from tests.browser.harness import Lab, labs
 from tests.overlays import ROOT
@@ -65,23 +65,24 @@ def shot(lab: Lab, first: int, last: int, file: Path) -> None:
     )
 
 
+def run(lab: Lab, cells: tuple[str, ...]) -> Locator:
+    """Run the cells, the last of which shows the panel; return that when it has news."""
+    lab.page.set_viewport_size({"width": 1500, "height": 1300})
+    lab.open(*cells, app="notebooks")
+    lab.run_all()
+    panel = lab.cell(len(cells) - 1).locator(".ipykill").first
+    expect(panel.get_by_text("1 killed")).to_be_visible()
+    lab.page.wait_for_timeout(4000)
+    return panel
+
+
 def main() -> None:
     with labs() as open_lab:
         with open_lab() as lab:
-            lab.page.set_viewport_size({"width": 1500, "height": 1300})
-            lab.open(*NOTEBOOK, app="notebooks")
-            lab.run_all()
-            panel = lab.cell(6).locator(".ipykill").first
-            expect(panel.get_by_text("1 killed")).to_be_visible()
-            lab.page.wait_for_timeout(4000)
+            run(lab, NOTEBOOK)
             shot(lab, 2, 6, IMAGES / "notebook.png")
         with open_lab() as lab:
-            lab.page.set_viewport_size({"width": 1500, "height": 1300})
-            lab.open(*JOBS, app="notebooks")
-            lab.run_all()
-            panel = lab.cell(8).locator(".ipykill").first
-            expect(panel.get_by_text("1 killed")).to_be_visible()
-            lab.page.wait_for_timeout(4000)
+            panel = run(lab, JOBS)
             for theme, name in (("Dark", "panel-dark"), ("Light", "panel")):
                 choose_theme(lab, theme)
                 lab.page.mouse.move(0, 0)
