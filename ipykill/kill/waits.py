@@ -169,6 +169,11 @@ def interrupt_query(target: Target, frame: FrameType, place: int, *, search: boo
     target opened: such a one is known by the message with which it refuses to serve others.
     One opened with ``check_same_thread=False`` may serve somebody else at this moment, so it
     must be mentioned.
+
+    Returns
+    -------
+    bool
+        Whether something that `interrupters` knows was asked.
     """
     found = _mentioned(frame)
     asked = False
