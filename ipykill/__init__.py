@@ -55,11 +55,11 @@ submit = jobs.submit
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]  # and not the modules
+    return [*__all__, "__version__"]  # without the submodules
 
 
 def _send(on: Any, call: Any, name: str) -> Any:
-    # Not imported before somebody asks for it.
+    # Imported only when a job is first sent to another process.
     from .remote.launch import function_call
 
     return function_call(on, call, name)
@@ -69,12 +69,21 @@ _elsewhere.sender = _send
 
 
 def about() -> _kill.About:
-    """Return what a Kill can do in this process: versions, what is on, and why not."""
+    """Return what a Kill can do in this process, and why it cannot do the rest.
+
+    Any thread may call this.
+    """
     return _kill.about(__version__)
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Load the magics; called by ``%load_ext ipykill``."""
+    """Load the magics; called by ``%load_ext ipykill``.
+
+    Raises
+    ------
+    JobError
+        `shell` is None: this is no IPython.
+    """
     if shell is None:
         msg = "the magics of ipykill need IPython; in plain Python use ipykill.submit()"
         raise JobError(msg)
@@ -86,7 +95,7 @@ def load_ipython_extension(shell: Any) -> None:
 def unload_ipython_extension(shell: Any) -> None:
     """Take the magics away and end the jobs; called by ``%unload_ext ipykill``.
 
-    ``%reload_ext ipykill`` calls it too; then the jobs go on.
+    ``%reload_ext ipykill`` calls this too; then the jobs go on.
     """
     from .ipython import extension
 

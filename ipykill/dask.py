@@ -2,22 +2,23 @@
 
     client.register_plugin(ipykill.dask.CancelRunning())
 
-Dask lets go of a task that is cancelled while it runs, but the task runs on, and keeps its slot
-(distributed#4694). With this plugin a Kill ends it: wherever Ctrl-C could, with its ``finally:``
-blocks. The worker, its data and its other tasks are left alone. No notebook is needed, nor
-anything in the code of the task.
+Dask releases a task that is cancelled while it runs, but the code of the task runs on and keeps
+its slot (distributed#4694). With this plugin a Kill ends the code wherever Ctrl-C could, and its
+``finally:`` blocks run. The worker, its data and its other tasks are left alone. This needs no
+notebook, and no change in the code of the task.
 
 How it works:
 
-1. Each call of a worker's thread pool is a `Target` of its own while it lasts. That costs some
-   microseconds; nothing watches the task.
-2. When Dask lets go of a task that runs (a transition from executing to released), the plugin
-   looks in which thread it is, and asks for a Kill of the call that is there.
-3. The call is over when the Kill has reached its outermost frame. Dask is told that the task is
-   to be scheduled again, which it does if somebody wants it by now, and else forgets it.
+1. Each call that a worker's thread pool makes is a `Target` of its own while it lasts. That costs
+   some microseconds; nothing watches the task.
+2. When Dask releases a task that runs (a transition from executing to released), the plugin finds
+   the thread that runs it, and asks for a Kill of the call in that thread.
+3. When the Kill has reached the outermost frame of the call, the call is over. The plugin tells
+   Dask to schedule the task again; Dask does so if somebody wants it by now, and else forgets it.
 
-Never the wrong task: the worker's table says which task a thread runs, and is written within
-the call. So if the call is read first, and the table after that, they belong together.
+The wrong task is never killed: Dask writes which task a thread runs into a table of the worker,
+within the call. The plugin first reads the call of a thread, and then the table. So if the table
+names the task, the call is that task's.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ __all__ = ["CancelRunning"]
 
 _logger = logging.getLogger("distributed.worker.ipykill")
 
-_AGAIN = 0.02  # seconds between two looks at a task that is to end
-_TOLD = 3.0  # seconds after which it is told why it still runs
+_AGAIN = 0.02  # seconds between two looks at a cancelled task
+_TOLD = 3.0  # seconds after which the log says why it still runs
 
 
 class _Call:
@@ -59,11 +60,18 @@ class _Call:
         return [self.target] if self.target.open else []
 
     def threads(self) -> list[threading.Thread]:
-        """Return the same."""
+        """Return the call's thread while it is in the call."""
         return [self.thread] if self.target.open else []
 
     def interrupt_processes(self) -> None:
         """Interrupt nothing: what a task has started is not known."""
+
+    def children(self) -> list[Any]:
+        """Return nothing: what a task has started is not known."""
+        return []
+
+    def note_descendants(self, children: object) -> None:
+        """Note nothing."""
 
     def child_of(self, handle: object) -> None:
         """Return nothing: a process that the task waits for is its own affair."""
@@ -73,10 +81,10 @@ class _Call:
         return True
 
     def let_go(self, target: kill.Target) -> None:
-        """Do nothing: it ends with the call."""
+        """Do nothing: the target ends with the call."""
 
     def shares(self, target: kill.Target) -> bool:
-        """Return False: no library has started the thread for what the call does."""
+        """Return False: the call's thread serves nothing else during the call."""
         return False
 
 
@@ -84,17 +92,18 @@ class CancelRunning(WorkerPlugin):
     """Let ``future.cancel()`` end a task that runs. For `Client.register_plugin`.
 
     The workers need ipykill too. A task that is in C code which does not return cannot be ended;
-    the worker's log says so, and which code that is.
+    the worker's log then names that code.
 
     Parameters
     ----------
     hard
-        So many seconds after that the nanny restarts the worker, as soon as no other task runs
-        there; Dask computes anew what was only in its memory. None: never.
+        Seconds after which the nanny restarts the worker if a cancelled task still runs, as soon
+        as no other task runs there; Dask then computes again what was only in the worker's memory.
+        None: never.
 
     Threading
     ---------
-    The calls are made in the threads of the worker's pool, all else happens in its event loop.
+    `_run` is called in the threads of the worker's pool, all other methods in its event loop.
     """
 
     name = "ipykill-cancel-running"
@@ -104,26 +113,27 @@ class CancelRunning(WorkerPlugin):
         self.hard = hard
 
     def setup(self, worker: Any) -> None:
-        """Begin, in the event loop of a worker."""
+        """Install the plugin on a worker."""
         kill.get_ready()
         self._worker = worker
         self._calls: dict[int, _Call] = {}
-        self._asked: dict[Any, float] = {}  # when, by the key of the task
+        self._asked: dict[Any, float] = {}  # when each task was cancelled, monotonic, by its key
         self._told: set[Any] = set()
         pool = worker.executors["default"]
         self._submit = pool.submit
         pool.submit = self._submit_killable
 
     def teardown(self, worker: Any) -> None:
-        """End; the calls that are under way end as if there had been no plugin."""
+        """Remove the plugin; calls that run already are not affected."""
         vars(worker.executors["default"]).pop("submit", None)
 
     def _submit_killable(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         return self._submit(self._run, functools.partial(fn, *args, **kwargs))
 
     def _run(self, fn: Callable[[], Any]) -> Any:
-        """Make a call, in a thread of the pool."""
-        if kill.current_target() is not None:  # of a job, which has a cluster of its own
+        """Make a call that can be killed, in a thread of the pool."""
+        # The thread may belong to a job already, one that has made a cluster in its own process.
+        if kill.current_target() is not None:
             return fn()
         call = _Call()
         ident = call.target.ident
@@ -144,7 +154,7 @@ class CancelRunning(WorkerPlugin):
                 error = None  # else it and this frame, in its traceback, are a cycle
         del error
         worker = self._worker
-        with worker.active_threads_lock:  # Dask's own frame was left before it did this
+        with worker.active_threads_lock:  # the Kill may have ended Dask's frame before it did this
             worker.active_threads.pop(ident, None)
         return error_message(Reschedule("the task was cancelled")) | {
             "op": "task-erred",
@@ -155,13 +165,13 @@ class CancelRunning(WorkerPlugin):
         }
 
     def transition(self, key: Any, start: str, finish: str, **kwargs: Any) -> None:
-        """Note that Dask has let go of a task that runs."""
+        """Note that Dask has released a task that runs; Dask calls this for each change."""
         if start in ("executing", "long-running") and finish in ("released", "cancelled"):
             self._asked[key] = time.monotonic()
             self._end(key)
 
     def _end(self, key: Any) -> None:
-        """Kill the call that runs a task, and look again; it may be about to begin."""
+        """Kill the call that runs a task, and look again soon: the call may be about to begin."""
         worker = self._worker
         task = worker.state.tasks.get(key)
         if task is None or task.state != "cancelled":
@@ -169,7 +179,7 @@ class CancelRunning(WorkerPlugin):
             self._told.discard(key)
             return
         call = None
-        for ident, candidate in list(self._calls.items()):
+        for ident, candidate in self._calls.copy().items():
             if worker.active_threads.get(ident) == key:
                 call = candidate
                 if not call.kill_requested:
@@ -180,7 +190,7 @@ class CancelRunning(WorkerPlugin):
         worker.loop.call_later(_AGAIN, self._end, key)
 
     def _look_after(self, key: Any, call: _Call) -> None:
-        """Tell why a task lives on, and have the worker restarted."""
+        """Log why a task lives on, and have the worker restarted if it does not end."""
         since = time.monotonic() - self._asked[key]
         if since > _TOLD and key not in self._told:
             self._told.add(key)

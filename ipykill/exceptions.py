@@ -1,8 +1,8 @@
 """What is raised inside a job, and what the API raises.
 
-`JobStopped` and `JobKilled` are raised *in the job's code*. They are no `Exception`, so that
-``except Exception`` does not catch them, and they take no arguments, because an exception
-raised in a thread from outside is constructed there by the interpreter, without any.
+`JobStopped` and `JobKilled` are raised *in the job's code*. They do not derive from `Exception`,
+so that ``except Exception`` does not catch them, and they take no arguments, because the
+interpreter constructs an exception that is raised in a thread from outside without any.
 
 Everything else is raised *by the API*, in the caller, and derives from `JobError`.
 """
@@ -19,29 +19,28 @@ class JobStopped(BaseException):
 class JobKilled(KeyboardInterrupt):
     """Raised from outside in the threads of a job that is being killed.
 
-    Libraries make ready for Ctrl-C by its name: asyncio lets `KeyboardInterrupt` out of the loop
-    and keeps any other `BaseException` as the result of a task, psycopg cancels the query of the
-    server, pexpect ends its process, training loops save what was reached. To them a Kill is a
-    Ctrl-C. With a class beside `KeyboardInterrupt`, jobs in which another task went on lived for
-    ever (2 of 2 on CPython 3.13); with this one they died (101 of 101), and the laws held as
-    before. What a handler of `KeyboardInterrupt` does is done; when it has ended, the Kill is
-    raised again.
+    It derives from `KeyboardInterrupt` because libraries prepare for Ctrl-C under that name:
+    asyncio lets a `KeyboardInterrupt` leave the loop but keeps any other `BaseException` as the
+    result of a task, psycopg cancels the query on the server, pexpect ends its process, training
+    loops save what they have reached. With a class that did not derive from it, jobs in which
+    another asyncio task went on lived for ever (2 of 2 on CPython 3.13); with this one they died
+    (101 of 101). An ``except KeyboardInterrupt`` block of the job runs to its end; if the code goes
+    on after it, the Kill is raised again.
 
-    It is no Ctrl-C where that is the question: a real one, which is the foreground's, is a
-    `KeyboardInterrupt` and no `JobKilled`.
+    A real Ctrl-C, which is for the foreground only, is a `KeyboardInterrupt` but no `JobKilled`.
     """
 
 
 class TaskKilled(JobKilled, asyncio.CancelledError):
-    """A `JobKilled` in a task of asyncio: to asyncio it is a cancellation, which ends the task.
+    """A `JobKilled` that asyncio takes for a cancellation, so that it ends one task.
 
-    Any other `KeyboardInterrupt` would leave the event loop, and with it the tasks that have not
-    cleaned up.
+    Any other `KeyboardInterrupt` would leave the event loop, and the loop's other tasks could
+    not clean up.
     """
 
 
 class TaskInterrupted(KeyboardInterrupt, asyncio.CancelledError):
-    """What an interrupt raises in a task of asyncio that computes, for the same reason."""
+    """What an interrupt raises in an asyncio task that computes; see `TaskKilled` for why."""
 
 
 class JobError(Exception):
@@ -53,8 +52,8 @@ class UnknownJobError(JobError, LookupError):
 
 
 class JobAborted(JobError):
-    """The result of a job that ended without one: stopped, killed or skipped."""
+    """The result was asked of a job that has none: it was stopped, killed or skipped."""
 
 
 class JobTimeout(JobAborted, TimeoutError):
-    """The result of a job that its deadline ended."""
+    """The result was asked of a job that has none: its deadline ended it."""

@@ -18,12 +18,13 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from .base import locks
+from .base.alive import holds_its_lock
 from .base.waiting import Deadline, Latch, wait_any
 
 __all__ = ["ServiceThread", "StoppableThread", "ThreadWithExc", "async_raise"]
 
-# Not the attribute of `pythonapi`: that function is one for the whole process, and other
-# libraries that call it count on its argument types being unset.
+# Looked up with brackets, which makes a new function object. The attribute of `pythonapi` is shared
+# by the whole process, and other libraries count on its argument types being unset.
 _c_function = ctypes.pythonapi["PyThreadState_SetAsyncExc"]
 _c_function.argtypes = [ctypes.c_ulong, ctypes.py_object]
 _c_function.restype = ctypes.c_int
@@ -31,20 +32,20 @@ _c_function.restype = ctypes.c_int
 _get_ident = operator.attrgetter("_ident")
 
 _NULL = ctypes.py_object()
-# Seconds to wait for threads that are being born. One whose start an exception cut short looks
-# the same for ever.
+# Seconds to wait for a thread that is being started. If an exception has cut the start short, the
+# thread stays in `threading._limbo` for ever.
 _LIMBO = 2.0
 
-# Those threads: they are being started, or were and have not run yet.
+# The threads that are being started, or were started and have not run yet.
 _limbo: dict[threading.Thread, threading.Thread] | None = vars(threading).get("_limbo")
 
 
 def _set_async_exc(tid: int, exctype: object) -> int:
-    """Call ``PyThreadState_SetAsyncExc``, on CPython 3.11 when no thread is being born.
+    """Call ``PyThreadState_SetAsyncExc``; on CPython 3.11 wait first until no thread is starting.
 
-    There a new thread has the ident of its creator until it runs. It would be hit instead
-    of the creator, die before its first line, and leave that in `Thread.start` for ever.
-    From 3.12 on there is nothing to wait for.
+    On 3.11 a new thread has the ident of its creator until it runs. An exception meant for
+    the creator could be raised in the new thread, which would die before its first line and
+    leave the creator waiting in `Thread.start` for ever. From 3.12 on there is no need to wait.
     """
     if sys.version_info < (3, 12) and tid != threading.get_ident():
         end = time.monotonic() + _LIMBO
@@ -55,15 +56,15 @@ def _set_async_exc(tid: int, exctype: object) -> int:
 
 
 class _Nothing(BaseException):
-    """Replaces what was asked of a thread, and is caught at once."""
+    """Replaces a pending exception of the calling thread; `take_back` catches it at once."""
 
 
 def take_back() -> None:
-    """Take back what was asked of the calling thread.
+    """Discard the asynchronous exception that is pending in the calling thread, if any.
 
-    Not by asking for NULL: up to CPython 3.12 that leaves a flag behind that makes the
-    interpreter look for an exception at every call and jump, in all threads, until one is
-    raised somewhere.
+    Passing NULL to ``PyThreadState_SetAsyncExc`` would do so too. But up to CPython 3.12 it
+    leaves a flag set that makes all threads look for an exception at every call and jump,
+    until one is raised somewhere.
     """
     try:
         _c_function(threading.get_ident(), _Nothing)
@@ -74,12 +75,12 @@ def take_back() -> None:
 
 
 def _being_born() -> bool:
-    # From the search to the call of the C function, 3.11 does not change threads: it does so
-    # after calls of C functions and at backward jumps, and Python calls only begin with one.
+    # CPython 3.11 switches threads after a call of a C function, at a backward jump and when a
+    # Python function begins. None of these lies between this search and the call of `_c_function`.
     idents = map(_get_ident, _limbo or ())
     try:
         return None in idents
-    except RuntimeError:  # it changed since
+    except RuntimeError:  # `_limbo` changed meanwhile
         return True
 
 
@@ -134,7 +135,7 @@ def async_raise(tid: int, exctype: type[BaseException]) -> None:
         msg = f"a thread id is an int, not {tid!r}"
         raise TypeError(msg)
     exctype = _checked(exctype)
-    # ctypes would wrap a number that does not fit round to another thread's ident.
+    # ctypes would cut a number that is too large, perhaps to another thread's ident.
     fits = 0 < tid <= ctypes.c_ulong(-1).value
     hit = _set_async_exc(tid, exctype) if fits else 0
     if hit == 0:
@@ -156,8 +157,8 @@ class StoppableThread(threading.Thread):
     Any thread may call `stop` and `stopped`; neither blocks.
     """
 
-    # Not an Event: the flag is set once and nobody waits for it, and CPython up to 3.12
-    # has a method Thread._stop that the obvious name would shadow.
+    # Not an Event, because the flag is set once and nobody waits for it. Not named `_stop`,
+    # because Thread has a method of that name up to CPython 3.12.
     _stop_requested = False
 
     def stop(self) -> None:
@@ -170,7 +171,7 @@ class StoppableThread(threading.Thread):
 
 
 class _Begun(Latch):
-    """Stands for `Thread._started`, which is set when the thread runs: `start` does not wait."""
+    """Replaces `Thread._started`, the event that is set when the thread runs: no wait for it."""
 
     __slots__ = ()
 
@@ -178,7 +179,7 @@ class _Begun(Latch):
         return True
 
     def _at_fork_reinit(self) -> None:
-        pass  # who waited does not live here
+        pass  # the threads that waited do not exist in the child
 
 
 class ThreadWithExc(StoppableThread):
@@ -188,13 +189,13 @@ class ThreadWithExc(StoppableThread):
     subclass) and nothing else: neither the interpreter's own start and end of the thread,
     nor a thread that got the same ident later.
 
-    What it cannot do: the interpreter raises the exception when the thread next executes
-    a bytecode. While it is inside a system call or any other C code (``time.sleep``,
-    ``lock.acquire``, ``socket.recv``), it stays there until that call returns. Jobs do
-    not have this limit; see `ipykill.submit` and `ipykill.kill`.
+    The limit: the interpreter raises the exception when the thread next executes a bytecode.
+    A thread inside a system call or any other C code (``time.sleep``, ``lock.acquire``,
+    ``socket.recv``) does not see the exception until that call returns. Jobs do not have this
+    limit; see `ipykill.submit` and `ipykill.kill`.
 
-    The exception may come anywhere in the code, so the code has to expect it. A thread
-    that shall clean up catches an exception that nobody else raises::
+    The exception may come anywhere in the code, so the code has to expect it. For a thread
+    that has to clean up, use an exception class that nothing else raises::
 
         class Cancelled(Exception):
             pass
@@ -233,10 +234,10 @@ class ThreadWithExc(StoppableThread):
     #    is none between the end of the body and that store.
     # 3. After the store at most two requests are left: one filed before, and one of a
     #    caller that had passed its check in (1). There is one gate, so one such caller.
-    # 4. Both are either taken back, with the gate held and so after that caller, or raised
-    #    on the way. The first raised is caught by the inner `try`, whose handler starts
-    #    again; the second by the outer one, and then none is left (3).
-    # 5. They were sent while the thread was open, so they count as raised by the body.
+    # 4. Each of them is either discarded by take_back(), which holds the gate and so comes
+    #    after that caller, or raised on the way. The first one raised is caught by the inner
+    #    `try`, whose handler starts again; the second by the outer one, and none is left (3).
+    # 5. They were requested while the thread was open, so they count as raised by the body.
 
     _started: threading.Event | _Begun  # of threading.Thread
 
@@ -255,16 +256,16 @@ class ThreadWithExc(StoppableThread):
         self._guard()
         super().start()
 
-    # Thread.start returns when the new thread runs, and so has lost the GIL to it: for a whole
-    # switch interval if that computes, and once more for each other thread that does. Not so
-    # start_soon. The thread is alive at once; that it has no ident until it runs is what
-    # `Thread` says of any.
+    # Thread.start waits until the new thread runs. Then the new thread has the GIL; if it
+    # computes, the caller waits for it for a switch interval, and as long for each other busy
+    # thread. start_soon does not wait. After it the thread is alive, but has no ident until it
+    # runs.
 
     def start_soon(self) -> None:
         """Start the thread without waiting until it runs.
 
-        On CPython 3.11 this is `start`: there the new thread has the ident of its creator until
-        it runs, and would be hit by what that asks of itself.
+        On CPython 3.11 this is the same as `start`. There a new thread has its creator's ident
+        until it runs, so an exception meant for the creator could be raised in the new thread.
         """
         started = self.ident is not None or self._birth()
         if not started and sys.version_info >= (3, 12) and _limbo is not None:
@@ -272,16 +273,16 @@ class ThreadWithExc(StoppableThread):
         self.start()
 
     def runs_all_the_same(self) -> bool:
-        """Whether the thread has begun to run, when to start it has raised an exception.
+        """Whether the thread runs although starting it raised an exception.
 
-        The exception may be that of a signal handler, or of who has wrapped `Thread.start`.
+        The exception may come from a signal handler, or from code that has wrapped `Thread.start`.
         """
         if birth := self._birth():
             wait_any([birth], _LIMBO)
         return self.ident is not None
 
     def _birth(self) -> _Begun | None:
-        """Return what is set when the thread runs, if it was started and does not run yet."""
+        """Return the flag that is set when the thread runs; None if it runs or was not started."""
         begun = self._started
         if isinstance(begun, _Begun) and not begun.is_set() and _limbo and self in _limbo:
             return begun
@@ -289,17 +290,20 @@ class ThreadWithExc(StoppableThread):
 
     def is_alive(self) -> bool:
         """Whether the thread was started and has not ended."""
-        return self._birth() is not None or super().is_alive()
+        if self._birth() is not None:
+            return True
+        held = holds_its_lock(self)
+        return super().is_alive() if held is None else held
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait until the thread has ended, or `timeout` seconds."""
+        """Wait until the thread has ended, at most `timeout` seconds."""
         deadline = Deadline(timeout)
         if (birth := self._birth()) and not wait_any([birth], timeout):
             return
         super().join(deadline.left())
 
     def _guard(self) -> None:
-        """Let what `raise_exc` raises reach the body only. To guard again changes nothing."""
+        """Confine what `raise_exc` raises to the body. A second call changes nothing."""
         if self._guarded:
             return
         self._guarded = True
@@ -331,9 +335,9 @@ class ThreadWithExc(StoppableThread):
         self.run = run  # type: ignore[method-assign]
 
     def _take_back(self) -> None:
-        # Not `with`: from Python 3.14 on a request may be raised between the acquiring and
-        # the block (gh-148874), and the gate would stay shut. Inside `try`, because only a
-        # request can raise here, and acquire() sees it when it has the gate.
+        # Not `with`: on CPython 3.14 an exception may be raised after the gate is acquired and
+        # before the block (gh-148874), and the gate would stay locked. acquire() is inside `try`
+        # because only a pending exception can be raised here, and then the gate is acquired.
         try:
             self._gate.acquire()
             if self._asked:
@@ -357,7 +361,7 @@ class ThreadWithExc(StoppableThread):
             `exctype` is not an exception class, or cannot be constructed without arguments.
         """
         exctype = _checked(exctype)
-        # In the child of a fork the thread is not alive, and somebody may hold the gate.
+        # In the child of a fork the thread is not alive, and its gate may be locked for ever.
         if self.is_alive():
             with self._gate:
                 if self._phase == "open":
@@ -375,11 +379,11 @@ class ThreadWithExc(StoppableThread):
 class ServiceThread(threading.Thread):
     """A daemon thread of ipykill's own.
 
-    It belongs to no job, even when a job's thread happens to start it: a Kill of that job
-    would take it along. A debugger that stops all threads does not stop it.
+    It belongs to no job, even if a job's thread starts it, so that a Kill of the job does not
+    end it. A debugger that stops all threads does not stop it.
     """
 
-    # What debugpy looks at; ipykernel sets both on its own threads.
+    # debugpy leaves threads with these attributes alone; ipykernel sets both on its own.
     pydev_do_not_trace = True
     is_pydev_daemon_thread = True
 

@@ -7,12 +7,16 @@ failure, for there a skipped test would be a promise that nobody checks.
 
 import os
 import signal
-from collections.abc import Generator
+import threading
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.overlays import LEFT_OUT, OVERLAYS
+from ipykill.core.manager import JobManager
+from tests.overlays import INSTALLED, LEFT_OUT, OVERLAYS, Overlay
+from tests.racing import silent_threads
+from tests.waiting import HANG_GUARD
 
 REAL = ("kernel", "browser")
 
@@ -31,6 +35,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for kind in REAL:
             if kind in item.path.parent.parts:
                 item.add_marker(kind)
+        if item.get_closest_marker("once") or _is_the_same_again(item):
+            item.add_marker("exhaustive")
+
+
+def _is_the_same_again(item: pytest.Item) -> bool:
+    """Whether a test runs with another kernel than the installed one, or in Notebook after Lab."""
+    given = item.callspec.params if hasattr(item, "callspec") else {}
+    overlays = [value for value in given.values() if isinstance(value, Overlay)]
+    return any(overlay is not INSTALLED for overlay in overlays) or given.get("app") == "notebooks"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """With ``-n 2``: a file is run by one process, and so are all tests of the browser."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "tests/browser" if file.startswith("tests/browser/") else file
+
+    return ByFile(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -61,7 +87,28 @@ def _fail_under_ci(report: pytest.TestReport | pytest.CollectReport) -> None:
     report.longrepr = f"skipped, which CI does not allow: {reason}"
 
 
+@pytest.fixture
+def jobs() -> Iterator[JobManager]:
+    """A manager whose jobs end with the test."""
+    manager = JobManager()
+    yield manager
+    assert manager.kill_all(HANG_GUARD)
+
+
+@pytest.fixture
+def began() -> threading.Event:
+    """For a job to say that it has begun."""
+    return threading.Event()
+
+
 @pytest.fixture(scope="session")
 def overlay_cache(request: pytest.FixtureRequest) -> Path:
     """Where overlays stay installed from one run to the next (`--cache-clear` forgets them)."""
     return request.config.cache.mkdir("overlays")
+
+
+@pytest.fixture
+def printed() -> Generator[list[threading.ExceptHookArgs]]:
+    """What `threading.excepthook` was given."""
+    with silent_threads() as seen:
+        yield seen

@@ -1,4 +1,4 @@
-"""What all else stands on, and what knows no job: stacks, texts, waiting, locks.
+"""The lowest layer: stacks, texts, waiting, locks. Nothing here knows what a job is.
 
-The standard library only.
+It imports only the standard library.
 """

@@ -1,4 +1,4 @@
-"""What is done when the interpreter exits."""
+"""Call a function when the interpreter exits, before it waits for threads."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["before_threads_are_joined"]
 def before_threads_are_joined(fn: Callable[[], None]) -> None:
     """Call `fn` when the interpreter exits, before it waits for any thread.
 
-    `atexit` comes later: `threading._shutdown` first waits for threads that are not
-    daemons, and `concurrent.futures` for the workers of every pool (CPython 3.9 and newer),
-    so that the exit would last as long as a job's pool is at work. The functions that
-    ``threading._register_atexit`` collects are called before, the last one first, which is
-    why the pool's module is imported here.
+    `atexit` is too late: before it, `threading._shutdown` waits for all non-daemon threads, and
+    `concurrent.futures` for the workers of every pool, so that the exit would last as long as a
+    job's pool is at work. ``threading._register_atexit`` registers functions that are called
+    before that, the last one first. The pool's module is imported here so that it has
+    registered its function, and ours is called before it.
     """
     import concurrent.futures.thread  # noqa: F401
 

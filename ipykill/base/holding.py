@@ -1,7 +1,7 @@
-"""What a cell in the foreground may be in that it cannot become a job meanwhile.
+"""Functions that keep the foreground cell in which they run from becoming a job.
 
-A question that it asks belongs to the foreground, and so does a stream that stands for all. Who
-looks at the cell's stack finds them there by the code of the functions that are named here.
+While such a function runs, for example one that asks the user for input, the cell cannot go on in
+the background (`foreground`). That is seen from the code objects of the frames on its stack.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _reasons: dict[CodeType, str] = {}
 
 
 def holds(why: str) -> Callable[[_Function], _Function]:
-    """Let the function that is decorated hold the cell in which it runs, which `why` tells."""
+    """Decorate a function that keeps its cell in the foreground; `why` says so to the user."""
 
     def hold(function: _Function) -> _Function:
         _reasons[function.__code__] = why
@@ -28,5 +28,5 @@ def holds(why: str) -> Callable[[_Function], _Function]:
 
 
 def why_held(frame: FrameType) -> str:
-    """Return why the code of this frame holds its cell, empty if it does not."""
+    """Return why the function of this frame holds its cell; empty if it does not."""
     return _reasons.get(frame.f_code, "")

@@ -1,24 +1,30 @@
-"""The lock that `with` takes in the main thread, where an interrupt may come at any moment."""
+"""Locks that are safe to use in `with` where a Ctrl-C may come at any moment.
+
+CPython 3.14 may raise a signal handler's exception between a C ``__enter__`` and the block, where
+nothing calls ``__exit__`` (gh-148874): the lock stays locked for ever. Here ``__enter__`` is Python
+code: the exception is raised inside it, and it releases the lock, or not before the block.
+``__exit__`` has to be C code, in which nothing is raised before the lock is released.
+"""
 
 from __future__ import annotations
 
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["RLock"]
+__all__ = ["LEAKS", "RLock", "guarded"]
 
-if TYPE_CHECKING or not (3, 14) <= sys.version_info < (3, 15):
+LEAKS = (3, 14) <= sys.version_info < (3, 15)
+"""Whether a Ctrl-C may leave a lock locked."""
+
+_ONCE = (True,)
+
+if TYPE_CHECKING or not LEAKS:
     RLock = threading.RLock
 else:
 
     class RLock(type(threading.RLock())):
-        """An RLock that is not left held when an interrupt comes just after it was taken.
-
-        CPython 3.14 looks for signals between ``__enter__`` and the block, where nothing calls
-        ``__exit__`` (gh-148874). An ``__enter__`` of Python code gives the lock back itself: an
-        exception comes from within it, or else not before the block.
-        """
+        """An RLock that is not left locked when a Ctrl-C comes just after it was acquired."""
 
         def __enter__(self) -> bool:
             held = self._recursion_count()
@@ -28,3 +34,30 @@ else:
                 if self._recursion_count() > held:
                     self.release()
                 raise
+
+
+def guarded(lock: Any) -> Any:
+    """Return an object to be used instead of `lock`, which a Ctrl-C does not leave locked.
+
+    It locks `lock` itself, so some threads may still use that.
+    """
+
+    class Guarded:
+        acquire, release = lock.acquire, lock.release
+        __exit__ = lock.__exit__
+
+        def __enter__(self) -> bool:
+            acquired: list[bool] = []
+            try:
+                # One call of C code acquires the lock and notes it, so no exception comes between.
+                acquired.extend(map(lock.acquire, _ONCE))
+            except BaseException:
+                if acquired:
+                    lock.release()
+                raise
+            return True
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(lock, name)
+
+    return Guarded()

@@ -1,4 +1,4 @@
-"""Which variables of a namespace code assigns, deletes and uses, read off its code objects."""
+"""Which global variables some code assigns, deletes and uses, as read from its bytecode."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _UNPACKS = {"UNPACK_SEQUENCE", "UNPACK_EX", "CACHE", "EXTENDED_ARG", "NOP", "NOT
 
 
 def assigned(codes: Iterable[CodeType]) -> frozenset[str]:
-    """Return the variables that modules, such as cells, and functions assign when they run.
+    """Return the global variables that modules, such as cells, and functions assign.
 
-    Not those that an import assigns, which is the same for whoever does it, nor ``_`` and
-    other names that begin with an underscore, which mean nothing to others.
+    Names that an import assigns are left out, because every import of a module gives the same
+    object, and so are names that begin with an underscore, which no other code relies on.
     """
     found = {name for code in codes for name in _assigned(code, code.co_name == "<module>")}
     return frozenset(name for name in found if not name.startswith("_"))
@@ -40,20 +40,20 @@ def _assigned(code: CodeType, is_module: bool) -> Iterator[str]:
 
 
 def deleted(codes: Iterable[CodeType]) -> set[str]:
-    """Return the variables that modules and functions delete and do not assign or import."""
+    """Return the global variables that the code deletes and nowhere assigns or imports."""
     found = list(_accesses(codes))
     deletes = {name for kind, name, _ in found if kind.startswith("DELETE")}
     return deletes - {name for kind, name, _ in found if kind in _STORES}
 
 
 def scratch(codes: Iterable[CodeType]) -> set[str]:
-    """Return the variables that are assigned by ``for`` loops and in no other way."""
+    """Return the global variables that only ``for`` loops assign."""
     stores = {(name, loop) for kind, name, loop in _accesses(codes) if kind in _STORES}
     return {name for name, loop in stores if loop} - {name for name, loop in stores if not loop}
 
 
 def _accesses(codes: Iterable[CodeType]) -> Iterator[tuple[str, str, bool]]:
-    """Yield how global names are assigned or deleted, and whether a loop does it."""
+    """Yield each store or delete of a global: its opcode, the name, whether a loop does it."""
     todo = list(codes)
     while todo:
         code = todo.pop()
@@ -70,7 +70,7 @@ def _accesses(codes: Iterable[CodeType]) -> Iterator[tuple[str, str, bool]]:
 
 
 def used(codes: Iterable[CodeType], namespace: Mapping[str, object]) -> set[str]:
-    """Return the names that code uses, and so do the functions of the namespace it uses."""
+    """Return the names that code uses, and those used by functions of `namespace` that it names."""
     found: set[str] = set()
     todo = list(codes)
     while todo:

@@ -1,4 +1,4 @@
-"""How much memory the value of a job takes, where that is worth a word."""
+"""How much memory the result of a job takes, if that is worth mentioning."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 __all__ = ["large_size"]
 
 _LARGE = 10_000_000  # bytes
-_LOOKED_AT = 1_000  # elements of a container
-# Their classes say what they take without computing anything.
+_LOOKED_AT = 1_000  # elements of a container, from which the size of the rest is estimated
+# Libraries whose objects know their size without computing anything.
 _LIBRARIES = {
     *("cupy", "jax", "jaxlib", "numpy", "pandas", "polars", "pyarrow", "scipy", "torch", "xarray")
 }
 
 
 def large_size(value: object) -> int:
-    """Return the bytes that a value takes, about; 0 where they are few, or not known.
+    """Return about how many bytes a value takes; 0 if they are few, or not known.
 
-    Only objects of Python and of a few libraries are asked: the code of others might do
-    anything, and the thread of a job that has just ended asks.
+    Only built-in objects and those of a few libraries are asked. The thread of a job that has
+    just ended calls this, and the code of other classes might do anything.
     """
     size = _size(value)
     return size if size >= _LARGE else 0
@@ -36,10 +36,10 @@ def _size(value: object) -> int:
 
 
 def _of_elements(container: Any, elements: Any) -> int:
-    """Return the size of a container with its elements, reckoned from the first ones."""
+    """Return the size of a container with its elements, estimated from the first ones."""
     try:
         first = list(itertools.islice(elements, _LOOKED_AT))
-    except RuntimeError:  # a thread that the job has left changes it
+    except RuntimeError:  # another thread, which the job left behind, changes it
         return sys.getsizeof(container)
     share = sum(map(_own, first)) / max(len(first), 1)
     return sys.getsizeof(container) + int(share * len(container))

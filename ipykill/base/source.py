@@ -15,12 +15,12 @@ def source_of(code: CodeType | None) -> str:
     return "" if code is None else _source_of(code, code.co_filename)
 
 
-# To find it takes as long as to start a thread. Code objects that differ only in their file
-# are equal.
+# Cached, because finding the source takes as long as starting a thread. The key has the file name,
+# because code objects that differ only in their file are equal.
 @functools.lru_cache(maxsize=256)
 def _source_of(code: CodeType, filename: str) -> str:
     try:
         linecache.checkcache(filename)
         return inspect.getsource(code)
-    except Exception:  # OSError; or what a `__loader__` that somebody has made raises
+    except Exception:  # OSError, or whatever the module's `__loader__` raises
         return ""

@@ -1,8 +1,8 @@
 """Where a thread is: its stack as data, and the part of it that is the user's.
 
 A `Frame` names a place as a user would: ``cell [7]`` instead of a temporary file, and the
-C function in which the innermost frame waits (``time.sleep``), which has no frame of its
-own and is read off the source of the call.
+C function in which the innermost frame waits (``time.sleep``). A C function has no frame, so its
+name is read from the source of the call.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Frame:
         Whether this is the user's own code: not the standard library, an installed
         package or ipykill.
     label
-        What the file is called; empty: what the shell calls it, else its name.
+        What the file is called; if empty, what `cell_label` says, or else the file's name.
     """
 
     filename: str
@@ -79,20 +79,20 @@ _basename = functools.lru_cache(maxsize=_CACHED)(os.path.basename)
 
 @dataclass(frozen=True)
 class Stack:
-    """Where one thread of a job is, or one of its asyncio tasks that waits.
+    """Where one thread of a job is, or one of its waiting asyncio tasks.
 
     Attributes
     ----------
     name
         What the thread or the task is called.
     depth
-        0 for the job's own thread, 1 for what that started, and so on.
+        0 for the job's own thread, 1 for threads and tasks that it started, and so on.
     task
         Whether it is a task, not a thread.
     frames
         Outermost first: the user's frames, and the innermost one if it is a library's.
     hindrance
-        Why it still lives though the job was killed, and what ends it; else empty.
+        If the job was killed: why this still lives, and what will end it. Else empty.
     """
 
     name: str
@@ -103,7 +103,7 @@ class Stack:
 
     @property
     def place(self) -> str:
-        """Where it is in the user's code, in words; else where it is."""
+        """Where it is in the user's code, in words; if it is in none, its innermost frame."""
         users = [frame for frame in self.frames if frame.user] or self.frames
         frames = [frame for frame in users if not _is_made_up(frame.filename)] or users
         return str(frames[-1]) if frames else ""
@@ -124,18 +124,18 @@ def is_user(filename: str) -> bool:
 
 
 def _is_compiled(module_globals: Mapping[str, object]) -> bool:
-    """Whether a frame was made up by compiled code, of Cython or mypyc, for a traceback.
+    """Whether a frame was made up by compiled code (Cython, mypyc) for a traceback.
 
-    Its file is the source, wherever that was when it was compiled. That may be the user's own
-    work, but the line of Python that calls it says more.
+    Its file is the source from which it was compiled. That may be the user's own work, but the
+    line of Python that calls it says more.
     """
     file = module_globals.get("__file__")
     return isinstance(file, str) and file.endswith(_COMPILED)
 
 
 def _is_made_up(filename: str) -> bool:
-    """Whether no line can be looked up there: the ``__init__`` of a dataclass, what is exec'd."""
-    # Such code may be the user's, but who calls it says more, if that is the user's.
+    """Whether there is no such file, as for exec'd code and the ``__init__`` of a dataclass."""
+    # Such code may be the user's, but the line that calls it says more, if that is the user's.
     return filename.startswith("<") and cell_label(filename) is None
 
 
@@ -143,15 +143,15 @@ _machinery: set[CodeType] = set()
 
 
 def machinery(fn: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Mark a function that only leads to the user's code, as not to be shown above it."""
+    """Mark a function that only calls the user's code, so that no traceback shows it."""
     _machinery.add(fn.__code__)
     return fn
 
 
 def without_machinery(tb: TracebackType | None) -> TracebackType | None:
-    """Return a traceback without what leads to the user's code, and without frames of ours.
+    """Return a traceback that begins below `machinery`, without frames of ipykill's.
 
-    One whose frames are all ours keeps the last of them.
+    If all frames are ipykill's, the last of them is kept.
     """
     found = tb
     while tb is not None:
@@ -163,7 +163,7 @@ def without_machinery(tb: TracebackType | None) -> TracebackType | None:
         parts.append(found)
         found = found.tb_next
     kept = [part for part in parts if not is_ours(part.tb_frame.f_code)] or parts[-1:]
-    for part in reversed(kept):  # copies, since the error keeps its own
+    for part in reversed(kept):  # new objects: the exception's own traceback is not changed
         found = TracebackType(found, part.tb_frame, part.tb_lasti, part.tb_lineno)
     return found
 
@@ -174,7 +174,7 @@ def is_ours(code: CodeType) -> bool:
 
 
 def at(code: CodeType, offset: int, labels: Mapping[str, str] = NO_LABELS) -> Frame:
-    """Return the place of an instruction. For `labels` see `here`."""
+    """Return the place of the instruction at `offset`. For `labels` see `here`."""
     lines = (line for start, end, line in code.co_lines() if start <= offset < end)
     return _describe(code, offset, next(lines, None), {}, labels)
 
@@ -193,7 +193,7 @@ def of_frame(frame: FrameType | None, labels: Mapping[str, str] = NO_LABELS) -> 
 def suspended(coroutine: Any) -> list[FrameType]:
     """Return the frames of a coroutine that waits, outermost first.
 
-    A frame that stands in an asynchronous generator is not found, nor what is below it.
+    The frames of an asynchronous generator are not found, nor the frames that it awaits.
     """
     found = []
     while coroutine is not None:
@@ -237,7 +237,7 @@ def here(frame: FrameType | None, labels: Mapping[str, str] = NO_LABELS) -> Fram
     Parameters
     ----------
     labels
-        What files are called, by their names, where it is not what the shell says now.
+        What a file is called, by its name, where that differs from what `cell_label` says now.
     """
     made_up: FrameType | None = None
     while frame is not None:
@@ -254,7 +254,7 @@ def here(frame: FrameType | None, labels: Mapping[str, str] = NO_LABELS) -> Fram
 
 
 def end(tb: TracebackType | None) -> tuple[CodeType, int] | None:
-    """Return the innermost of the user's code in a traceback, and the offset there, for `at`."""
+    """Return the code and offset, as `at` takes them, of the innermost user's frame of `tb`."""
     found = made_up = None
     while tb is not None:
         filename = tb.tb_frame.f_code.co_filename
@@ -286,8 +286,8 @@ def _describe(
     module_globals: dict[str, object],
     labels: Mapping[str, str] = NO_LABELS,
 ) -> Frame:
-    # A list of jobs is asked for again and again, and most of them wait where they waited. By
-    # the identity of the code, which is kept, since to hash it takes as long as it is.
+    # Cached, because lists of jobs are asked for again and again, and most jobs have not moved.
+    # The key is the id of the code, which is kept alive, because hashing takes as long as it is.
     filename = code.co_filename
     label = labels.get(filename, "")
     key = id(code), lasti, label
@@ -309,7 +309,7 @@ def _describe(
 def _lines(filename: str, module_globals: dict[str, object]) -> list[str]:
     try:
         return linecache.getlines(filename, module_globals)
-    except Exception:  # of a `__loader__` that somebody has made
+    except Exception:  # whatever the module's `__loader__` raises
         return []
 
 
@@ -322,7 +322,7 @@ def _operation(code: CodeType, lasti: int) -> tuple[int, str]:
     """Return where the instruction at `lasti` begins, and its name."""
     opcodes = code.co_code
     begin = max(lasti, 0)
-    while begin > 0 and not opcodes[begin]:  # CACHE units, which belong to what is before
+    while begin > 0 and not opcodes[begin]:  # CACHE units belong to the instruction before them
         begin -= 2
     return begin, dis.opname[opcodes[begin]]
 
@@ -334,9 +334,9 @@ def _position(code: CodeType, offset: int) -> tuple[int | None, int | None, int 
 
 
 def _is_implicit(code: CodeType, call: int) -> bool:
-    """Whether nobody wrote the call: that of ``__exit__`` at the end of a ``with`` block.
+    """Whether the compiler added the call: that of ``__exit__`` at the end of a ``with`` block.
 
-    Its arguments stand where it stands itself.
+    Such a call has the same position in the source as its arguments.
     """
     if dis.opname[code.co_code[call]] not in ("CALL", "PRECALL"):
         return False

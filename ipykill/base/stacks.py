@@ -1,4 +1,4 @@
-"""The stacks of a job's threads and tasks, as a person reads them."""
+"""The stacks of a job's threads and tasks, as text."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from .text import one_line
 
 __all__ = ["Stacks", "lines", "tree"]
 
-_MOST = 20  # threads and tasks of one job that are listed
+_MOST = 20  # threads and tasks of one job that are listed, at most
 
 
 class Stacks(list[Stack]):
-    """Where a job is: a list of stacks that prints as a person reads it."""
+    """Where a job is: a list of stacks whose `repr` is readable text."""
 
     def __repr__(self) -> str:
         if not self:
@@ -25,7 +25,7 @@ class Stacks(list[Stack]):
 
 
 def tree(stacks: Sequence[Stack]) -> list[str]:
-    """Return a line about each thread and task of a job but its own thread."""
+    """Return one line for each thread and task of a job, except the job's own thread."""
     found = []
     for one in stacks[1:]:
         kind = "task " if one.task else ""
@@ -36,7 +36,7 @@ def tree(stacks: Sequence[Stack]) -> list[str]:
 
 
 def lines(stacks: Sequence[Stack]) -> list[str]:
-    """Return the stacks of a job's threads and tasks, with the lines of source."""
+    """Return the stacks of a job's threads and tasks as lines, with the source of each frame."""
     found: list[str] = []
     for number, one in enumerate(stacks[: _MOST + 1]):
         margin = "  "
@@ -49,5 +49,7 @@ def lines(stacks: Sequence[Stack]) -> list[str]:
             found.append(f"{margin}{one_line(frame.place)}, in {one_line(frame.function)}")
             if frame.source:
                 found.append(f"{margin}  {one_line(frame.source)}")
+    if stacks and not found and not stacks[0].hindrance:
+        found.append("  there is no line of Python to show")
     left_out = len(stacks) - _MOST - 1
     return [*found, f"  ... and {left_out} more"] if left_out > 0 else found

@@ -1,4 +1,4 @@
-"""Text of others, made fit to be shown in a line."""
+"""Clean up text from elsewhere so that it can be shown on one line."""
 
 from __future__ import annotations
 
@@ -13,11 +13,18 @@ _ESCAPE = re.compile(
 )
 
 
-def printable(text: str) -> str:
-    """Return `text` without escape sequences, and with a blank for each control character."""
+def printable(text: str, keep: str = "") -> str:
+    """Return `text` without escape sequences, and with a blank for each control character.
+
+    Parameters
+    ----------
+    keep
+        Control characters that stay.
+    """
     if text.isprintable():
         return text
-    return "".join(char if char.isprintable() else " " for char in _ESCAPE.sub("", text))
+    text = _ESCAPE.sub("", text)
+    return "".join(char if char.isprintable() or char in keep else " " for char in text)
 
 
 def one_line(text: str, width: int = 1000) -> str:

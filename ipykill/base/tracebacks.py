@@ -1,4 +1,4 @@
-"""Tracebacks in which the user's code stands, and no frame of ours."""
+"""Tracebacks that show the user's code, and no frame of ipykill's."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _T = TypeVar("_T")
 
 
 def hidden(fn: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Let no traceback show the function, nor what it calls of ours: it is the caller's error.
+    """Hide the decorated function, and what it calls in ipykill, from tracebacks.
 
-    A frame gets into a traceback when the exception leaves it, but not when it leaves it by a
-    bare ``raise``. So here the traceback is freed of ours, and stays so.
+    It is for errors that the caller has made. A frame that an exception leaves by a bare
+    ``raise`` is not added to the traceback again, so what is removed here stays removed.
     """
 
     @functools.wraps(fn)
@@ -34,12 +34,12 @@ def hidden(fn: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 def set_traceback(error: BaseException, tb: TracebackType | None) -> None:
-    """Give an error this traceback, without a call of its class's ``__setattr__``."""
+    """Set the traceback of an exception without calling its class's ``__setattr__``."""
     BaseException.__setattr__(error, "__traceback__", tb)
 
 
 def below_us(tb: TracebackType | None) -> TracebackType | None:
-    """Return the part of a traceback below our own frames that begin it."""
+    """Return a traceback without the frames of ipykill's at its beginning."""
     while tb is not None and is_ours(tb.tb_frame.f_code):
         tb = tb.tb_next
     return tb

@@ -1,4 +1,4 @@
-"""Waiting: a deadline, and a flag to wait for that a Kill cannot break."""
+"""Waiting: a deadline, and an event that an exception in a waiting thread cannot break."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ class Latch:
                 self._waiters.pop().release()
             except IndexError:  # another thread sets it as well
                 return
-            except RuntimeError:  # it waited for several, and another one let it go
+            except RuntimeError:  # the waiter waits for several latches; another one released it
                 pass
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the flag is set, or `timeout` seconds; return whether it is set."""
+        """Wait until the flag is set, at most `timeout` seconds; return whether it is set."""
         return wait_any([self], timeout)
 
 
 def wait_any(latches: Sequence[Latch], timeout: float | None = None) -> bool:
-    """Wait until one of `latches` is set, or `timeout` seconds; return whether one is."""
+    """Wait until one of `latches` is set, at most `timeout` seconds; return whether one is."""
     if _is_any_set(latches):
         return True
     mine = threading.Lock()
@@ -61,7 +61,7 @@ def wait_any(latches: Sequence[Latch], timeout: float | None = None) -> bool:
         latch._waiters.append(mine)
     try:
         if not _is_any_set(latches):
-            # The largest timeout that a lock takes; about 292 years.
+            # TIMEOUT_MAX is the largest timeout that a lock takes; about 292 years.
             left = -1 if timeout is None else max(min(timeout, threading.TIMEOUT_MAX), 0)
             mine.acquire(timeout=left)
     finally:
@@ -74,13 +74,13 @@ def wait_any(latches: Sequence[Latch], timeout: float | None = None) -> bool:
 
 
 def _is_any_set(latches: Sequence[Latch]) -> bool:
-    # A function of its own: in a try, 3.14 leaves the jumps of the loop that it makes of this
-    # out of what is guarded, and a Ctrl-C may come there.
+    # A function of its own because of CPython 3.14, which compiles any() to a loop and leaves the
+    # loop's jumps out of the exception table: a Ctrl-C there would skip the caller's `finally`.
     return any(latch._set for latch in latches)
 
 
 class Deadline:
-    """The end of a wait of `timeout` seconds that begins now; None: it never ends."""
+    """The end of a wait that begins now and lasts `timeout` seconds; for ever if that is None."""
 
     __slots__ = ("_end",)
 
@@ -88,7 +88,7 @@ class Deadline:
         self._end = None if timeout is None else time.monotonic() + timeout
 
     def left(self) -> float | None:
-        """Return the seconds that are left, 0 when it has passed; as many as a lock can wait."""
+        """Return the seconds that are left, 0 when it has passed; no more than a lock can wait."""
         if self._end is None:
             return None
         return min(max(self._end - time.monotonic(), 0.0), threading.TIMEOUT_MAX)

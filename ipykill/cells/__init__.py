@@ -1,1 +1,1 @@
-"""The user's code as a job runs it: the text of a cell, and scripts."""
+"""How a job runs the user's code: compiled cells, and scripts."""

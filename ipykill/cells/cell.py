@@ -1,17 +1,16 @@
-"""A cell's text -> a call that runs it in the user's namespace, on any thread.
+"""Compiles a cell's text to a callable that runs it in the user's namespace, in any thread.
 
-IPython's own ``run_cell`` is no choice for a job: it writes ``_``, ``Out``, ``In`` and the
-execution counter and fires events, all of which belong to the foreground. What it does
-before that (transformations of the text and the tree, the cache that gives tracebacks
-their lines) is done here in the same steps, on the main thread, so that a syntax error
-appears at once; what runs in the job is compiled code and nothing else.
+A job cannot use IPython's ``run_cell``, which writes ``_``, ``Out``, ``In`` and the execution
+counter and fires events, all of which belong to the foreground. `compile_cell` does what
+``run_cell`` does before that, in the same steps (transforming the text and the tree, filling the
+cache that gives tracebacks their lines), on the main thread, so that a syntax error appears at
+once. The job then runs only compiled code.
 """
 
 from __future__ import annotations
 
 import ast
 import builtins
-import functools
 import inspect
 import sys
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from typing import Any
 
 from ..base import stack
 from ..base.holding import holds
+from ..base.wrapping import wrap
 from ..core import loop
 from ..core.current import current_job
 from ..core.services import Code
@@ -47,9 +47,9 @@ class Cell(Code):
 
     namespace: dict[str, Any]
     local_namespace: dict[str, Any]
-    parts: tuple[tuple[CodeType, bool], ...]  # code, and whether its value is displayed
+    parts: tuple[tuple[CodeType, bool], ...]  # code objects, and whether to display their values
     display: Callable[[object], object]
-    variable: str | None = None  # gets the value
+    variable: str | None = None  # the name of a variable that gets the value
 
     @property
     def codes(self) -> list[CodeType]:
@@ -90,10 +90,10 @@ class Cell(Code):
 
 
 def _die_if_killed() -> None:
-    """Raise a Kill that came while the part before was in C code and could not land.
+    """Raise a pending Kill, which could not be raised while the part before was in C code.
 
-    The part that comes next is code of its own, on no stack yet; a short one would be over
-    before the Kill has found it.
+    The next part is a code object that is on no stack yet; if it is short, it would be over
+    before the Kill takes effect in it.
     """
     target = current_target()
     if target is not None and target.wanted:
@@ -115,11 +115,11 @@ def compile_cell(
     Parameters
     ----------
     whole
-        Whether `source` is the whole cell but for the line of its cell magic.
+        Whether `source` is the whole cell except the line of its cell magic.
     variable
-        The name of a variable that shall get the cell's value.
+        The name of a variable that is to get the cell's value.
     number
-        Of the cell, by default of the one that is running.
+        The number of the cell, by default of the one that is running.
 
     Raises
     ------
@@ -128,9 +128,9 @@ def compile_cell(
     """
     from IPython.display import display
 
-    # As many empty lines come first as stand above `source` in the cell, so that line
-    # numbers are those that the user sees; and the kernel's debugger knows the cell by its
-    # whole text.
+    # The text gets as many empty lines at its top as stand above `source` in the cell, so that
+    # line numbers are those that the user sees. The kernel's debugger knows a cell by its whole
+    # text, `raw`.
     raw, above = source, int(whole)
     entered = shell.history_manager.input_hist_raw[-1].rstrip("\n")
     if whole and _is_line_added(shell):
@@ -139,7 +139,7 @@ def compile_cell(
         raw = entered
         above = entered.removesuffix(source.rstrip("\n")).count("\n")
     lines = source.split("\n")
-    while lines and not lines[0].strip():  # the shell takes these away
+    while lines and not lines[0].strip():  # the shell would remove these
         above += 1
         del lines[0]
     try:
@@ -147,7 +147,7 @@ def compile_cell(
         number = cell_number(shell) if number is None else number
         name = shell.compile.cache(text, number, raw_code=raw)
         tree = shell.compile.ast_parse(text, filename=name)
-        tree.of_job = True  # for `ipykill.ipython.clashes`: it is not about to run here
+        tree.of_job = True  # tells `ipykill.ipython.clashes` that it does not run in the foreground
         tree = shell.transform_ast(tree)
         parts = tuple(_parts(shell, tree, text, name))
     except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
@@ -168,14 +168,14 @@ def _is_line_added(shell: Any) -> bool:
 def cell_number(shell: Any) -> int:
     """Return the number of the cell that is running, the one in its prompt.
 
-    Its text is already in the history, in every version of IPython; the execution count
-    is raised before the run in IPython 9 and after it in 8.18.
+    Every version of IPython has its text in the history by now. The execution count is no
+    help: IPython 9 increments it before the run, and 8.18 after it.
     """
     return len(shell.history_manager.input_hist_parsed) - 1
 
 
 def _parts(shell: Any, tree: ast.Module, text: str, name: str) -> list[tuple[CodeType, bool]]:
-    """Compile the statements, each expression whose value is shown by itself."""
+    """Compile the statements; an expression whose value may be shown is a part of its own."""
     mode = shell.ast_node_interactivity
     body = tree.body
     if not body:
@@ -218,22 +218,20 @@ def _assigned(node: ast.stmt) -> str | None:
 
 
 def install(shell: Any) -> None:
-    """Let places in cells have their names, and let magics run code in a job."""
+    """Name places in cells as the user does, and let magics run code in a job."""
     _name_places(shell)
     _keep_get_ipython(shell)
-    # While a cell runs, the shell's own stands for the one of the kernel.
+    # While a cell runs, the shell replaces `sys.displayhook` by its own.
     for hook in (shell.displayhook, shell.display_trap.old_hook, sys.displayhook):
         _spare_history(type(hook))
-    if "run_cell" not in vars(shell):
-        shell.run_cell = _in_jobs_too(shell, shell.run_cell)
-    if hasattr(shell, "ask_exit") and "ask_exit" not in vars(shell):  # it is a front end
-        shell.ask_exit = _of_jobs_too(shell.ask_exit)
+    wrap(shell, "run_cell", _in_jobs_too(shell))
+    if hasattr(shell, "ask_exit"):  # it is a front end
+        wrap(shell, "ask_exit", _of_jobs_too)
 
 
 def _of_jobs_too(ask_exit: Callable[[], object]) -> Callable[[], object]:
     """Let ``quit()`` in a job end the job, as ``sys.exit()`` does, and not the shell."""
 
-    @functools.wraps(ask_exit)
     def ask() -> object:
         if current_job() is not None:
             raise SystemExit
@@ -242,51 +240,56 @@ def _of_jobs_too(ask_exit: Callable[[], object]) -> Callable[[], object]:
     return ask
 
 
-def _in_jobs_too(shell: Any, run_cell: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a ``run_cell`` that in a job, where a magic calls it, runs as a job runs.
+def _in_jobs_too(shell: Any) -> Callable[[Any], Any]:
+    """Return a function that wraps ``run_cell``: in a job it runs the text as a job runs its cell.
 
-    ``%%capture`` does. An error or a Kill is not shown there and dropped, but ends the job.
+    Magics such as ``%%capture`` call it. The original would show an error or a Kill and go on;
+    this one raises it, so that it ends the job.
     """
     from IPython.core.interactiveshell import ExecutionResult
 
-    @functools.wraps(run_cell)
-    @holds("it runs another cell")
-    def run(raw_cell: str, *args: Any, **kwargs: Any) -> Any:
-        job = current_job()
-        if job is None:
-            return run_cell(raw_cell, *args, **kwargs)
-        result = ExecutionResult(None)
-        call = compile_cell(shell, raw_cell, whole=False, number=job.cell)
-        result.result = (call if job.private is None else job.private.within(call))()
-        return result
+    def in_jobs_too(run_cell: Any) -> Any:
+        @holds("it runs another cell")
+        def run(raw_cell: str, *args: Any, **kwargs: Any) -> Any:
+            job = current_job()
+            if job is None:
+                return run_cell(raw_cell, *args, **kwargs)
+            result = ExecutionResult(None)
+            call = compile_cell(shell, raw_cell, whole=False, number=job.cell)
+            result.result = (call if job.private is None else job.private.within(call))()
+            return result
 
-    return run
+        return run
+
+    return in_jobs_too
 
 
 def _spare_history(kind: Any) -> None:
-    """Let `sys.displayhook`, which ``exec`` of interactive code calls, display in a job only."""
+    """Make `sys.displayhook` of this class only display in a job, not write ``_`` and ``Out``.
+
+    ``exec`` of code that was compiled as interactive calls it.
+    """
     from IPython.display import display
 
-    hook = kind.__call__
-    if not inspect.isfunction(hook) or hasattr(hook, "__wrapped__"):
-        return
+    def in_jobs_apart(hook: Any) -> Any:
+        @holds("it is displaying a value")
+        def __call__(self: Any, result: Any = None) -> None:
+            if current_job() is None:
+                hook(self, result)
+            elif result is not None:
+                display(result)
 
-    @functools.wraps(hook)
-    @holds("it is displaying a value")
-    def __call__(self: Any, result: Any = None) -> None:
-        if current_job() is None:
-            hook(self, result)
-        elif result is not None:
-            display(result)
+        return __call__
 
-    kind.__call__ = __call__
+    if inspect.isfunction(kind.__call__):
+        wrap(kind, "__call__", in_jobs_apart)
 
 
 def _keep_get_ipython(shell: Any) -> None:
-    """Let libraries find the shell in a job too, as rich and pandas do, by ``get_ipython()``.
+    """Let libraries such as rich and pandas find the shell in a job too, by ``get_ipython()``.
 
-    IPython (8.18 to 9.18) has it among the builtins while a cell runs, and then puts back what
-    was there before (``BuiltinTrap``).
+    IPython (8.18 to 9.18) adds it to the builtins only while a cell runs, and then puts back
+    what was there before (``BuiltinTrap``).
     """
     vars(builtins)["get_ipython"] = shell.get_ipython
     before = shell.builtin_trap._orig_builtins

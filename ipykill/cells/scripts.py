@@ -1,15 +1,16 @@
 """``%run`` and `runpy` in a job: the script has a `__main__`, arguments and a path of its own.
 
-A script is run as if it were a program: its module takes the place of ``sys.modules["__main__"]``,
-its arguments that of `sys.argv`, and its folder is put in front of `sys.path`. All three belong to
-the whole process, where the foreground pickles classes of its own `__main__` meanwhile. So in a job
-IPython and `runpy` change a stand-in for `sys`, which keeps what they set for the job; and as long
-as a script runs in a job, `sys.argv`, `sys.path` and the attributes of `__main__` are looked up for
-who asks.
+A script is run as if it were a program: its module replaces ``sys.modules["__main__"]``, its
+arguments replace `sys.argv`, and its folder is put in front of `sys.path`. All three belong to
+the whole process, in which the foreground may pickle classes of its own `__main__` meanwhile. So
+in a job, IPython and `runpy` see a stand-in for `sys`, which stores what they set for that job
+only. As long as a script runs in a job, `sys.argv`, `sys.path` and the attributes of `__main__`
+are looked up anew at each use, for the job or the foreground code that uses them.
 """
 
 from __future__ import annotations
 
+import os
 import runpy
 import sys
 import threading
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
+from ..base.wrapping import replace, wrap
 from ..core.current import current_job
 from ..core.job import Job
 
@@ -28,7 +30,7 @@ _states: weakref.WeakKeyDictionary[Job, _State] = weakref.WeakKeyDictionary()
 
 
 class _State:
-    """What a script in a job has for itself."""
+    """The arguments, module and folders that a script in a job has for itself."""
 
     def __init__(self) -> None:
         self.argv: list[str] | None = None
@@ -51,7 +53,7 @@ def _own_state(job: Job) -> _State:
 
 
 class _Shown(list):  # type: ignore[type-arg]
-    """A list of `sys` that is another one in a job that runs a script."""
+    """Replaces a list of `sys`; in a job that runs a script it acts as the list of that job."""
 
     def __init__(self, real: list[str], seen: Callable[[], list[str] | None]) -> None:
         super().__init__(real)
@@ -75,11 +77,16 @@ def _looked_up(name: str) -> Any:
 
 for _name in (
     *("__getitem__", "__setitem__", "__delitem__", "__len__", "__iter__", "__contains__"),
-    *("__repr__", "__eq__", "__ne__", "__add__", "__mul__", "__reversed__", "__lt__", "__gt__"),
+    *("__repr__", "__eq__", "__ne__", "__add__", "__mul__", "__rmul__", "__reversed__"),
+    *("__lt__", "__le__", "__gt__", "__ge__"),
     *("append", "extend", "insert", "remove", "pop", "clear", "sort", "reverse"),
     *("index", "count", "copy"),
 ):
     setattr(_Shown, _name, _looked_up(_name))
+
+
+def _radd(self: Any, other: Any) -> Any:
+    return other + list(self._now())
 
 
 def _iadd(self: Any, other: Any) -> Any:
@@ -87,27 +94,48 @@ def _iadd(self: Any, other: Any) -> Any:
     return self
 
 
+def _imul(self: Any, number: Any) -> Any:
+    self._now()[:] = self._now() * number
+    return self
+
+
+_Shown.__radd__ = _radd  # type: ignore[attr-defined]
 _Shown.__iadd__ = _iadd  # type: ignore[method-assign]
+_Shown.__imul__ = _imul  # type: ignore[method-assign]
 
 
 class _Path(list):  # type: ignore[type-arg]
-    """`sys.path` as a script in a job sees it: its folder first. What it adds is for all."""
+    """`sys.path` as a script in a job sees it: its folder first. What it adds, all code gets."""
 
     def __init__(self, folders: list[str], real: list[str]) -> None:
         super().__init__([*folders, *real])
+        self._folders = folders
         self._real = real
 
-    def append(self, folder: str) -> None:
-        self._real.append(folder)
+    def _publish(self) -> None:
+        """Give all code what is in it, but for the folders of the script, which it may remove."""
+        rest = list(self)
+        for folder in list(self._folders):
+            (rest if folder in rest else self._folders).remove(folder)
+        self._real[:] = rest
 
-    def insert(self, index: Any, folder: str) -> None:
-        self._real.insert(index, folder)
 
-    def extend(self, folders: Any) -> None:
-        self._real.extend(folders)
+def _published(name: str) -> Any:
+    change = getattr(list, name)
 
-    def remove(self, folder: str) -> None:
-        self._real.remove(folder)
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = change(self, *args, **kwargs)
+        self._publish()
+        return result
+
+    return method
+
+
+for _name in (
+    *("__setitem__", "__delitem__", "append", "extend", "insert", "remove", "pop", "clear"),
+    *("sort", "reverse"),
+):
+    setattr(_Path, _name, _published(_name))
 
 
 def _argv_seen() -> list[str] | None:
@@ -127,11 +155,11 @@ def _real(shown: list[str]) -> list[str]:
 
 
 class _Main(ModuleType):
-    """The class of `__main__` while a script runs in a job, where it is the script's."""
+    """The class of `__main__` while a script runs in a job: the job sees the script's module."""
 
     def __getattribute__(self, name: str) -> Any:
         state = _state()
-        # IPython finds the user's variables by the dictionary.
+        # Not `__dict__`: through it IPython finds the user's variables.
         if state is None or state.main is None or name in ("__dict__", "__class__"):
             return super().__getattribute__(name)
         return getattr(state.main, name)
@@ -149,7 +177,7 @@ def _is_needed() -> bool:
 
 
 def _settle() -> None:
-    """Let the real ones be looked up as long as a job needs that."""
+    """Install the stand-ins in `sys` if a script runs in a job, and remove them if none does."""
     with _lock:
         needed = _is_needed()
         main = sys.modules["__main__"]
@@ -167,7 +195,7 @@ def _settle() -> None:
 
 
 class _Argv(list):  # type: ignore[type-arg]
-    """The arguments of the foreground, lent to a job, which may change them for itself."""
+    """A copy of the foreground's arguments for a job, which may change it for itself."""
 
     def __init__(self, job: Job) -> None:
         super().__init__(_real(sys.argv))
@@ -183,7 +211,7 @@ class _Argv(list):  # type: ignore[type-arg]
 
 
 class _Modules:
-    """`sys.modules` as it is changed in a job: `__main__` is the job's own."""
+    """`sys.modules` for the code that runs scripts in a job: `__main__` is the job's own."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -215,7 +243,7 @@ class _Modules:
 
 
 class _Folders:
-    """`sys.path` as it is changed in a job: what is put in front of it is the job's own."""
+    """`sys.path` for the code that runs scripts in a job: folders it inserts are the job's own."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -233,12 +261,12 @@ class _Folders:
         return sys.path[index]
 
     def insert(self, index: int, folder: str) -> None:
-        """Put a folder in front."""
+        """Insert a folder that only the job sees."""
         _own_state(self._job).folders.insert(index, folder)
         _settle()
 
     def remove(self, folder: str) -> None:
-        """Take it away."""
+        """Remove a folder, the job's own if it has that one."""
         folders = _own_state(self._job).folders
         if folder in folders:
             folders.remove(folder)
@@ -248,7 +276,7 @@ class _Folders:
 
 
 class _Sys:
-    """Stands in for `sys` in the modules that run scripts."""
+    """Stands in for `sys` in the modules of IPython and Python that run scripts."""
 
     def __getattr__(self, name: str) -> Any:
         job = current_job()
@@ -273,10 +301,31 @@ class _Sys:
             sys.argv = value
 
 
+def _with_own_module(new_main_mod: Callable[..., ModuleType]) -> Callable[..., ModuleType]:
+    """Return IPython's function that makes the module of a script, and never empties an old one.
+
+    IPython has one module for each file. When that is run again it is emptied, under the hands of a
+    job that still runs the script, or a function of it.
+    """
+
+    def new_module(shell: Any, filename: str, modname: str) -> ModuleType:
+        modules, path = shell._main_mod_cache, os.path.abspath(filename)
+        modules.pop(path, None)
+        module = new_main_mod(shell, filename, modname)
+        if current_job() is not None:
+            modules.pop(path, None)  # or it would hold what a job has left when that is cleared
+        return module
+
+    return new_module
+
+
 def install() -> None:
-    """Let scripts in jobs leave the foreground's alone, from now on until the process ends."""
+    """Keep scripts in jobs and the foreground apart from now on."""
+    from IPython.core.interactiveshell import InteractiveShell
     from IPython.core.magics import execution
     from IPython.utils import syspathcontext
 
     for module in (execution, syspathcontext, runpy):
-        vars(module)["sys"] = _Sys()
+        if not isinstance(vars(module)["sys"], _Sys):
+            replace(module, "sys", _Sys())
+    wrap(InteractiveShell, "new_main_mod", _with_own_module)

@@ -1,8 +1,8 @@
-"""How the threads and processes that a job starts become its family's.
+"""How the threads and processes that a job starts become members of its family.
 
 The functions of the standard library that start threads and processes are wrapped once, at
-the first launch of a job. For a caller that is no member of a family a wrapper only finds out
-that it is none.
+the first launch of a job. If a wrapper is called outside any family, it finds that out and calls
+the original, nothing else.
 """
 
 from __future__ import annotations
@@ -24,41 +24,47 @@ from typing import Any
 
 from .. import processes
 from ..base import stack
+from ..base.imports import when_imported
 from ..kill import current_target, pool_of, sheltered
 from ..processes import ChildProcess
 from ..threads import ServiceThread
 from .errands import errand
 from .family import ADOPTED, Family, asks
+from .process_pools import keeper_of
 from .services import Service
 
 __all__ = ["install"]
 
 _SCRIPTS = "IPython.core.magics.script"
-_thread_start: Callable[[threading.Thread], None] | None = None  # what _start wraps,
-_popen_init: Callable[..., None] | None = None  # and _init_popen,
+_TRIO_THREADS = "trio._core._thread_cache"  # which serve all runs of trio, one after another
+# The originals that the wrappers below call:
+_thread_start: Callable[[threading.Thread], None] | None = None  # _start,
+_popen_init: Callable[..., None] | None = None  # _init_popen,
 _popen_signature: inspect.Signature | None = None
-_process_start: Callable[[BaseProcess], None] | None = None  # and _start_process
-_pool_init: Callable[..., None] | None = None  # and _init_pool,
-_pool_submit: Callable[..., Future[Any]] | None = None  # and _submit
-_MAKER = "_ipykill_maker"
-_starting = threading.local()  # has `level` in a thread that starts a process
+_process_start: Callable[[BaseProcess], None] | None = None  # _start_process,
+_pool_init: Callable[..., None] | None = None  # _init_pool,
+_pool_submit: Callable[..., Future[Any]] | None = None  # _submit
+_MAKER = "_ipykill_maker"  # attribute of a thread pool: a weak reference to the family that made it
+_starting = threading.local()  # `level`: in how many calls of _start_of_process the thread is
 
 
 def _serves_all(thread: threading.Thread) -> bool:
     """Whether a thread belongs to the whole process, whoever happens to start it."""
     if isinstance(thread, ServiceThread):
         return True
-    # The monitor of tqdm is started with the first bar, and watches all bars from then on; the
-    # collector of pyzmq with the first long message.
+    # The first bar starts the monitor of tqdm, which watches all bars from then on; the first long
+    # message starts the garbage collector of pyzmq.
     if type(thread).__module__ in {"tqdm._monitor", "zmq.utils.garbage"}:
         return True
-    # The event loop of %%script and %%bash is started with the first of them.
+    if type(getattr(vars(thread).get("_target"), "__self__", None)).__module__ == _TRIO_THREADS:
+        return True  # what it does for a job is an errand
+    # The first %%script or %%bash starts the event loop of them all.
     name = getattr(getattr(thread, "_target", None), "__name__", "")
     return name == "run_forever" and any(it == _SCRIPTS for it in _callers())
 
 
 def _callers() -> Iterator[str]:
-    """Return the names of the modules that call, as far as a wrapper of `start` may hide."""
+    """Yield the names of the calling modules: four, as other tools may have wrapped `start` too."""
     frame: FrameType | None = sys._getframe(3)
     for _ in range(4):
         if frame is None:
@@ -68,10 +74,10 @@ def _callers() -> Iterator[str]:
 
 
 def _starter(thread: threading.Thread) -> FrameType | None:
-    """Return the frame that has a thread start.
+    """Return the frame that starts a thread.
 
-    That is none of the thread's own methods, nor of a tool that has wrapped ``Thread.start``:
-    their first argument is the thread itself.
+    Methods of the thread itself do not count, nor wrappers of ``Thread.start`` by other tools:
+    the first argument of both is the thread.
     """
     frame: FrameType | None = sys._getframe(2)
     while frame is not None and frame.f_code.co_argcount:
@@ -81,14 +87,14 @@ def _starter(thread: threading.Thread) -> FrameType | None:
     return frame
 
 
-def _service(starter: FrameType | None) -> Service | None:
-    """Return what is known of a start by `starter`, None if that is not a library's."""
+def _service(family: Family, starter: FrameType | None) -> Service | None:
+    """Return what is known of a thread or process that `starter` starts, None if a user's code."""
     if starter is None or stack.is_user(starter.f_code.co_filename):
         return None
     target = current_target()
     if target is None or target.service is None:
-        return Service(starter)
-    return Service(starter, functools.partial(target.group.shares, target))
+        return Service(starter, family.made)
+    return Service(starter, family.made, functools.partial(target.group.shares, target))
 
 
 @functools.wraps(threading.Thread.start)
@@ -109,11 +115,15 @@ def _start(thread: threading.Thread) -> None:
         family = maker
     own_run = adopted.get("run")
     starter = _starter(thread)
-    # A ThreadWithExc has guarded its body by now.
-    family._adopt(thread, parent=target, service=_service(starter))
+    # Here, after a ThreadWithExc has wrapped its `run` in a guard.
+    service, keeper = _service(family, starter), keeper_of(starter)
+    family._adopt(thread, parent=target, service=service, keeper=keeper)
     try:
         _thread_start(thread)
-    except RuntimeError:  # it had been started before, or the system has no thread left
+    except Exception as error:
+        if thread.ident is not None and not isinstance(error, RuntimeError):
+            raise  # it has started, and a tool that wraps `start` fails
+        # It had been started before, or the system has no thread or no memory left.
         family._disown(thread)
         del adopted["run"], adopted[ADOPTED]
         if own_run is not None:
@@ -131,7 +141,8 @@ def _maker(pool: ThreadPoolExecutor) -> Family | None:
 def _init_pool(pool: ThreadPoolExecutor, *args: Any, **kwargs: Any) -> None:
     assert _pool_init is not None
     _pool_init(pool, *args, **kwargs)
-    # Not in a thread of others that does what a job has asked for: there the pool is theirs.
+    # By the thread's target, not by the context: a thread of others that does something for a job
+    # makes a pool for the others.
     target = current_target()
     if target is not None and isinstance(target.group, Family):
         vars(pool)[_MAKER] = weakref.ref(target.group)
@@ -142,27 +153,39 @@ def _submit(
     pool: ThreadPoolExecutor, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
 ) -> Future[Any]:
     assert _pool_submit is not None
+    return _pool_submit(pool, _as_errand(fn), *args, **kwargs)
+
+
+def _wrap_trio(module: Any) -> None:
+    start = module.ThreadCache.start_thread_soon
+
+    @functools.wraps(start)
+    def start_thread_soon(cache: Any, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        start(cache, _as_errand(fn), *args, **kwargs)
+
+    module.ThreadCache.start_thread_soon = start_thread_soon
+
+
+def _as_errand(fn: Callable[..., Any]) -> Callable[..., Any]:
     family = _family()
-    if family is not None and not family.in_foreground:
-        fn = errand(family, fn)
-    return _pool_submit(pool, fn, *args, **kwargs)
+    return fn if family is None or family.in_foreground else errand(family, fn)
 
 
 def _family() -> Family | None:
-    """Return the family in whose name the caller acts."""
+    """Return the family on whose behalf the caller acts."""
     family = asks.get(None)
     if family is None:
         target = current_target()
         family = target.group if target is not None and isinstance(target.group, Family) else None
     if family is not None and threading.get_ident() in family.free_idents:
         return None
-    # The child of a fork has inherited this, and is no job's.
+    # The child of a fork has inherited the context, but belongs to no job.
     return family if family is not None and family._pid == os.getpid() else None
 
 
 @contextlib.contextmanager
 def _start_of_process() -> Iterator[None]:
-    """Within, a process is started by a function that notes it itself."""
+    """Tell the wrappers of `os` functions in this block that the caller notes the process."""
     _starting.level = getattr(_starting, "level", 0) + 1
     try:
         yield
@@ -171,7 +194,7 @@ def _start_of_process() -> Iterator[None]:
 
 
 def _origin(family: Family) -> dict[str, Any]:
-    """Return what a `ChildProcess` has to know about who starts it."""
+    """Return what a `ChildProcess` has to know about the thread that starts it."""
     target = current_target()
     foreign = target is None or target.group is not family
     return {"late": family.kill_requested and sheltered(), "watched": foreign}
@@ -188,7 +211,7 @@ def _init_popen(process: subprocess.Popen[Any], *args: Any, **kwargs: Any) -> No
     try:
         bound = _popen_signature.bind(process, *args, **kwargs)
     except TypeError:
-        _popen_init(process, *args, **kwargs)  # which says what is wrong
+        _popen_init(process, *args, **kwargs)  # raises the TypeError that the caller expects
         return
     leads = processes.own_group(bound.arguments, change=not family.in_foreground)
     with _start_of_process():
@@ -219,7 +242,7 @@ def _start_process(process: BaseProcess) -> None:
         _process_start(process)
     assert process.pid is not None
     child = ChildProcess(process.pid, process.name, handle=process, **_origin(family))
-    child.service = _service(sys._getframe(1))
+    child.service = _service(family, sys._getframe(1))
     family.note(child)
 
 
@@ -240,8 +263,8 @@ def _noting(really: Callable[..., Any], *, leads: bool = False) -> Callable[...,
 def _like_system(really: Callable[[Any], int]) -> Callable[[Any], int]:
     """Wrap `os.system`, which in a job is a `subprocess.Popen` that is waited for.
 
-    In C it does not look for signals while it waits, and makes the whole process ignore
-    SIGINT meanwhile, so that no cell could be interrupted.
+    The original, in C, does not look for signals while it waits, and makes the whole process
+    ignore SIGINT meanwhile, so that no cell could be interrupted.
     """
 
     @functools.wraps(really)
@@ -260,7 +283,7 @@ def _like_system(really: Callable[[Any], int]) -> Callable[[Any], int]:
 
 
 def install() -> None:
-    """Wrap what starts a thread or a process, once."""
+    """Wrap the functions that start a thread or a process; later calls do nothing."""
     global _thread_start, _popen_init, _popen_signature, _process_start, _pool_init, _pool_submit
     if _thread_start is not None:
         return
@@ -277,7 +300,10 @@ def install() -> None:
     BaseProcess.start = _start_process  # type: ignore[method-assign, assignment]
     ThreadPoolExecutor.__init__ = _init_pool  # type: ignore[method-assign, assignment]
     ThreadPoolExecutor.submit = _submit  # type: ignore[method-assign, assignment]
-    for name in ("fork", "forkpty", "posix_spawn", "posix_spawnp"):
+    for name in ("fork", "forkpty", "posix_spawn", "posix_spawnp", "system"):
         if (really := getattr(os, name, None)) is not None:
-            setattr(os, name, _noting(really, leads=name == "forkpty"))
-    os.system = _like_system(os.system)  # type: ignore[assignment]
+            note = _noting(really, leads=name == "forkpty")
+            wrapper = _like_system(really) if name == "system" else note
+            wrapper.__module__ = "os"  # where it is, so that it can be pickled
+            setattr(os, name, wrapper)
+    when_imported(_TRIO_THREADS, _wrap_trio, for_good=True)

@@ -1,4 +1,4 @@
-"""A thread that does small things for others, now or later."""
+"""A thread that makes short calls for other threads, at once or at a given time."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ __all__ = ["Agent"]
 
 _logger = logging.getLogger("ipykill")
 
-_LONGEST = 3600.0  # seconds of one wait; a lock refuses some that a person may write
+_LONGEST = 3600.0  # seconds of one wait; a lock refuses the longest timeouts that users may write
 
 
 class Agent:
-    """A daemon thread that makes the calls it is given, one after another, some later.
+    """A daemon thread that makes the calls it is given, one after another.
 
     Threading
     ---------
-    Any thread may give it calls; that does not block. The thread starts with the first.
-    `_lock` may be taken again by its holder, of whom the garbage collector may make a
-    finalizer that gives it a call.
+    Any thread may give it calls; that does not block. The thread starts with the first call.
+    `_lock` is reentrant, because the garbage collector may run a finalizer in the thread that
+    holds it, and the finalizer may give a call.
     """
 
     def __init__(self, name: str) -> None:
@@ -34,10 +34,10 @@ class Agent:
         self._lock = locks.RLock()
         self._calls: queue.SimpleQueue[tuple[float, Callable[[], None]]] = queue.SimpleQueue()
         self._started = False
-        self._told = False  # that it cannot start
+        self._told = False  # whether it was logged that the thread cannot start
 
     def call(self, fn: Callable[[], None], at: float = 0.0) -> None:
-        """Call `fn`, when `time.monotonic` reaches `at`."""
+        """Call `fn` as soon as `time.monotonic` reaches `at`."""
         self._calls.put((at, fn))
         with self._lock:
             if self._started:
@@ -58,7 +58,7 @@ class Agent:
         number = itertools.count()
         while True:
             left = min(waiting[0][0] - time.monotonic(), _LONGEST) if waiting else _LONGEST
-            # No variable may outlive its call here: it would keep a job alive.
+            # No variable may refer to a call any longer than needed: it would keep a job alive.
             try:
                 at, fn = self._calls.get(timeout=max(left, 0))
                 heapq.heappush(waiting, (at, next(number), fn))

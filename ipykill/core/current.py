@@ -1,7 +1,7 @@
-"""Which job the code belongs to that is running, and what that code may ask.
+"""Which job the running code belongs to, and what that code may ask.
 
-A context variable says so: what a job's code starts or asks for, in whatever thread, is done in
-a copy of its context.
+A context variable holds the job. Other threads and event loops do what a job asks of them in a copy
+of its context, so the variable is right there as well.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from ..base import stack
-from ..base.tracebacks import hidden
+from ..base.tracebacks import below_us, hidden, set_traceback
 from ..exceptions import JobKilled, JobStopped
 from ..kill import current_target
 from .family import Family, asks
@@ -40,19 +40,19 @@ __all__ = [
 
 
 class Candidate(Protocol):
-    """Code that runs in the foreground and may become a job, see `ipykill.foreground`."""
+    """A cell that runs in the foreground and may become a job, see `ipykill.foreground`."""
 
     def settled(self) -> Job | None:
-        """Return the job that it has become; waits while that is being decided."""
+        """Return the job that it has become, if any; waits while that is being decided."""
 
     def write(self, name: str, write: Callable[[str], int], text: str) -> int:
-        """Write to the stream `name` with `write`, or as the job that it is now."""
+        """Write to the stream `name`: with `write`, or as the job that it has become."""
 
     def add_bar(self, bar: Bar) -> None:
-        """Let `bar` tell how far it is, see `Job.add_bar`."""
+        """Let `bar` tell how far the cell is, see `Job.add_bar`."""
 
     def showing(self) -> AbstractContextManager[None]:
-        """Within, the error is shown with which it has ended, unless it is a job by now."""
+        """Surround the display of the error that ended it; does nothing if it is a job by now."""
 
     def asked(self) -> bool:
         """Whether the job that it has become was asked to end."""
@@ -68,32 +68,32 @@ def current_job() -> Job | None:
 
 
 def own_job() -> Job | None:
-    """Return the job whose first thread, without which it cannot end, is calling."""
+    """Return the job whose own thread is calling, None in any other thread."""
     job = current_job()
     return job if job is not None and job.thread.ident == threading.get_ident() else None
 
 
 def become(job: Job) -> None:
-    """Let all that the calling context runs from now on be the job's."""
+    """Let all code that runs in the calling context from now on count as the job's."""
     _current.set(job)
 
 
 @stack.machinery
 def run_as(job: Job, family: Family, call: Callable[[], object]) -> object:
-    """Make a call that is the job's own code, in a context of its own."""
+    """Run the job's own code; the caller has entered the job's context."""
     _current.set(job)
     family.claim()
     return call()
 
 
 def act_for(job: Job, call: Callable[[], object]) -> object:
-    """Make a call in the name of `job`, in a context of the caller's own."""
+    """Make a call that counts as code of `job`; the caller has entered a context for it."""
     _current.set(job)
     return call()
 
 
 def act_as(candidate: Candidate, family: Family) -> Callable[[], None]:
-    """Let the code that calls be a candidate's, until what is returned is called."""
+    """Let code in the calling context count as the candidate's; return a function to undo that."""
     tokens = _current.set(candidate), asks.set(family)
 
     def undo() -> None:
@@ -104,7 +104,7 @@ def act_as(candidate: Candidate, family: Family) -> Callable[[], None]:
 
 
 def candidate() -> Candidate | None:
-    """Return what is calling if it is code in the foreground that may become a job."""
+    """Return the foreground cell whose code is calling; None outside one, and when it is a job."""
     found = _current.get(None)
     if found is None or found.settled() is not None:
         return None
@@ -118,10 +118,10 @@ def stop_requested() -> bool:
 
 
 def checkpoint() -> None:
-    """Let a Stop take effect here.
+    """End the job here if it was asked to stop.
 
-    Does nothing outside a job, inside `shield`, or in a thread that the cleanup of the one that
-    started it may need.
+    Does nothing outside a job, and inside `shield`. During a Kill it also does nothing in a
+    thread that must outlive the one that started it, whose cleanup may need it.
 
     Raises
     ------
@@ -154,6 +154,11 @@ def sleep(seconds: float) -> None:
 
     Outside a job, and inside `shield`, it sleeps for the whole time.
 
+    Parameters
+    ----------
+    seconds
+        How long to sleep.
+
     Raises
     ------
     JobStopped, JobKilled
@@ -171,12 +176,13 @@ def sleep(seconds: float) -> None:
         checkpoint()
 
 
+@hidden
 def every(seconds: float) -> Iterator[int]:
-    """Yield 0 at once, then the number of the beat every so many `seconds`, for ever.
+    """Yield 0 at once, then 1, 2, 3 ..., one number every so many `seconds`, for ever.
 
-    For what has to be done again and again: ``for beat in ipykill.every(60): refresh()``.
-    Between two beats a Stop ends the job at once, see `sleep`. A beat that comes while the
-    body still works is left out, and the next one is on time.
+    For work that is done again and again: ``for beat in ipykill.every(60): refresh()``.
+    Between two beats a Stop ends the job at once, see `sleep`. A beat that falls due while the
+    body of the loop still works is left out, its number too, and the next one is on time.
 
     Raises
     ------
@@ -192,9 +198,13 @@ def every(seconds: float) -> Iterator[int]:
 def _beats(seconds: float) -> Iterator[int]:
     begin = time.monotonic()
     beat = 0
-    while True:
-        checkpoint()
-        yield beat
-        passed = time.monotonic() - begin
-        beat = max(beat, int(passed / seconds)) + 1
-        sleep(max(begin + beat * seconds - time.monotonic(), 0.0))
+    try:
+        while True:
+            checkpoint()
+            yield beat
+            passed = time.monotonic() - begin
+            beat = max(beat, int(passed / seconds)) + 1
+            sleep(max(begin + beat * seconds - time.monotonic(), 0.0))
+    except BaseException as error:
+        set_traceback(error, below_us(error.__traceback__))
+        raise  # as hidden does

@@ -1,4 +1,4 @@
-"""The seam for jobs whose code runs in another process; see `ipykill.remote`, which fills it."""
+"""The interface of jobs whose code runs in another process; `ipykill.remote` implements it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["Elsewhere", "sender"]
 
 
 class Elsewhere(Protocol):
-    """The place where the code of a job runs, as the job sees it.
+    """The other process in which the code of a job runs, as the job sees it.
 
     Threading
     ---------
-    Any thread may call any method, a signal handler too; only `where` waits, for a moment.
+    Any thread may call any method, a signal handler too; only `where` blocks, for a moment.
     """
 
     def stop(self) -> None:
@@ -26,15 +26,15 @@ class Elsewhere(Protocol):
         """Interrupt the code once."""
 
     def kill(self) -> None:
-        """End the code; the job's own thread learns of its end as of any other."""
+        """End the code; the job's own thread, which waits for it, then ends too."""
 
     def view(self, info: JobInfo) -> JobInfo:
-        """Return what is true of the job, given what its own thread shows."""
+        """Return the snapshot of the job, given the one of its thread in this process."""
 
     def where(self) -> list[Stack]:
         """Return where the threads of the code are."""
 
 
 def sender(on: Any, call: Callable[[], object], name: str) -> Callable[[], object]:
-    """Return a call that makes `call` elsewhere; the package puts it here."""
+    """Return a function that makes `call` elsewhere; `ipykill.remote` replaces this one."""
     raise NotImplementedError

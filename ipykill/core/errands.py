@@ -1,4 +1,8 @@
-"""What a job gives to a pool of others: it is the job's while a thread of the pool does it."""
+"""Calls that a job gives to a thread pool of others.
+
+While a thread of the pool makes such a call, an *errand*, the thread is a member of the job's
+family: a Kill of the job ends the call, and the thread goes on with the next one.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ __all__ = ["errand"]
 
 
 def errand(family: Family, work: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `work` as a call that is a member while a thread of others makes it."""
+    """Return a function that calls `work` in a thread of others, as a member of `family`."""
     leader, late = current_target(), is_cleaning()
 
     @hidden
@@ -25,9 +29,9 @@ def errand(family: Family, work: Callable[..., Any]) -> Callable[..., Any]:
         call = functools.partial(work, *args, **kwargs)
         target = current_target()
         if target is not None and target.group is not family:
-            return call()  # in a thread of another job: nobody else ends what that does
+            return call()  # the thread is another job's, and only that job's Kill ends it
         if family.kill_requested and not late:
-            raise TaskKilled  # what waits in a pool for its turn is not begun any more
+            raise TaskKilled  # a call that waited in the pool is not begun after the Kill
         if target is None:
             target = Target(family, threading.current_thread())
             target.follow(leader, late=late)
@@ -50,7 +54,7 @@ def _run(family: Family, target: Target, work: Callable[[], Any]) -> Any:
     try:
         error = contain(target, lambda: values.append(work()))
         if isinstance(error, JobKilled) and not (target.struck or target.asked):
-            error = error.__context__  # others were killed, this was not
+            error = error.__context__  # the Kill was raised in another thread, not here
         if error is not None:
             raise error
         return values.pop()

@@ -1,4 +1,4 @@
-"""What is true of a job: the facts that are written down, and what follows from them."""
+"""The facts about a job that are stored, and the properties that follow from them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .private import Private
 
 __all__ = ["FOR_USERS", "SOON", "JobFacts"]
 
-# What Tab offers; all else is for the other parts of ipykill.
+# What Tab offers; the other attributes are for the other parts of ipykill.
 FOR_USERS = [
     *("id", "name", "source", "cell", "state", "requested", "reason", "started", "elapsed"),
     *("cpu_time", "progress", "log", "threads", "processes", "info", "where", "stop", "interrupt"),
@@ -37,16 +37,16 @@ _logger = logging.getLogger("ipykill")
 
 
 def check_timeout(seconds: float | None) -> None:
-    """Raise `ValueError` if that is no timeout of a job."""
+    """Raise `ValueError` if `seconds` cannot be the timeout of a job."""
     if seconds is not None and not (isinstance(seconds, numbers.Real) and seconds > 0):
         msg = f"a timeout is a number of seconds above 0, not {seconds!r}"
         raise ValueError(msg)
 
 
 class JobFacts:
-    """The facts about a job, see `Job`, which writes them."""
+    """The facts about a job. See `Job`, which writes them and documents the attributes."""
 
-    on_deadline: Callable[[], None] | None = None  # called when a job that runs gets a deadline
+    on_deadline: Callable[[], None] | None = None  # called when a running job gets a new deadline
 
     def __init__(
         self,
@@ -87,22 +87,22 @@ class JobFacts:
         self._created = time.time()
         self._started: float | None = None
         self._ended: float | None = None
-        self._begin = 0.0  # on the monotonic clock,
-        self._end: float | None = None  # which no change of the time of day moves
+        self._begin = 0.0  # by time.monotonic,
+        self._end: float | None = None  # which no change of the system clock moves
         self._stop = Latch()
         self.over = Latch()
         self._asked: float | None = None
-        self._interrupted: float | None = None  # when that was asked last, monotonic
+        self._interrupted: float | None = None  # when an interrupt was asked last, monotonic
         self._reason = ""
         self.overdue = False
-        self._stop_asked = False  # before it was over
+        self._stop_asked = False  # whether a Stop was asked before it was over
         self._outcome: JobState | None = None
-        self._size = 0  # of its value, in bytes, where that is large
-        self._awaits = 0  # other jobs
+        self._size = 0  # of its value, in bytes, if that is large
+        self._awaits = 0  # how many other jobs it awaits
         self.failure: Failure | None = None
         self._ended_at: tuple[CodeType, int] | None = None
         self._bars: list[Bar] = []
-        self._progress: Progress | None = None  # when it ended
+        self._progress: Progress | None = None  # how far it had come when it ended
 
     def __dir__(self) -> list[str]:
         return FOR_USERS
@@ -123,15 +123,15 @@ class JobFacts:
         return JobState.STOPPING if self._stop.is_set() else JobState.RUNNING
 
     @property
-    def requested(self) -> str | None:  # no Literal: with that Jedi offers nothing at all
-        """What was asked of the job, or of what it has left."""
+    def requested(self) -> str | None:  # no Literal: Jedi completes nothing after one
+        """What was asked of the job, or of the threads that it has left: "stop", "kill", None."""
         if self._family.kill_requested:
             return "kill"
         return "stop" if self._stop_asked else None
 
     @property
     def reason(self) -> str:
-        """Why the job was asked to end or was skipped; empty when a person asked."""
+        """Why the job was asked to end, or was skipped; empty when a person asked."""
         return self._reason
 
     @property
@@ -151,22 +151,22 @@ class JobFacts:
     def timeout(self) -> float | None:
         """Seconds after its start at which it is stopped, and killed `grace` later; or None.
 
-        It may be set at any time, and is a while from now with ``job.elapsed + seconds``.
+        It may be set at any time; ``job.timeout = job.elapsed + 60`` stops it in a minute.
         """
         return self._timeout
 
     @timeout.setter
     def timeout(self, seconds: float | None) -> None:
         check_timeout(seconds)
-        # Whoever starts the job writes that it has started, and looks at this then: one of the two
-        # sees both.
+        # This writes the timeout and then reads `_started`; the thread that starts the job writes
+        # `_started` and then reads the timeout. So at least one of the two sees both.
         self._timeout = seconds
         if self._started is not None and self.on_deadline is not None:
             self.on_deadline()
 
     @property
     def deadline(self) -> float:
-        """When its time is over, by `time.monotonic`; infinite if it has no timeout."""
+        """When it is stopped, by `time.monotonic`; infinite if it has no timeout."""
         return math.inf if self._timeout is None else self._begin + self._timeout
 
     @property
@@ -183,69 +183,69 @@ class JobFacts:
         return [it for it in self.threads if it is not self.thread or self._frees_for_long()]
 
     def _frees_for_long(self) -> bool:
-        # Its own thread ends just now, or meets a finalizer that waits.
+        # At first its own thread is just about to end; later, a finalizer blocks it.
         return self._end is not None and time.monotonic() - self._end > SOON
 
     @property
     def processes(self) -> tuple[ProcessInfo, ...]:
         """The processes that the job started, and that have not ended.
 
-        One that has ended is among them as long as nobody has waited for it, as ``ps`` shows
-        it. A job that is over may have left some: they live on until it is killed.
+        A process that has ended is among them until somebody waits for it, as in the output of
+        ``ps``. A job that is over may have left processes running: a Kill of the job ends them.
         """
         return () if self._started is None else self._family.processes()
 
     def spared(self) -> list[str]:
-        """Return a line about each thread that a Kill has let go, for libraries keep it."""
+        """Return a line about each thread that was let go because a library keeps it."""
         return [
             f"the thread {name} goes on: {library} keeps it for whoever uses it next"
-            for name, library in list(self._family.spared.items())
+            for name, library in self._family.spared.copy().items()
         ]
 
     @property
     def idents(self) -> set[int]:
-        """The idents of its threads that have ended; by now, other threads may have them."""
+        """The idents of its threads that have ended; other threads may have them by now."""
         return set(self._family.past_idents)
 
     @property
     def waits(self) -> bool:
-        """Whether it waits for another job, for however long that takes."""
+        """Whether it waits for another job, without a timeout."""
         return bool(self.waits_for or self._awaits)
 
     @property
     def interrupt_pending(self) -> bool:
-        """Whether `interrupt` was called, and has not been raised in the job yet."""
+        """Whether `interrupt` was called, and nothing has been raised in the job yet."""
         return self._family.interrupt_requested
 
     def expect_interrupt(self) -> None:
-        """Note that a Ctrl-C from before may still land in it: it ends as stopped then."""
+        """Note that an earlier Ctrl-C may still land in the job, which then ends as stopped."""
         self._interrupted = time.monotonic()
 
     @property
     def progress(self) -> Progress | None:
-        """How far the job is: its outermost bar that is not at its end, else the outermost."""
+        """How far the job is: its outermost bar that is not at its end, or else the outermost."""
         bars = list(self._bars)
         if not bars:
             return self._progress
         try:
             outer = next((bar for bar in bars if not bar.closed), bars[0])
             shown = outer.look()
-            # The last one made also counts when it is at its end: the next round makes another.
+            # The newest bar counts as the inner one even at its end: the next round makes another.
             if bars[-1] is outer or outer.closed:
                 return shown
             return replace(shown, inner=bars[-1].look())
-        except Exception:  # of a bar that somebody else has made
+        except Exception:  # raised by a bar, which is code of others
             self._bars.clear()
             _logger.exception("the bar of job %s does not tell how far it is", self.id)
             return None
 
     def let_go_of_bars(self) -> None:
-        """Note how far it came, and forget its bars: others', which may take long to tell."""
+        """Note how far it came, and forget its bars; may block, as bars are code of others."""
         self._progress = self.progress
         self._bars.clear()
 
     def add_bar(self, bar: Bar) -> None:
-        """Let `bar` tell how far the job is, until it is at its end."""
+        """Add a bar that tells how far the job is, until the bar is at its end."""
         if not self.done():
             self._bars[:] = [it for it in self._bars if not it.closed] + [bar]
 
@@ -254,9 +254,9 @@ class JobFacts:
         return self.over.is_set()
 
     def asked(self) -> bool:
-        """Whether the job was asked to end, by a Stop or a Kill; quick to ask."""
+        """Whether the job was asked to end, by a Stop or a Kill; fast."""
         return self._stop.is_set()
 
     def wait_for_stop(self, timeout: float) -> bool:
-        """Wait until it is asked to end; return whether it was."""
+        """Wait until the job is asked to end, or `timeout` seconds; return whether it was."""
         return self._stop.wait(timeout)

@@ -1,9 +1,9 @@
 """The error that a job failed with, and what is kept of it when its frames are let go.
 
-The frames of a traceback hold every local variable of the code that failed. The foreground
-keeps those of its newest error only (`sys.last_exc`), and so does ipykill: when another job
-fails, or the job is forgotten, an error is left that has the same type and text, and its
-traceback as text, but none of the user's objects.
+The frames of a traceback hold every local variable of the code that failed. IPython keeps the
+frames of the newest error only (`sys.last_exc`), and so does ipykill: when another job
+fails, or the job is forgotten, only a copy of the error is kept, which has the same type and
+text, and the traceback as text, but refers to none of the user's objects.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ from .info import JobState
 
 __all__ = ["Failure", "comes_from", "is_only", "message", "outcome_of"]
 
-_TEXT = 20_000  # characters of a traceback that are kept,
+# What is kept of an error: at most so many
+_TEXT = 20_000  # characters of its traceback,
 _FRAMES = 200  # frames, as text,
-_LONGEST = 10_000  # characters of a text in an error,
-_WIDEST = 20  # and elements of a tuple there
+_LONGEST = 10_000  # characters of a text among its arguments and attributes,
+_WIDEST = 20  # and elements of a tuple there.
 _PLAIN = {str, bytes, int, float, complex, bool, type(None)}
 
-# Not by way of the class, which is code of others.
+# These bypass what the error's class defines, which is code of others.
 _set = BaseException.__setattr__
 _name_of = vars(type)["__name__"].__get__
 
-_lock = locks.RLock()  # which a signal handler or a finalizer may take again
+_lock = locks.RLock()  # reentrant: a signal handler or a finalizer may take it again
 _newest: weakref.ref[Failure] | None = None
 _numbers = itertools.count()
 
@@ -44,10 +45,12 @@ class Failure:
 
     Attributes
     ----------
-    line
+    kind : type
+        The class of the error.
+    line : str
         The last line of its traceback.
-    text
-        What the error says.
+    text : str
+        Its message.
 
     Threading
     ---------
@@ -57,7 +60,7 @@ class Failure:
     def __init__(self, error: BaseException) -> None:
         try:
             self._describe(error)
-        except BaseException:  # of the error's own code: the job has to end
+        except BaseException:  # raised by the error's own class; the job has to end all the same
             self._describe(JobError("its error cannot be described"))
 
     def _describe(self, error: BaseException) -> None:
@@ -77,21 +80,21 @@ class Failure:
 
     # Why no frame is kept for ever, and no error is lost:
     #
-    # 1. settle() first makes what is to be kept, and then takes the place of the newest
-    #    failure, with `_lock` held. The one before lets go of its error; it had settled. One
-    #    that settles later than another that was made after it lets go of its own.
-    # 2. let_go() may come before, of a job that is forgotten at once. It leaves a note that
-    #    settle() finds, or it finds what settle() has made: both hold `_lock`.
+    # 1. settle() first makes the copy to keep, and then becomes the newest failure, with `_lock`
+    #    held. The newest before it, which had settled, lets go of its error. If a failure that
+    #    was made later has settled earlier, this one lets go of its own error instead.
+    # 2. let_go() may be called before settle(), if a job is forgotten at once. Then it leaves
+    #    a note for settle(); else it finds the copy that settle() has made. Both hold `_lock`.
     # 3. What is let go is freed when `_lock` is not held: finalizers are code of others.
 
     def settle(self) -> None:
-        """Become the newest failure, which keeps its frames; in the job's own thread."""
+        """Become the newest failure, which keeps its frames; for the job's own thread."""
         global _newest
         error = self._error
         assert error is not None
         try:
             frames, recipe = _frames(error), _Recipe(error, self.text)
-        except Exception:  # of the error's own code
+        except Exception:  # raised by the error's own class
             frames, recipe = (), _Recipe(Exception(self.text), self.text)
         with _lock:
             self._frames, self._recipe = frames, recipe
@@ -106,25 +109,25 @@ class Failure:
         del dropped, error
 
     def let_go(self) -> None:
-        """Keep nothing of the user's any more but text."""
+        """Keep only text from now on, and none of the user's objects."""
         with _lock:
             self._unwanted = True
             dropped = self._drop() if self._recipe is not None else None
         del dropped
 
     def _drop(self) -> object:
-        # With the lock held, without which that is freed.
+        # Called with `_lock` held; the caller frees what this returns when it has released it.
         dropped = self._error, self._tb
         self._error = self._tb = None
         return dropped
 
     @property
     def error(self) -> BaseException:
-        """The error itself, or one like it without frames."""
+        """The error itself, or a copy of it without frames."""
         with _lock:
             error, tb, recipe = self._error, self._tb, self._recipe
         if error is not None:
-            set_traceback(error, tb)  # without the frames of those who have raised it since
+            set_traceback(error, tb)  # drops the frames of callers of result() that raised it
             return error
         assert recipe is not None
         return recipe.error()
@@ -138,7 +141,7 @@ class Failure:
 
     @property
     def traceback(self) -> str:
-        """What Python would print, empty until the job has settled."""
+        """The traceback as Python would print it, empty before `settle`."""
         recipe = self._recipe
         return "" if recipe is None else recipe.traceback
 
@@ -148,17 +151,17 @@ def _frames(error: BaseException) -> tuple[stack.Frame, ...]:
 
 
 class JobTraceback(Exception):
-    """The traceback of an error whose frames were let go; the cause of what stands for it."""
+    """The traceback, as text, of an error whose frames were let go: the cause of its copy."""
 
     def __str__(self) -> str:
         return f"\n{self.args[0]}"
 
 
 class _Recipe:
-    """What it takes to make an error like another one, without any object of the user's.
+    """What is needed to make a copy of an error, without any object of the user's.
 
-    That is its type, its notes, and those of its arguments and attributes that are text or
-    numbers, as in `OSError.errno`; not so `AttributeError.obj`.
+    That is its type, its notes, and its arguments and attributes as far as they are text or
+    numbers: `OSError.errno`, but not `AttributeError.obj`.
     """
 
     def __init__(self, error: BaseException, text: str) -> None:
@@ -166,7 +169,7 @@ class _Recipe:
         self._text = text
         try:
             self.traceback = _cut("".join(traceback.format_exception(error)))
-        except Exception:  # of the code of the error or of one that it is chained to
+        except Exception:  # raised by the class of this error, or of one that it is chained to
             self.traceback = ""
         self._args = error.args if all(map(_is_plain, error.args)) else (text,)
         self._attributes = {
@@ -183,16 +186,16 @@ class _Recipe:
             self._inner = [_Recipe(inner, message(inner)) for inner in error.exceptions]
 
     def error(self) -> BaseException:
-        """Return such an error."""
+        """Return a new copy of the error."""
         made = self._made(self._kind)
-        if made is None or message(made) != self._text:  # its class says what it says otherwise
+        if made is None or message(made) != self._text:  # its __str__ needs more than we kept
             made = self._made(_saying(self._kind, self._text)) or Exception(self._text)
         if self.traceback:
             _set(made, "__cause__", JobTraceback(self.traceback))
         return made
 
     def _made(self, kind: type[BaseException]) -> BaseException | None:
-        # By the __new__ of the builtin class: that of the user's may do anything.
+        # Uses the __new__ of the builtin base class: that of the user's class may do anything.
         base = next(it for it in kind.__mro__ if it.__module__ == "builtins")
         try:
             arguments = self._args
@@ -208,12 +211,12 @@ class _Recipe:
 
 
 def _saying(kind: type[BaseException], text: str) -> type[BaseException]:
-    """Return a class that passes for `kind` and says `text`."""
+    """Return a class that passes for `kind` and whose message is `text`."""
     about = {"__str__": lambda self: text, "__module__": kind.__module__}
     base = next(it for it in kind.__mro__ if it.__module__ == "builtins")
     try:
         return type(_name_of(kind), (kind,), about)
-    except Exception:  # its class does not let itself be derived from
+    except Exception:  # the class refuses subclasses
         return type(_name_of(kind), (base,), about)
 
 
@@ -230,7 +233,7 @@ def _attributes(error: BaseException) -> Iterator[tuple[str, object]]:
 
 
 def _is_plain(value: object) -> bool:
-    if type(value) is tuple:  # as KeyError of pandas has them
+    if type(value) is tuple:  # pandas raises KeyError with a tuple
         return len(value) <= _WIDEST and all(
             type(it) is not tuple and _is_plain(it) for it in value
         )
@@ -243,7 +246,7 @@ def _cut(text: str) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error, those that it holds, and those that it was raised from or beside."""
+    """Yield an error, the members of its group, its causes and its contexts, and theirs."""
     seen: set[int] = set()
     todo: list[BaseException | None] = [error]
     while todo:
@@ -259,7 +262,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def outcome_of(
     error: BaseException | None, *, killed: bool, stopped: bool, interrupted: bool
 ) -> JobState:
-    """Return how a job has ended whose code raised `error`, by what was asked of it."""
+    """Return how a job has ended, given what its code raised and what was asked of it."""
     code = error.code if isinstance(error, SystemExit) else 1
     if error is None or code is None or (isinstance(code, int) and code == 0):
         return JobState.DONE
@@ -273,22 +276,22 @@ def outcome_of(
 
 
 def comes_from(error: BaseException, kind: type[BaseException]) -> bool:
-    """Whether `error` is of this kind, holds one, or was raised while one was handled."""
+    """Whether `error` is of this kind, or a member, cause or context of it is."""
     return any(isinstance(one, kind) for one in _chain(error))
 
 
 def is_only(
     kind: type[BaseException] | tuple[type[BaseException], ...], error: BaseException | None
 ) -> bool:
-    """Whether an error is nothing but one of this kind; a TaskGroup puts it in a group."""
+    """Whether an error is of this kind, or a group of nothing else, as a TaskGroup makes."""
     if isinstance(error, BaseExceptionGroup):
         return all(is_only(kind, each) for each in error.exceptions)
     return isinstance(error, kind)
 
 
 def message(error: BaseException) -> str:
-    """Return ``str(error)``, whatever the class makes of that."""
+    """Return ``str(error)``, or a substitute if its class raises."""
     try:
         return str(error)
-    except BaseException:  # of whatever kind: who asks is ending a job
+    except BaseException:  # even SystemExit: the caller is ending a job
         return "<its message cannot be shown>"

@@ -1,13 +1,13 @@
 """Which threads and processes belong to a job.
 
-A job is more than the thread its code starts in: whatever `threading.Thread` that code
-starts, and whatever those start, is a member of its `Family`, and so are the processes they
-start; how those end is said in `processes`, and how a family hears of either in `adoption`.
+A job is more than the thread its code starts in. Each `threading.Thread` that this code starts,
+and each that those threads start, is a member of the job's `Family`, and so are the processes
+that they start. `offspring` ends the processes; `adoption` tells a family of new members.
 
-A thread is a member's child if a member starts it. A process may also be started by somebody
-else in a member's name: ``%%bash`` asks the event loop of another thread to do it, and what
-is asked of an event loop is done in the context of who asks. So the context says whose a
-process is.
+A thread is a member if a member starts it. A process may also be started by a thread that is
+no member, on behalf of one: ``%%bash`` asks the event loop of another thread to start it. An
+event loop runs what it is asked in the context of the caller, so a context variable, `asks`,
+says which family a process belongs to.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import time
 import weakref
 from collections.abc import Callable
 
+from ..base.alive import is_alive, join
 from ..base.tracebacks import hidden
 from ..base.waiting import Deadline, Latch
 from ..exceptions import JobKilled, JobStopped
@@ -33,15 +34,17 @@ from ..kill import (
     hold,
     pool_of,
     pursue,
+    serves_loop,
     stop_loop,
 )
 from ..threads import ThreadWithExc
 from .forks import end_fork
 from .offspring import Offspring
-from .services import Service
+from .process_pools import registered, run_keeper
+from .services import Service, begun
 
 asks: contextvars.ContextVar[Family] = contextvars.ContextVar("ipykill_asks")
-"""Whose code is running, or asked for what is running."""
+"""The family whose code is running, or has asked for what is running."""
 
 
 class Family(Offspring):
@@ -54,22 +57,26 @@ class Family(Offspring):
     enter
         Called in each thread of the family before its first line; it must not raise.
     finish
-        Called in the first thread with what its code raised, when that has ended and
-        nothing is raised in the thread from outside any more.
+        Called in the first thread, when its code has ended and nothing is raised in the thread
+        from outside any more, with the error that the code raised, or None.
+    leave
+        Called in a thread of others, such as a pool's, that was a member for a while.
     serves
-        Whether the first thread lives already and lives on, see `serve`.
+        Whether the first thread runs already and outlives the family, as that of a cell in the
+        foreground does; see `serve`.
 
     Attributes
     ----------
     dissolved : bool
-        Whether that cell is over and has become no job: whose pool it made, anybody uses.
+        Whether the family was a foreground cell's, which is over and has not become a job. A
+        thread pool that the cell has made is then anybody's.
 
     Threading
     ---------
     Any thread may call any method, a signal handler and a finalizer too. The lists and the
     dictionary change in steps that are atomic by themselves; `_lock` is for the few steps that
-    belong together. It is held for a few instructions that call nobody, so that who is killed
-    or looked at never waits for another lock behind it.
+    belong together. No call of other code is made while `_lock` is held, so no other lock is
+    ever waited for behind it.
     """
 
     def __init__(
@@ -84,9 +91,8 @@ class Family(Offspring):
         self.enter = enter
         self.leave_thread = leave
         super().__init__()
-        # Each with the fact that it left: its code ended, or it was let go. A thread that is
-        # not alive and has not left is about to start. (Thread.ident does not tell: it is
-        # set a moment before is_alive() says True.)
+        # Each with a latch that is set when it leaves: its code ended, or it was let go. One that
+        # is not alive and has not left is about to start. (Thread.ident is set a moment before.)
         self._threads: dict[threading.Thread, Latch] = {}
         self._targets: list[Target] = []
         self.past_idents: set[int] = set()
@@ -96,8 +102,9 @@ class Family(Offspring):
         self.struck = False
         self.first = first
         self.given: object = None  # what the job was given to call
-        self.free_idents: set[int] = set()  # of threads that it has let go,
-        self.spared: dict[str, str] = {}  # their names, and the library that keeps each
+        self.made: dict[int, Callable[[], object]] = {}  # see `Service`
+        self.free_idents: set[int] = set()  # the idents of threads that it has let go,
+        self.spared: dict[str, str] = {}  # their names, with the library that keeps each
         self._first_target: Target | None = None
         self.in_foreground = serves
         self.dissolved = False
@@ -107,12 +114,12 @@ class Family(Offspring):
             self._adopt(first, finish=finish)
 
     def serve(self, body: Callable[[], object]) -> tuple[BaseException | None, Target]:
-        """Run the first code of a family that `serves` in the calling thread, which lives on.
+        """Run `body` as the family's first code in the calling thread, which outlives the family.
 
         Returns
         -------
         BaseException or None, Target
-            What `contain` returned, and what is to be let go when all is done.
+            What `body` raised, and the record of the thread; the caller passes it to `let_go`.
         """
         target = Target(self, threading.current_thread())
         target.first = True
@@ -150,7 +157,7 @@ class Family(Offspring):
         Raises
         ------
         JobKilled
-            In a member that kills its own family outside any shield.
+            A member called this for its own family, outside any shield.
         """
         self.kill_requested = True
         pursue(self, patience)
@@ -166,7 +173,7 @@ class Family(Offspring):
         Raises
         ------
         KeyboardInterrupt
-            In that thread, outside any shield.
+            The first thread itself called this, outside any shield.
         """
         pursue(self)
         target = current_target()
@@ -174,19 +181,19 @@ class Family(Offspring):
             raise target.strike()
 
     def stop_loop(self) -> None:
-        """Cancel what the first thread runs on an event loop, if it does."""
+        """Cancel the tasks of the event loop that the first thread runs, if it runs one."""
         target = self.target_of(self.first)
         if target is not None:
             stop_loop(target)
 
     def targets(self) -> list[Target]:
-        """Return the threads that have begun and not ended."""
+        """Return the records of the threads that have begun and not ended."""
         return self._targets.copy()  # atomic
 
     def threads(self) -> list[threading.Thread]:
         """Return the threads that live or are starting, in the order of their start."""
-        for thread, left in list(self._threads.items()):
-            if left.is_set() and not thread.is_alive():
+        for thread, left in self._threads.copy().items():  # in list(items()) a collection may come
+            if left.is_set() and not is_alive(thread):
                 self._threads.pop(thread, None)
         return list(self._threads)
 
@@ -198,11 +205,11 @@ class Family(Offspring):
         return None
 
     def let_go(self, target: Target) -> None:
-        """Forget a thread that turned out to serve others as well."""
+        """Forget a thread, which goes on: it serves others as well, or is theirs."""
         if isinstance(target.service, Service):
             self.free_idents.add(target.ident)
             self.spared[target.thread.name] = target.service.library
-            # The processes of a pool that has nothing to do go with the thread that manages it.
+            # With the thread that manages an idle process pool, its processes are let go too.
             if not getattr(target.thread, "pending_work_items", None):
                 for handle in list((getattr(target.thread, "processes", None) or {}).values()):
                     self.let_process_go(self.child_of(handle))
@@ -212,29 +219,29 @@ class Family(Offspring):
         target.release()
 
     def dissolve(self) -> None:
-        """Let all threads go: the cell in the foreground is over, and they are nobody's now."""
+        """Let all threads go: the cell in the foreground is over, and they belong to nobody now."""
         self.dissolved = True
         for target in self.targets():
             self.let_go(target)
+        # Breaks a reference cycle, or each foreground cell would wait for the garbage collector.
+        self._first_target, self.enter = None, lambda: None
 
     def shares(self, target: Target) -> bool:
         """Whether a thread that a library started serves others as well."""
-        if target.shared is None:
-            # Read first: when the job is over it is forgotten, after the same was asked of all.
-            given = self.given
-            target.shared = self._is_shared(target.service, target.thread, given)
-        return target.shared
-
-    def _is_shared(self, service: object, thread: threading.Thread, given: object) -> bool:
+        service = target.service
         if not isinstance(service, Service):
             return False
-        # The workers of a pool that the job has made are the job's, wherever that is kept.
-        own = pool_of(thread) is not None
-        return service.is_kept(thread) or (not own and service.is_given(thread, given))
+        if target.shared is None:
+            given = self.given  # once: the job's own thread sets it to None when the job ends
+            # Workers of a pool that the job has made are the job's, wherever the pool is kept.
+            own = pool_of(target.thread) is not None
+            target.shared = not own and service.is_given(target.thread, given)
+        # Each time: a library may not hold a worker while that works, and take it back then.
+        return target.shared or service.is_kept(target.thread)
 
     def let_go_of_services(self) -> None:
-        """Let those go that libraries keep for others, as the code of the job has ended."""
-        for target in self.targets():
+        """Let threads and processes go that libraries keep for others; the job's code has ended."""
+        for target in begun(self._threads, self.targets):
             shared = target.service is not None and self.shares(target)
             if shared and not self.kill_requested:
                 self.let_go(target)
@@ -270,10 +277,9 @@ class Family(Offspring):
                 return False
             with await_death():
                 thread = others[0]
-                # Not Thread.join: it refuses a thread that is only about to start, goes on
-                # waiting for one that is let go, and takes a thread for dead when a Ctrl-C
-                # breaks it (up to 3.12). None of that is true here, where there is one wait
-                # instead of two:
+                # Not Thread.join: it refuses a thread that is about to start, goes on waiting
+                # for one that is let go, and takes a thread for dead when a Ctrl-C breaks it (up
+                # to 3.12). None of that happens here, where it is one wait instead of two:
                 whole = thread is self.first and isinstance(thread, ThreadWithExc)
                 if sys.version_info >= (3, 13) and whole and thread.is_alive():
                     thread.join(deadline.left())
@@ -281,17 +287,16 @@ class Family(Offspring):
                 left = self._threads.get(thread)
                 if left is None or not left.wait(deadline.left()):
                     continue
-                # Not if it is a worker of a pool that was let go, and has come back since with
-                # the next of what the family gave to the pool.
+                # A pool's worker that was let go may be a member again, and has another latch then.
                 if self._threads.get(thread) is left:
-                    thread.join(deadline.left())
+                    join(thread, deadline.left())
         return True
 
     def cpu_time(self) -> float:
         """CPU time that all threads of the family have used so far, in seconds."""
         with self._lock:
             past, targets = self._past_cpu_time, self._targets.copy()
-        # Not less than nothing, while a thread of others comes or goes.
+        # The sum may be negative for a moment, while a thread of others comes or goes.
         return max(past + sum(target.cpu_time() for target in targets), 0.0)
 
     def _adopt(
@@ -300,12 +305,16 @@ class Family(Offspring):
         *,
         parent: Target | None = None,
         service: Service | None = None,
+        keeper: threading.Thread | None = None,
         finish: Callable[[BaseException | None], None] | None = None,
     ) -> None:
         body = thread.run
+        if keeper is thread:
+            body = functools.partial(run_keeper, keeper, body)
         left = Latch()
-        leader, late = parent, self.kill_requested
-        if leader is not None and leader.group is not self:  # it works in a pool of this family
+        leader, late = parent, self.kill_requested or serves_loop(thread)
+        # A thread of another family that starts a worker of this family's pool is no leader here.
+        if leader is not None and leader.group is not self:
             leader = self._first_target
 
         def late_body(target: Target) -> None:
@@ -333,7 +342,7 @@ class Family(Offspring):
             target.first = finish is not None
             if target.first:
                 self._first_target = target
-            target.follow(leader, late=late)
+            target.follow(registered(keeper, self.target_of, self._threads) or leader, late=late)
             target.service = service
             self.free_idents.discard(target.ident)
             self._targets.append(target)
@@ -342,7 +351,7 @@ class Family(Offspring):
             error: BaseException | None
             try:
                 if finish is not None:
-                    # No name here, so that `finish` can let go of what its traceback holds.
+                    # No variable here refers to the error, so that `finish` can free its frames.
                     finish(contained(target))
                     return None
                 error = contained(target)
@@ -350,10 +359,10 @@ class Family(Offspring):
                     raise error
             finally:
                 error = None  # else it and this frame, in its traceback, are a cycle
-                target.leader = None  # else the last of a chain keeps them all
+                target.leader = None  # else the last thread of a chain keeps all before it alive
                 self._leave(target)
                 left.set()
-                vars(thread).pop("run", None)  # who keeps the thread shall not keep the job,
+                vars(thread).pop("run", None)  # a thread that is kept must not keep the job alive,
                 if "_context" in vars(thread):  # nor its context, which CPython 3.15 leaves there
                     vars(thread)["_context"] = None
                 target.answer()
@@ -363,21 +372,19 @@ class Family(Offspring):
         self._threads[thread] = left
 
     def lead_no_longer(self, target: Target) -> None:
-        """Let those die whose turn it is, now that the code of a thread has ended."""
-        # Those that were to die after this thread, which has just ended, need not wait until
-        # the reaper looks.
+        """Kill the threads that were to die after this one, at once; its code has ended."""
         if self.kill_requested and target.leads:
             pursue(self)
 
     def register(self, target: Target) -> None:
-        """Make the calling thread, which has its own life, a member until it is let go."""
+        """Make the calling thread, which others have started, a member until it is let go."""
         with self._lock:
             self._threads[target.thread] = Latch()
             self._targets.append(target)
-            self._past_cpu_time -= time.thread_time()  # that is not the family's
+            self._past_cpu_time -= time.thread_time()  # what it has used before is not the family's
 
     def claim(self) -> None:
-        """Make the calling context, of the code it runs and asks for, the family's."""
+        """Let what runs in the calling context, or is asked for there, belong to the family."""
         asks.set(self)
 
     def _disown(self, thread: threading.Thread) -> None:
@@ -386,8 +393,8 @@ class Family(Offspring):
 
 
 ADOPTED = "_ipykill_parent"
-"""The attribute of an adopted thread: who started it, a weak reference."""
+"""Attribute of an adopted thread: a weak reference to the thread that started it."""
 
 
 def nobody() -> None:
-    """Be the reference to the parent of a thread that nobody of its family started."""
+    """Return None, like a dead weak reference: the parent of a family's first thread."""

@@ -1,4 +1,4 @@
-"""The end of a child of ``os.fork()`` whose code was a job's."""
+"""How a child process that a job made by ``os.fork()`` ends."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ __all__ = ["end_fork"]
 
 
 def end_fork(error: BaseException | None) -> NoReturn:
-    """End the child of a fork whose code has come to its end, as a program ends.
+    """End this process, the child of a fork in a job, as a program ends; its code is over.
 
-    Nothing of what surrounds the job is this process's: not the sockets, not the log.
+    Skips all that happens at the end of a job: the kernel's sockets and the job's log belong to
+    the parent process.
     """
     code: object = 0
     if isinstance(error, SystemExit):

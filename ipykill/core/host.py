@@ -1,4 +1,4 @@
-"""What surrounds the code of a job: where its output goes, and what it began in."""
+"""What surrounds the code of a job: where its output goes, and the cell that it was before."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ __all__ = ["Begun", "Foreground", "Host", "NoHost"]
 
 
 class Host(Protocol):
-    """What surrounds a job: where its output goes. See `ipykill.output`."""
+    """The front end that a job's output goes to. See `ipykill.output`."""
 
     def enter(self, job: Job) -> None:
-        """Prepare the calling thread, a new one of the job, before its first line."""
+        """Route the output of the calling thread, a new one of the job, before its first line."""
 
     def leave(self, job: Job) -> None:
-        """Undo that, in a thread that goes on to work for others."""
+        """Undo `enter` in the calling thread, which goes on to work for others."""
 
     def finish(self, job: Job, error: BaseException | None) -> None:
         """Deliver what is left of the job's output, and the error it failed with, if any.
 
-        Called when the job's state is final, in its first thread, or in whatever thread
-        ended a job that never started. `Job.wait` returns after it.
+        Called when the job's state is final, in its first thread, or in the thread that
+        ended a job that never started. `Job.wait` returns after this.
         """
 
 
 class NoHost:
-    """Of a job whose output goes where any thread's goes."""
+    """The host of a job whose output goes where any thread's goes."""
 
     def enter(self, job: Job) -> None:
         """Do nothing."""
@@ -49,18 +49,20 @@ class NoHost:
 
 @dataclass(frozen=True)
 class Begun:
-    """What runs already when it becomes a job.
+    """A cell that runs in the foreground at the moment when it becomes a job.
 
     Attributes
     ----------
     family
-        Its threads and processes, of which the first is the `thread` that it began in.
+        Its threads and processes.
+    thread
+        The thread that it runs in, the first of the family.
     context
-        What it began in.
+        The context that it runs in.
     moment
         When it began, by `time.monotonic`.
     codes
-        Its code.
+        Its code objects.
     """
 
     family: Family
@@ -71,10 +73,10 @@ class Begun:
 
 
 class Foreground(Protocol):
-    """What can make a job of the cell that runs. See `ipykill.foreground`."""
+    """Knows the cell that runs in the foreground. See `ipykill.foreground`."""
 
     def detach(self) -> Job:
-        """Let that cell go on as a job, or raise `JobError`."""
+        """Let that cell go on as a job, or raise `JobError`; any thread but the cell's may call."""
 
     def runs(self) -> tuple[int, float] | None:
-        """Return the number of that cell and when it began, in seconds since the epoch."""
+        """Return that cell's number, and when it began, in seconds since the epoch; or None."""

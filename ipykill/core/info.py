@@ -1,4 +1,4 @@
-"""What is true of a job at one moment, as data, and what is asked for it."""
+"""The snapshot of a job, `JobInfo`, and the protocols of the objects that it is made from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Bar", "JobInfo", "JobState", "Loop", "Progress"]
 
 
 class JobState(enum.Enum):
-    """What is true of a job."""
+    """The states of a job."""
 
     PENDING = "pending"
     """It has not started."""
@@ -23,7 +23,7 @@ class JobState(enum.Enum):
     STOPPING = "stopping"
     """Its code runs and was asked to stop."""
     KILLING = "killing"
-    """A thread of it lives, and it is being killed."""
+    """It is being killed, and a thread of it still lives."""
     DONE = "done"
     """Its code ended by itself."""
     FAILED = "failed"
@@ -59,13 +59,13 @@ class Progress:
     done, total
         How many steps are done, and how many there are; None where that is not known.
     description
-        What is being done, may be empty.
+        What is being done; may be empty.
     left
-        Seconds that the rest takes if it goes on like this, None where that is not known.
+        Seconds that the rest takes at the present rate, None where that is not known.
     rate
         Steps a second so far, None where that is not known.
     inner
-        The innermost of the bars below this one, which goes round while this does a step.
+        The innermost of the nested bars, which runs from start to end during one step of this.
     """
 
     done: float
@@ -76,7 +76,7 @@ class Progress:
     inner: Progress | None = None
 
 
-class JobInfo(NamedTuple):  # twice as fast to make as a frozen dataclass, and faster
+class JobInfo(NamedTuple):  # to make a frozen dataclass takes twice as long
     """What was true of a job at one moment.
 
     Attributes
@@ -88,39 +88,39 @@ class JobInfo(NamedTuple):  # twice as fast to make as a frozen dataclass, and f
     requested
         What was asked of it: ``"stop"``, ``"kill"`` or None.
     reason
-        Why it was asked or skipped, empty when a person did.
+        Why it was asked to end, or was skipped; empty when a person asked.
     created, started, ended
         Seconds since the epoch, None when that has not happened.
     elapsed, cpu_time
-        Seconds since its start until now or its end, and the CPU time of all its threads.
+        Seconds since its start until now or its end, and the CPU time of all its threads, in
+        seconds.
     asked
-        Seconds since the last of stop and kill was asked, until now or its end; None when
-        nothing was.
+        Seconds since a Stop or Kill was last asked, until now or its end; None when neither was.
     place
         Where it is now, or where it ended early: ``cell [7], line 12 (time.sleep)``.
     hindrance
-        Why a job that was killed a while ago still lives, and what ends it, or why one that was
-        interrupted goes on; else empty.
+        Why a job that was killed a while ago still lives, and what would end it, or why an
+        interrupt has not been raised yet; else empty.
     error
         The last line of its traceback, empty when there is none.
     last_line
         The last line that it printed.
     progress
-        How far it is, None where it does not tell.
+        How far it is, None where it has no progress bar.
     threads
         How many of its threads live.
     processes
         The processes that it started and that have not ended.
     waits
-        The jobs that it starts after and that are not over: ``train (job 3)``.
+        The jobs that must be over before it starts, and are not: ``train (job 3)``.
     left
-        How many of its threads, its own apart, live on after its end.
+        How many of its threads, not counting its first, live on after its end.
     clashes
-        The variables that cells in the foreground have assigned meanwhile, which its code
-        assigns as well: ``i (cell [9])``.
+        The variables that its code assigns, and cells in the foreground have assigned as well
+        since it started: ``i (cell [9])``.
     size
-        The bytes that its value takes, where they are many: until the job is cleared, or its
-        cell is run again.
+        The memory that its value takes, in bytes; 0 if that is little, or the value is not kept
+        any more.
     again
         Whether it ended early, and can be launched once more.
     """
@@ -153,11 +153,11 @@ class JobInfo(NamedTuple):  # twice as fast to make as a frozen dataclass, and f
 
 
 class Bar(Protocol):
-    """Something that knows how far a job is. See `ipykill.integrations.progress`."""
+    """A progress bar, which knows how far a job is. See `ipykill.integrations.progress`."""
 
     @property
     def closed(self) -> bool:
-        """Whether it is at its end."""
+        """Whether it is at its end; any thread may ask."""
 
     def look(self) -> Progress:
         """Return how far it is; any thread may ask."""
@@ -167,4 +167,4 @@ class Loop(Protocol):
     """The event loop of a job whose code awaits. See `ipykill.core.loop`."""
 
     def stacks(self, labels: Mapping[str, str]) -> list[stack.Stack]:
-        """Return where its tasks wait, the main one first; any thread may ask."""
+        """Return where its tasks wait, the main task first; any thread may ask."""

@@ -1,4 +1,4 @@
-"""Steps that Ctrl-C and a Kill do not cut in two."""
+"""Blocks of code that neither Ctrl-C nor a Kill interrupts."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ __all__ = ["uninterrupted"]
 
 
 class _Deferral(list[FrameType | None]):
-    """A handler of SIGINT that keeps what came for later."""
+    """A handler of SIGINT that only notes the interrupts, for later."""
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         self.append(frame)
 
 
 class uninterrupted:
-    """Let an interrupt, or a Kill, that comes in this block take effect at its end.
+    """Delay an interrupt, or a Kill, that comes in this block to the end of the block.
 
-    Only the main thread is interrupted. Where a Kill may come, this is a `shield`, too.
-    For what takes a moment: the kernel does not answer to an interrupt meanwhile. Blocks
-    nest; the end that counts is that of the outermost.
+    Python interrupts only the main thread. In other threads, and where a Kill may come, this is a
+    `shield`. Only for short blocks: the kernel does not react to an interrupt meanwhile. Blocks
+    nest; the delay lasts to the end of the outermost.
     """
 
-    # Not a generator, which is four times slower: every launch of a job comes by here.
+    # Not a generator, which is four times slower: every launch of a job uses this.
 
     def __init__(self) -> None:
         self._shield: shield | None = None
@@ -42,8 +42,8 @@ class uninterrupted:
         usual = signal.getsignal(signal.SIGINT)
         if callable(usual) and not isinstance(usual, _Deferral):
             self._came, self._usual = _Deferral(), usual
-            # An interrupt before this line or in it is none in the block; and when this has
-            # returned, ours is called for it.
+            # An interrupt that comes before the new handler is set counts as before the block;
+            # one that comes later calls the new handler.
             set_handler(signal.SIGINT, self._came)
 
     def __exit__(

@@ -1,9 +1,8 @@
 """A job: code that runs in the background, what was asked of it, and how it ended.
 
 A `Job` stores facts (when it started, what was asked, how its code ended); its `JobState`
-is derived from them. The facts are written in two places only: by those who ask (`stop`,
-`kill`), and by the job's own thread when its code has ended and nothing can be raised in
-it any more.
+is derived from them. Callers of `stop` and `kill` write what they ask. The job's own thread
+writes how its code ended, when nothing can be raised in it any more.
 """
 
 from __future__ import annotations
@@ -50,28 +49,28 @@ class Job(JobResult):
     origin : str
         Identifies that cell across its runs; may be empty.
     labels : mapping
-        What files are called in its places where that is not what the shell says now.
+        Names that its places have for files, where the shell would give them another name now.
     codes : tuple of code
-        What it was launched with: its cell's code, or its function's.
+        The code objects that it was launched with: its cell's, or its function's.
     private : Private or None
-        The names that its code has for itself until it is done, if it has any.
+        The namespace that its code has for itself until it is done, if it has one.
     clashes : dict
-        What cells in the foreground have assigned meanwhile and its code too; with their numbers.
+        The variables that both its code and later cells in the foreground assign: name to number.
     waits_for : sequence of Job
-        The jobs that it cannot end before.
+        The jobs that must be over before this one can start, or go on.
     elsewhere : Elsewhere or None
         Where its code runs, if that is another process.
     loop : Loop or None
         The event loop that its code runs on, if it has one.
     report : bool
-        Whether the error it fails with is shown in its cell; not so where somebody waits
-        there and raises it.
+        Whether its cell shows the error that it fails with; False if a caller that waits there
+        raises that error.
     has_card : bool
-        Whether a card in its cell shows how it ends, which is not told in words then.
+        Whether a card in its cell shows how it ends; no line of text says it then.
     is_told : bool
-        Whether a magic waits for its end and tells it, as the job would on the same terminal.
+        Whether a magic waits for its end and prints it, so that the job itself need not.
     again : callable or None
-        Launches the same once more; any thread may call it.
+        Launches the same code as a new job; any thread may call it.
     log : JobLog
         What it printed.
     overdue : bool
@@ -85,14 +84,14 @@ class Job(JobResult):
 
     Threading
     ---------
-    Any thread may call any method, a signal handler and a finalizer too. There is no lock,
-    so nobody waits here for anybody else, and no code of others runs while one is held:
+    Any thread may call any method, a signal handler and a finalizer too. No lock protects a
+    job, so no caller waits for another one here:
 
-    1. Who gets `_claim`, which can be had once, starts the job, or ends it before it starts.
-    2. Facts about the end are written by that one thread, `_outcome` last. Who reads
-       `_outcome` first, and finds that there is one, finds the others as well.
-    3. A callback is in a list when its owner looks whether the job is over, and `over` is set
-       when the list is emptied. Whoever takes it out of the list calls it.
+    1. `_claim` can be acquired once. The thread that gets it starts the job, or ends it unstarted.
+    2. Only one thread writes how the job ended, and it writes `_outcome` last. A reader that
+       reads `_outcome` first, and finds it set, finds the other facts as well.
+    3. A caller puts its callback into a list, and then looks whether the job is over; the job
+       sets `over`, and then empties the list. Whichever takes the callback out calls it.
     """
 
     def __init__(
@@ -139,10 +138,10 @@ class Job(JobResult):
             self._started = self._created - (time.monotonic() - begun.moment)
 
     def settled(self) -> Job:
-        """Return the job itself: unlike a `Candidate` it is decided what it is."""
+        """Return the job itself; a `Candidate` first has to find out whether it is one."""
         return self
 
-    # What can be asked
+    # Requests
 
     @hidden
     def stop(self, timeout: float | None = 0, *, reason: str = "") -> bool:
@@ -157,6 +156,8 @@ class Job(JobResult):
         ----------
         timeout
             How many seconds to wait for its end; None waits as long as it takes.
+        reason
+            Why it is asked, in words; empty if a person asks.
 
         Returns
         -------
@@ -178,18 +179,17 @@ class Job(JobResult):
     def interrupt(self, timeout: float | None = 0) -> bool:
         """Raise `KeyboardInterrupt` once in the job's own thread, as ■ does in a cell that runs.
 
-        It is raised where a Kill may be, so that what cleans up is not cut, and a call that waits
-        is ended. On an event loop it is what Ctrl-C is to ``asyncio.run``. The job goes on as
-        its code says: ``try: train() except KeyboardInterrupt:`` keeps what was reached. A job
-        that lets it pass is *stopped* at this place, for that is what somebody asked for and no
-        failure, with ``"interrupted"`` as its reason. One that has not started is skipped; one
+        It is raised only where a Kill may be, so no cleanup is cut short, and it ends a call that
+        waits. On an event loop it does what Ctrl-C does to ``asyncio.run``. The job's code may
+        catch it and go on: ``try: train() except KeyboardInterrupt:`` keeps what was reached. A
+        job that does not catch it ends as *stopped*, not as failed, because somebody asked for
+        that; its reason is ``"interrupted"``. A job that has not started is skipped, and one
         that is being killed, or is over, is left alone.
 
         Parameters
         ----------
         timeout
-            How many seconds to wait for its end; None waits as long as it takes. By default
-            this returns at once.
+            How many seconds to wait for its end; None waits as long as it takes.
 
         Returns
         -------
@@ -209,7 +209,7 @@ class Job(JobResult):
         return self.done() if timeout == 0 else self.wait(timeout)
 
     def take_interrupt(self) -> bool:
-        """Return whether an interrupt is pending, and take it back; for who passes it on."""
+        """Return whether an interrupt is pending, and take it back; the caller passes it on."""
         pending = self._family.interrupt_requested
         self._family.interrupt_requested = False
         return pending
@@ -219,16 +219,15 @@ class Job(JobResult):
         """End the job from outside: raise `JobKilled` in every thread of it.
 
         Its ``finally:`` blocks run. Then its processes are ended: with SIGTERM, and with
-        SIGKILL those that have not ended some seconds later. To kill a job again, or one that
-        is over, changes nothing; of a job that is over, this ends the threads and processes
-        that live on. In the job itself this raises `JobKilled` there, or after the
-        `ipykill.shield` that it is in.
+        SIGKILL those that have not ended some seconds later. To kill a job again changes
+        nothing. Threads and processes that a job has left behind when it was over are ended.
+        A job that calls this for itself gets `JobKilled` from the call, or at the end of
+        the `ipykill.shield` around it.
 
         Parameters
         ----------
-        timeout
-            How many seconds to wait for its end; None waits as long as it takes. By
-            default this returns at once.
+        timeout, reason
+            See `stop`.
         children
             Whether its processes end with it. The last call decides.
 
@@ -249,7 +248,7 @@ class Job(JobResult):
                 return True
             self._stop.set()
             if children:
-                # Nobody else will: the job's own thread did, or did not, when it ended.
+                # Else nobody would: the job's own thread, which does it after a Kill, is over.
                 self._family.end_processes_soon()
         if self.elsewhere is not None:
             self.elsewhere.kill()
@@ -261,14 +260,15 @@ class Job(JobResult):
         return children and self._family.processes_run()
 
     def kill_processes(self) -> None:
-        """Kill its processes now, whoever may need them: the interpreter exits."""
+        """Kill its processes now, even those that its cleanup needs: the interpreter exits."""
         self._family.kill_processes()
 
     def attend(self, loop: Loop | None) -> None:
         """Note the event loop that the job's code runs on."""
         self.loop = loop
-        # Here the loop runs first, in stop() the request comes first: one of the two sees both.
-        if loop is not None and self.requested == "stop":
+        # This writes the loop and then reads the request; stop() writes the request and then
+        # reads the loop. So at least one of the two sees both.
+        if loop is not None and self._stop.is_set() and self.requested == "stop":
             self._family.stop_loop()
 
     def _note(self, reason: str) -> None:
@@ -279,10 +279,10 @@ class Job(JobResult):
         """End a job that has not started; a started one is left alone."""
         self._end_unstarted(JobState.SKIPPED, reason)
 
-    # Its life
+    # Start and end
 
     def start(self) -> bool:
-        """Start the job, if it is still pending; for the manager."""
+        """Start the job if it is still pending, and return whether it was; for the manager."""
         begin, started = time.monotonic(), time.time()
         if not self._claim.acquire(blocking=False):
             return False
@@ -303,7 +303,7 @@ class Job(JobResult):
         return True
 
     def enter(self) -> None:
-        """Make the calling thread, a new one of the family, the job's."""
+        """Prepare the calling thread, a new member of the family, to run code of the job."""
         become(self)
         try:
             self.host.enter(self)
@@ -317,15 +317,15 @@ class Job(JobResult):
             _logger.exception("the output of job %s is still routed", self.id)
 
     def _body(self) -> None:
-        # The only part of the job's thread in which anything may be raised from outside.
+        # Only in this part of the job's thread may an exception be raised from outside.
         assert self._call is not None
         self._value = self._context.run(run_as, self, self._family, self._call)
 
     def finish(self, error: BaseException | None) -> None:
-        """Write down how the code ended; in its thread, where nothing is raised any more."""
-        # Whatever goes wrong here, the job ends.
+        """Write down how the code ended; its own thread calls this, safe from Kills by now."""
         self._family.let_go_of_services()
-        # Freed when this returns: the finalizers of others may wait for ever.
+        # These objects live until this returns: their finalizers, which may block for ever, must
+        # not keep the job from its end.
         held = self._call, self._family.given, error
         self._call = self._family.given = None
         outcome = outcome_of(
@@ -342,12 +342,11 @@ class Job(JobResult):
         place = failure = None
         raised = error
         if outcome is not JobState.FAILED:
-            error = None  # with all that its traceback holds
+            error = None  # frees the frames of its traceback, with all their variables
         if error is not None:
             failure = Failure(error)
         try:
             if outcome is JobState.DONE and self.private is not None:
-                # No Kill can come between this and the outcome.
                 _replaced = self.private.publish()
             self._family.forget_processes()
             if raised is not None:
@@ -362,7 +361,7 @@ class Job(JobResult):
         if interrupted:
             self._reason = "interrupted"
         self._outcome = outcome
-        # Who kills or interrupts writes this before he looks at the outcome.
+        # kill() and interrupt() write their request before they look at the outcome.
         self._family.interrupt_requested = False
         killed_late = self._family.kill_requested and outcome is not JobState.KILLED
         if killed_late:
@@ -378,13 +377,13 @@ class Job(JobResult):
             self._settle()
 
     def _end_now(self, outcome: JobState) -> None:
-        # Without having run, and by who got the claim.
+        # For a job that has not run; only the thread that holds the claim calls this.
         self._call = self._family.given = None
         self._end, self._ended = time.monotonic(), time.time()
         self._outcome = outcome
 
     def _settle(self, error: BaseException | None = None) -> None:
-        # The outcome is set, and whoever set it, once, comes here.
+        # The thread that has set the outcome calls this, once.
         try:
             self._context.run(self.host.finish, self, error)
         except BaseException:
@@ -392,7 +391,7 @@ class Job(JobResult):
         finally:
             self.over.set()
             self._on_end(self)
-        # Not earlier: nobody is to wait for the finalizers of what is let go here.
+        # Only now: those who wait for the job need not wait for the finalizers that this runs.
         self._context = contextvars.Context()
         if self.failure is not None:
             self.failure.settle()

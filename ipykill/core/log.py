@@ -20,9 +20,9 @@ _CONTROL = re.compile(
     r"|\x1b(?:[\]PX^_][^\x07\x1b]{0,2000}(?:\x07|\x1b\\)?|[ -/]*[0-Z\\^-~])"  # links, titles
     r"|([\r\b])"
 )
-_UNFINISHED = re.compile(r"\x1b(?:\[[0-?]{0,60})?\Z")  # a sequence of which the rest is to come
-_SHOWN = 30  # lines that its repr shows
-_WIDTH = 2_000  # characters of a line that it can leave upwards, or come back to
+_UNFINISHED = re.compile(r"\x1b(?:\[[0-?]{0,60})?\Z")  # a sequence whose rest comes later
+_SHOWN = 30  # how many lines the repr shows
+_WIDTH = 2_000  # the cursor neither leaves nor reaches a line upwards that is longer than this
 
 # For the colours and styles of text: what each code sets, and what it resets.
 _STYLES = {
@@ -38,9 +38,9 @@ class JobLog:
     r"""The last lines that a job printed, as a terminal would show them.
 
     ``\r`` returns to the start of the line, so that a progress bar that repaints itself
-    takes one line, ``\b`` steps back, and escape sequences go up and down, for nested bars,
-    and erase. Those that colour are kept, so that each line has the colours that it had; all
-    others are left out.
+    takes one line, and ``\b`` steps back. Escape sequences move the cursor up and down, for
+    nested bars, and erase. Those that set colours are kept, so that each line keeps its
+    colours; all others are left out.
 
     Parameters
     ----------
@@ -58,13 +58,12 @@ class JobLog:
     rewinds : int
         How often the cursor went up, where it may have changed lines that were complete.
     HEIGHT : int
-        How many lines it can go up.
+        How many lines the cursor can go up.
 
     Threading
     ---------
-    Any thread may call any method. `_lock` is a C-level lock, and one that its holder may
-    take again: the garbage collector may run in the middle of `write`, and what it
-    finalizes may print.
+    Any thread may call any method. `_lock` is a C-level lock and reentrant, because the garbage
+    collector may run in the middle of `write`, and a finalizer that it calls may print.
     """
 
     HEIGHT = 100
@@ -78,8 +77,8 @@ class JobLog:
         self._max_line = max_line
         self._max_chars = max_chars
         self._chars = 0
-        # The line with the cursor: a text as long as it is plain and grows at its end, then a
-        # character in each cell, behind the codes of its colours.
+        # The line with the cursor: a str as long as it is plain text that grows at its end; then
+        # a list with one item for each cell, a character with its colour codes before it.
         self._cells: str | list[str] = ""
         self._column = 0
         self._below: list[str] = []  # the lines below it, the nearest last
@@ -97,15 +96,17 @@ class JobLog:
         Parameters
         ----------
         append
-            Whether what is in the file stays, before that.
+            Whether to keep what is in the file already.
 
         Raises
         ------
         OSError
             The file cannot be written.
         """
-        self.path = Path(path).expanduser().resolve()
-        self.path.open("a" if append else "w").close()
+        path = Path(path).expanduser().resolve()
+        path.open("a" if append else "w").close()
+        self.close()  # the file before
+        self.path = path
 
     def close(self) -> None:
         """Close the file; what is written later opens it again.
@@ -126,7 +127,8 @@ class JobLog:
         Raises
         ------
         OSError
-            It is here, but could not be written to the file, which gets nothing more.
+            The text is in this log, but could not be written to the file. The file gets nothing
+            more.
         """
         with self._lock:
             whole, self._unfinished = (self._unfinished + text) if self._unfinished else text, ""
@@ -166,7 +168,7 @@ class JobLog:
             self._chars -= len(self._lines.popleft())
 
     def _put(self, text: str) -> None:
-        if not ("\x1b" in text or "\r" in text or "\b" in text):  # which is fast
+        if not ("\x1b" in text or "\r" in text or "\b" in text):  # a fast path for plain text
             self._type(text)
             return
         start = 0
@@ -203,7 +205,7 @@ class JobLog:
         return self._cells
 
     def _restore(self, line: str) -> None:
-        """Let `line` be the one with the cursor."""
+        """Make `line` the line with the cursor."""
         kept = self._column, self._styles, self._style
         self._cells, self._column, self._styles, self._style = "", 0, {}, ""
         self._put(line)
@@ -265,12 +267,12 @@ class JobLog:
             del cells[self._column :]
 
     def _erase_below(self, part: int) -> None:
-        if part == 0:  # to clear a screen does not take away what was printed
+        if part == 0:  # other parts clear the screen; a log keeps what was printed
             self._erase(0)
             self._below.clear()
 
     def tail(self, lines: int | None = None) -> list[str]:
-        """Return the last `lines` lines, all that are kept by default."""
+        """Return the last `lines` lines, by default all lines that are kept."""
         with self._lock:
             kept = self._open()[::-1][:lines]
             more = None if lines is None else lines - len(kept)
@@ -279,16 +281,16 @@ class JobLog:
 
     @property
     def last(self) -> str:
-        """The last line, empty if there is none; as `tail` says, in most cases without a lock."""
+        """The last line, as `tail` returns it, empty if there is none; mostly takes no lock."""
         if self._cells or self._below:
             return next(iter(self.tail(1)), "")
         try:
             return self._lines[-1] if self._lines else ""
-        except IndexError:  # cleared just now
+        except IndexError:  # another thread took it just now
             return ""
 
     def _open(self) -> list[str]:
-        """Return the line with the cursor and those below it, without blank ones at the end."""
+        """Return the line with the cursor and those below it, without blank lines at the end."""
         found = [_text(self._cells), *self._below[::-1]]
         while found and not found[-1].strip():
             found.pop()
@@ -297,7 +299,7 @@ class JobLog:
     def read(self, start: int) -> tuple[int, list[str]]:
         """Return the lines from number `start` on, and the number of the first of them.
 
-        Lines count from 0 and keep their number when earlier ones are dropped. The line that
+        Lines count from 0 and keep their numbers when earlier lines are dropped. The line that
         is being written has the number `end`.
         """
         with self._lock:

@@ -1,8 +1,8 @@
-"""Coroutines in a job: an event loop of their own, and where its tasks are.
+"""Coroutines in a job: they run on an event loop of their own, which tells where its tasks are.
 
-Code that awaits passes a checkpoint at each ``await``: asyncio can cancel it there, and does, when
-the job is asked to stop or is killed. How that is done is said in `ipykill.kill.ending`; it is the
-same for a loop that the job's code runs itself, with ``asyncio.run``.
+Each ``await`` is a checkpoint: when the job is asked to stop or is killed, asyncio cancels its
+tasks there. `ipykill.kill.ending` says how; it is the same for a loop that the job's code runs
+itself, with ``asyncio.run``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def run(main: Coroutine[Any, Any, object]) -> object:
     """
     job = current_job()
     try:
-        # Within another loop, that works with a library that lets loops do so.
+        # In a running loop, asyncio.run raises, unless a library such as nest_asyncio allows it.
         if (
             job is None
             or threading.current_thread() is not job.thread
@@ -43,11 +43,11 @@ def run(main: Coroutine[Any, Any, object]) -> object:
         _say_why(error)
         raise
     finally:
-        main.close()  # which has not begun, if the loop did not run
+        main.close()  # avoids a warning if the loop did not run and it has not begun
 
 
 def _say_why(error: asyncio.CancelledError) -> None:
-    """Raise what the cancelling was for, as if it had been raised where that was."""
+    """Raise `JobStopped` or `JobKilled`, if that was the reason, with the traceback of `error`."""
     try:
         checkpoint()
     except BaseException as ending:
@@ -64,17 +64,17 @@ async def _attended(main: Coroutine[Any, Any, object], job: Job) -> object:
 
 
 class _JobLoop:
-    """The event loop of a job, for who looks at it; any thread may call `stacks`."""
+    """The event loop of a job, see `ipykill.core.info.Loop`; any thread may call `stacks`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, main: asyncio.Task[Any] | None) -> None:
         self._loop = loop
         self._main = main
 
     def stacks(self, labels: Mapping[str, str]) -> list[stack.Stack]:
-        """Return where the tasks wait, the main one first."""
+        """Return where the tasks wait, the main task first."""
         try:
             tasks = asyncio.all_tasks(self._loop)
-        except RuntimeError:  # they changed too fast
+        except RuntimeError:  # the set of tasks kept changing during the call
             return []
         found = []
         for task in sorted(tasks, key=lambda task: (task is not self._main, task.get_name())):

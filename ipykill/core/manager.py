@@ -1,4 +1,4 @@
-"""The one control core: every job of the process, and what may be done with them.
+"""The manager of all jobs of the process: it launches, stops, kills and lists them.
 
 `JobManager` is a container of jobs. The magics, the panel and the Python API all call it;
 it calls none of them. `jobs` is the manager that they share.
@@ -12,7 +12,7 @@ import inspect
 import logging
 import os
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -33,22 +33,24 @@ from .interrupts import uninterrupted
 from .job import Job
 from .log import JobLog
 from .queue import JobQueue
+from .table import Which
 
 __all__ = ["JobManager", "jobs"]
 
 _logger = logging.getLogger("ipykill")
 
-_END_STOP = 0.2  # seconds that stopped jobs have at the end before they are killed,
-_END_KILL = 1.0  # that killed jobs have for their cleanup,
-_END_MOST = 2.0  # that they have while one after another ends; Jupyter gives a kernel 2.5,
-_EXIT_GRACE = 0.4  # and that their processes have to end when asked, if the process exits
+# All in seconds, when the kernel shuts down. Jupyter gives it 2.5 s for that.
+_END_STOP = 0.2  # that stopped jobs have before they are killed
+_END_KILL = 1.0  # that killed jobs have for their cleanup
+_END_MOST = 2.0  # the longest wait for killed jobs, as long as one after another of them ends
+_EXIT_GRACE = 0.4  # that child processes have after SIGTERM
 
 
 class JobManager(JobQueue):
     """All jobs, in the order in which they were made.
 
     ``len(jobs)``, iteration, ``jobs[3]``, ``jobs["train"]`` and ``3 in jobs`` work as one
-    would expect; what may stand in the brackets is said in `find`.
+    would expect; `find` says what may stand in the brackets.
 
     Attributes
     ----------
@@ -58,7 +60,7 @@ class JobManager(JobQueue):
     foreground : Foreground or None
         Knows the cell that runs in the foreground, see `detach`.
     offer : float
-        Seconds that a cell has run when it is offered below it to detach it; 0: never.
+        Seconds after which a button below a running cell offers to detach it; 0: never.
     process_grace : float
         Seconds from SIGTERM to SIGKILL for the processes of killed jobs, of any manager.
 
@@ -66,7 +68,7 @@ class JobManager(JobQueue):
     ---------
     Any thread may call any method, and so may a signal handler; see `JobQueue`.
 
-    The child of a fork begins with an empty table: no job lives there.
+    The child of an ``os.fork()`` begins without jobs, because none of their threads runs there.
     """
 
     def __init__(self) -> None:
@@ -111,8 +113,13 @@ class JobManager(JobQueue):
         timeout
             After so many seconds the job is stopped, and killed `grace` seconds later.
         on
-            Where it runs, on copies of the arguments: ``"process"`` is a process of its own, a
-            `distributed.Client` is a worker of its cluster.
+            Where else it runs, on copies of the arguments: ``"process"`` is a process of its
+            own, a `distributed.Client` a worker of its cluster. By default in a thread here.
+
+        Raises
+        ------
+        TypeError, ValueError
+            `fn` cannot be called, or as for `launch`.
         """
         if not callable(fn):
             msg = f"submit() needs a function to call, not {fn!r}"
@@ -156,10 +163,10 @@ class JobManager(JobQueue):
         name, source, cell, origin, timeout, report, codes
             See `Job`.
         log
-            A file that gets all that the job prints, after what is in it.
+            A file to which all that the job prints is appended.
         present
-            Called in this thread with the job before it starts, to show it before its
-            output; what it raises skips the job.
+            Called with the job in the calling thread before the job starts, to show it before
+            its output. If it raises, the job is skipped and the error passes to the caller.
 
         Raises
         ------
@@ -190,7 +197,7 @@ class JobManager(JobQueue):
             log=file,
         )
         self._route(job)
-        with uninterrupted():  # from the moment when it can be found
+        with uninterrupted():  # so that no job in the table is left unstarted
             with self._lock:
                 self._jobs[job.id] = job
             if present is not None:
@@ -204,10 +211,11 @@ class JobManager(JobQueue):
             self._advance()
         return job
 
+    @hidden
     def detach(self) -> Job:
         """Let the cell that runs in the foreground go on in the background, as a job.
 
-        For another thread than the cell's, or a subshell. The next cells run then.
+        Call it from another thread than the cell's, or from a subshell. Then the next cells run.
 
         Raises
         ------
@@ -220,7 +228,7 @@ class JobManager(JobQueue):
         return self.foreground.detach()
 
     def adopt(self, begun: Begun, *, name: str, source: str, cell: int, origin: str) -> Job:
-        """Make a job of a cell that runs already."""
+        """Make a job of a cell that runs already in the foreground."""
         known = {"source": source, "cell": cell, "origin": origin}
         job = self._make(lambda: None, name, codes=begun.codes, begun=begun, **known)
         begun.context.copy().run(self._route, job)
@@ -253,7 +261,7 @@ class JobManager(JobQueue):
 
     @hidden
     def stop_all(self, timeout: float | None = 0, *, reason: str = "") -> bool:
-        """Stop every job; return whether all are over within `timeout` seconds."""
+        """Stop every job; wait `timeout` seconds, and return whether all are over."""
         jobs = self.running()
         for job in jobs:
             job.stop(reason=reason)
@@ -261,47 +269,43 @@ class JobManager(JobQueue):
 
     @hidden
     def kill_all(self, timeout: float | None = 0, *, reason: str = "") -> bool:
-        """Kill every job, and what finished jobs have left; return whether all is dead.
+        """Kill every job, and what finished jobs have left running; return whether all are dead.
 
         Parameters
         ----------
         timeout
-            How many seconds to wait for that; None waits as long as it takes.
+            How many seconds to wait for the end; None waits as long as it takes.
         """
         return self.kill(self.living(), timeout, reason=reason)
 
     @hidden
     def kill(
-        self,
-        jobs: Iterable[Job],
-        timeout: float | None = 0,
-        *,
-        reason: str = "",
-        children: bool = True,
+        self, jobs: Which, timeout: float | None = 0, *, reason: str = "", children: bool = True
     ) -> bool:
-        """Kill `jobs` together, as `Job.kill` does; return whether all are dead in time.
+        """Kill `jobs` (or what `find` takes) as `Job.kill` does; return whether all died in time.
 
-        Many jobs that are busy die much sooner so than one after another.
+        Many busy jobs die much sooner this way than if each is killed by itself.
         """
         deadline = Deadline(timeout)
         me = current_job()
-        jobs = sorted(jobs, key=lambda job: job is me)  # that kill may not return
-        busy = [job for job in jobs if job.started is not None and not job.done()]
-        for job in jobs:
-            if job not in busy:  # what has to be done for it takes a moment
+        # The caller comes last: kill() may raise there.
+        chosen = sorted(self._given(jobs), key=lambda job: job is me)
+        busy = [job for job in chosen if job.started is not None and not job.done()]
+        for job in chosen:
+            if job not in busy:  # outside of volley(), as these may take a moment
                 job.kill(reason=reason, children=children)
         with volley() if len(busy) > 1 else contextlib.nullcontext():
             for job in busy:
                 job.kill(reason=reason, children=children)
-        if self.wait((job for job in jobs if job is not me), deadline.left()):
+        if self.wait([job for job in chosen if job is not me], deadline.left()):
             return False
-        # To kill again changes nothing, and waits for what the code of a job has left.
-        return all(job.kill(deadline.left(), children=children) for job in jobs)
+        # A second kill() changes nothing, and waits for the threads and processes that are left.
+        return all(job.kill(deadline.left(), children=children) for job in chosen)
 
     def end_all(self, *, reason: str = "") -> bool:
         """Stop every job, and kill those that have not ended a moment later.
 
-        The threads that finished jobs have left end as well, their processes do not.
+        Threads that finished jobs have left running are killed as well, their processes are not.
 
         Returns
         -------
@@ -313,27 +317,28 @@ class JobManager(JobQueue):
         left = [job for job in self if job.done() and job.threads]
         dead = self.kill(running := self.running(), deadline.left(), reason=reason)
         while not dead and most.left() and (now := self.running()) != running:
-            dead = self.kill(running := now, _END_KILL / 4)  # hundreds on a busy machine
+            dead = self.kill(running := now, _END_KILL / 4)  # hundreds take longer
         return self.kill(left, deadline.left(), children=False) and dead
 
     @hidden
     def wait(
-        self, jobs: Iterable[Job], timeout: float | None = None, *, any: bool = False
+        self, jobs: Which | None = None, timeout: float | None = None, *, any: bool = False
     ) -> list[Job]:
-        """Wait until all of `jobs`, or one of them, are over.
+        """Wait until all of `jobs`, or with `any` one of them, are over; by default all others.
 
         Returns
         -------
         list of Job
-            Those that are not over after `timeout` seconds, or when one is.
+            Those that are not over then.
 
         Raises
         ------
         JobError
-            In the own thread of one of `jobs`, or of a job that one of them waits for: it
+            The own thread of one of `jobs` called, or of a job for which one of them waits: it
             would wait for itself.
         """
-        jobs = list(jobs)
+        others = (job for job in self.running() if job is not current_job())
+        jobs = self._given(others if jobs is None else jobs)
         deadline = Deadline(timeout)
         while left := [job for job in jobs if not job.done()]:
             if (any and len(left) < len(jobs)) or deadline.left() == 0:
@@ -348,23 +353,21 @@ class JobManager(JobQueue):
         return left
 
     @hidden
-    def clear(self, jobs: Iterable[Job] | None = None) -> list[Job]:
-        """Forget finished jobs; return those that were forgotten.
+    def clear(self, jobs: Which | None = None) -> list[Job]:
+        """Forget finished jobs, and let go of their values; return those that were forgotten.
 
         Parameters
         ----------
         jobs
-            Which; by default all of which no thread and no process lives any more.
-
-        What they gave goes as well: who still has such a job gets no value from it any more.
+            Which; by default all finished jobs that have left no thread or process running.
 
         Raises
         ------
         JobError
-            One of `jobs` is not over, or has left something that lives and that nobody could
-            end any more. None is forgotten then.
+            One of `jobs` is not over, or has left a thread or process running, which nobody
+            could end any more. None is forgotten then.
         """
-        chosen = [job for job in self if not job.lives()] if jobs is None else list(jobs)
+        chosen = [job for job in self if not job.lives()] if jobs is None else self._given(jobs)
         for job in chosen:
             if not job.done():
                 msg = f"job {job.id} ({job.name}) is not over; stop it or wait for it first"
@@ -380,10 +383,10 @@ class JobManager(JobQueue):
         return chosen
 
     def _at_exit(self) -> None:
-        # The interpreter exits: let finally: blocks run, but do not keep it for long.
+        # Let finally: blocks run, but do not delay the exit of the interpreter for long.
         timing.grace = min(timing.grace, _EXIT_GRACE)
         if not self.end_all(reason="the interpreter exits"):
-            for job in self.running():  # its code is in cleanup, or in C
+            for job in self.running():  # their code is in cleanup, or in C
                 job.kill_processes()
 
 

@@ -1,14 +1,14 @@
 """The processes of a family: noted when they start, and ended with it.
 
-No one is forgotten:
+Why no process is forgotten:
 
-1. A process is noted in the thread that started it, before the call that did returns;
+1. The thread that starts a process notes it before the call that started it returns;
    nothing is raised there from outside (`ipykill.kill.policy`).
-2. `Offspring.end_processes` comes when no thread of the family lives. It declares the family
-   desolate, with the lock held, and ends what is noted.
-3. After that only others start processes, in the family's name. Each of them sees with
-   the lock held that it is desolate, unless it came before (2), and has its process
-   ended itself.
+2. `Offspring.end_processes` is called when no thread of the family lives. It marks the family
+   as *desolate*, with the lock held, and ends the processes that are noted.
+3. After that only threads of others start processes, on behalf of the family. Such a thread
+   looks at the mark, with the lock held: if the family is desolate, it has its process
+   ended itself; if not, (2) comes later and ends it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .. import processes
 from ..base import locks
@@ -26,19 +26,24 @@ from ..threads import ServiceThread
 
 __all__ = ["Offspring"]
 
-_LOOK = 16  # processes, when to forget those that are gone
+_LOOK = 16  # how many new processes are noted before those that are gone are forgotten
 
 
 class Offspring:
-    """The processes of one job, started by threads that `join_threads` waits for.
+    """The processes of one job. `Family`, its subclass, adds the threads that start them.
 
     Attributes
     ----------
     spares : bool
-        Whether they live on when the job is killed.
+        Whether the processes live on when the job is killed.
     in_foreground : bool
-        Whether it is a cell's in the foreground. Its processes start as those of any cell then,
-        in the kernel's process group, where an interrupt of the cell reaches them.
+        Whether it belongs to a cell in the foreground. Its processes then start as those of any
+        cell, in the kernel's process group, where an interrupt of the cell reaches them.
+
+    Threading
+    ---------
+    Any thread may call any method; only `end_processes` blocks. No other code is called with
+    `_lock` held.
     """
 
     def __init__(self) -> None:
@@ -54,7 +59,7 @@ class Offspring:
         raise NotImplementedError
 
     def note(self, child: ChildProcess) -> None:
-        """Note that a process was started by the family or in its name."""
+        """Note a process that was started by the family or on its behalf."""
         if len(self._processes) >= self._look_at:
             self.forget_processes()
             self._look_at = 2 * len(self._processes) + _LOOK
@@ -64,9 +69,14 @@ class Offspring:
         if desolate:
             _end_soon(functools.partial(processes.end, [child]))
 
+    def note_descendants(self, children: Sequence[ChildProcess]) -> None:
+        """Note what these have started, before they end and it gets another parent."""
+        for child in processes.descendants(children):
+            self.note(child)
+
     def processes(self) -> tuple[ProcessInfo, ...]:
-        """Return the processes that run, or that ended and nobody has waited for."""
-        if not self._processes:  # as in most jobs, and a list of jobs asks them all
+        """Return the processes that run, or that have ended and nobody has waited for."""
+        if not self._processes:  # a fast path: most jobs have none, and a table asks all jobs
             return ()
         self.forget_processes()
         children = self.children()
@@ -82,16 +92,17 @@ class Offspring:
         return next((child for child in self.children() if child.stands_for(handle)), None)
 
     def interrupt_processes(self) -> None:
-        """Interrupt them as ■ does those of a cell, which reaches the whole group.
+        """Send SIGINT to the processes of a job, as ■ sends it to those of a cell.
 
-        The code may wait for one in a moment, and would wait for ever for one that goes on.
+        Else a job that catches the interrupt, and waits for a process then, might wait for ever.
+        Those of a cell in the foreground get the signal with their process group.
         """
         for child in self.children() if not self.in_foreground else ():
             if not child.late and not child.ended:
                 child.signal(signal.SIGINT)
 
     def end_processes(self) -> None:
-        """End the processes of the family, which has no thread any more; blocks."""
+        """End the processes of the family, of which no thread lives any more; blocks."""
         with self._lock:
             self._desolate = True
             children = [] if self.spares else list(self._processes)
@@ -100,7 +111,7 @@ class Offspring:
             self.forget_processes()
 
     def end_processes_soon(self) -> None:
-        """End the processes when no thread of the family lives; `join` waits for it."""
+        """End the processes as soon as no thread of the family lives; `join` waits for that."""
         with self._lock:
             if self._ender is not None and not self._ender.is_set():
                 return
@@ -117,13 +128,13 @@ class Offspring:
             ender.set()
 
     def kill_processes(self) -> None:
-        """Kill the processes now, whoever may need them: the interpreter exits."""
+        """Kill the processes now, even those that a cleanup needs: the interpreter exits."""
         for child in self.children():
             if not child.is_daemon:
                 child.signal(processes.SIGKILL)
 
     def children(self) -> list[ChildProcess]:
-        """Return what stands for them."""
+        """Return the records of the processes."""
         return self._processes.copy()  # atomic
 
     def forget_processes(self) -> None:
@@ -133,9 +144,9 @@ class Offspring:
                 self.let_process_go(child)
 
     def let_process_go(self, child: ChildProcess | None) -> None:
-        """Forget a process, which lives on if it does."""
+        """Forget a process, without ending it."""
         if child is not None:
-            with contextlib.suppress(ValueError):  # somebody else has
+            with contextlib.suppress(ValueError):  # another thread has forgotten it
                 self._processes.remove(child)
             child.forget()
 

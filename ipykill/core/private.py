@@ -1,18 +1,18 @@
-"""``%%bg --private``: the names that a cell assigns are its own until it has ended well.
+"""``%%bg --private``: the variables that a cell assigns are its own until it has ended well.
 
-The cell, and the functions and classes that it defines, run with globals of their own. What is
-not found there is asked of the shared namespace, at each use, so that a flag that the foreground
-sets is seen. When the job is done, all its names are put into the shared namespace at once; a job
-that ends otherwise leaves nothing there. Its functions see the shared names from then on; only
-what such a function assigns with ``global`` later stays its own.
+The cell, and the functions and classes that it defines, run with globals of their own. A name that
+is not there is looked up in the shared namespace, at each use, so that the cell sees a flag that
+the foreground sets. When the job is done, all its variables are put into the shared namespace at
+once; a job that ends otherwise leaves nothing there. From then on its functions use the shared
+variables; only what such a function assigns with ``global`` later stays private.
 
 How CPython (3.11 to 3.15) looks up a name, which is why two dictionaries are needed:
 
-1. Code of a module (``LOAD_NAME``) asks its locals, which are the globals here, and functions
-   (``LOAD_GLOBAL``) ask their globals. Both ask a subclass of `dict` as a mapping, so its
-   ``__missing__`` is called, then the builtins.
-2. Code of a class asks its own names, then the globals as a bare dictionary, without
-   ``__missing__``, then the builtins; those, being a subclass too, as a mapping again.
+1. Module code (``LOAD_NAME``) looks in its locals, which are the globals here; a function
+   (``LOAD_GLOBAL``) looks in its globals. Both treat a subclass of `dict` as a mapping and call
+   its ``__missing__``. Then they look in the builtins.
+2. The body of a class looks in its own names, then in the globals as in a plain `dict`, without
+   ``__missing__``, then in the builtins, which it treats as a mapping if they are a subclass.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ __all__ = ["Private", "refusal"]
 _Cell = TypeVar("_Cell", bound=Any)
 
 _NOTHING = object()
-# These run the cell's text in the shared namespace, whoever calls them.
+# These magics run the cell's text in the shared namespace, even in a private job.
 _IN_SHARED = re.compile(r"\s*%%(time|prun)\b")
-# Asked of the builtins as of a bare dictionary, by some version.
+# Some CPython version looks these up in the builtins without calling ``__missing__``.
 _NEEDED = {"__build_class__", "__import__"}
 
 
 class _Names(dict):  # type: ignore[type-arg]
-    """The globals of a private cell. To Python it is one namespace with the shared one.
+    """The globals of a private cell, which to Python include the shared namespace.
 
-    There is a class of it for each namespace, whose ``__missing__`` is a method of the shared
-    dictionary, in C: as fast as can be, and no place where a Kill could land. The builtins are
-    in it for the same reason, which each use of ``len`` would else reach at last, after a search
-    elsewhere; those that the shared namespace hides are not.
+    Each namespace has a subclass of its own, whose ``__missing__`` is a method of the shared
+    dictionary, in C: that is fast, and no Kill can land in it. It contains the builtins for
+    the same reason, or else each use of ``len`` would search all dictionaries first; but not
+    those builtins that the shared namespace hides.
     """
 
     shared: dict[str, Any]
     common: dict[str, Any]
 
     def own(self) -> dict[str, Any]:
-        """Return the names of the cell."""
+        """Return the variables that the cell has assigned."""
         while True:
             try:
                 found = dict(dict.items(self))
@@ -88,7 +88,7 @@ class _Names(dict):  # type: ignore[type-arg]
 
 
 class _Builtins(dict):  # type: ignore[type-arg]
-    """The builtins of a private cell, before which the shared namespace is asked."""
+    """The builtins of a private cell; the shared namespace is searched first."""
 
     def __init__(self, shared: dict[str, Any]) -> None:
         super().__init__((name, vars(builtins)[name]) for name in _NEEDED)
@@ -101,11 +101,10 @@ class _Builtins(dict):  # type: ignore[type-arg]
 
 def _names(shared: dict[str, Any]) -> _Names:
     kinds = (type, BuiltinFunctionType)
-    # What others put in place of builtins while it runs would not be seen, as the kernel does
-    # with ``input``.
+    # Not ``input``: the kernel replaces it while a cell runs, and a copy would not show that.
     common = {
         name: value
-        for name, value in list(vars(builtins).items())
+        for name, value in vars(builtins).copy().items()
         if isinstance(value, kinds) and name not in shared and name != "input"
     }
     members = {"__missing__": shared.__getitem__, "shared": shared, "common": common}
@@ -116,41 +115,42 @@ def _names(shared: dict[str, Any]) -> _Names:
 
 
 class Private:
-    """The names of one private job.
+    """The private namespace of one job.
 
     Parameters
     ----------
     shared
-        The namespace that gets them.
+        The namespace that gets its variables.
     codes
         The job's code.
 
     Threading
     ---------
-    Made where the job is launched; `publish` is for the job's own thread, when its code has
-    ended and nothing can be raised in it any more.
+    The thread that launches the job makes it. The job's own thread calls `publish`, when its
+    code has ended and nothing can be raised in it any more.
     """
 
     def __init__(self, shared: dict[str, Any], codes: Iterable[CodeType]) -> None:
         self._shared = shared
         self._names = _names(shared)
-        # The variable of a loop is nothing that anybody waits for.
+        # Loop variables, with what they are in the shared namespace now; see `publish`.
         self._scratch = {name: shared.get(name, _NOTHING) for name in scratch(codes)}
 
     def within(self, cell: _Cell) -> _Cell:
-        """Return a compiled cell that has these names."""
+        """Return a copy of a compiled cell that runs in this namespace."""
         return replace(cell, namespace=self._names, local_namespace=self._names)
 
     def publish(self) -> object:
-        """Put the names into the shared namespace, all at once; return what to keep for a moment.
+        """Put the variables into the shared namespace, all at once; return their old values.
 
-        Not the variable of a loop, if somebody else has assigned it meanwhile, who may be in a
-        loop now.
+        A loop variable that other code has assigned meanwhile is left out: that code may be in
+        the middle of its loop.
 
-        1. What the names stood for before is kept by who calls: no finalizer of the user's runs
-           between two of them, nor before the job is over.
+        1. The caller keeps the old values until the job is over: so no finalizer of the user's
+           runs between two assignments, nor before the job is over.
         2. `dict.update` of one plain dictionary with another is one step to other threads.
-        3. Only then the cell's functions, of which threads may run, find them there and not here.
+        3. Only then are the variables removed from the private namespace, so that the cell's
+           functions, which other threads may be running, find them in the shared one.
         """
         own = {name: it for name, it in self._names.own().items() if not _is_special(name)}
         for name, before in self._scratch.items():
@@ -165,12 +165,12 @@ class Private:
 
 
 def _is_special(name: str) -> bool:
-    """Whether a name belongs to the module or to the shell: ``__name__``, ``_``."""
+    """Whether a name belongs to the module or to IPython: ``__name__``, ``_``."""
     return not name.strip("_") or (name.startswith("__") and name.endswith("__"))
 
 
 def refusal(source: str, codes: Sequence[CodeType]) -> str:
-    """Return why a cell cannot have names of its own, and what to do; empty if it can."""
+    """Return why a cell cannot be private, and what to do instead; empty if it can."""
     if found := _IN_SHARED.match(source):
         magic = found[1]
         return (

@@ -1,10 +1,10 @@
-"""A job asks nobody: what waits for a person's answer raises in a job.
+"""Functions that ask a person, such as `input`, raise an error in a job.
 
-Nobody can answer there. The kernel passes a question on to the cell that runs, which is
-somebody else's, or, when none runs, reads a standard input on which nothing ever comes; in a
-terminal the job and the prompt would take the keys from each other.
+Nobody could answer. The kernel would show the question below the cell that runs, which is another
+one, or, when none runs, read a standard input on which nothing ever comes. In a terminal the
+job and the prompt would take the keys from each other.
 
-It stays so until the process ends; without jobs it changes nothing.
+The functions stay wrapped until the process ends; outside jobs the wrappers change nothing.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from .current import current_job
 
 __all__ = ["install"]
 
-_shell = False  # whether the standard input belongs to a shell
+_shell = False  # whether an IPython reads the standard input
 
 
 def install(shell: Any = None) -> None:
-    """Let `input`, `getpass` and the debugger raise in jobs, from now on.
+    """Make `input`, `getpass` and the debugger raise in jobs, from now on.
 
     Parameters
     ----------
@@ -38,21 +38,22 @@ def install(shell: Any = None) -> None:
     """
     global _shell
     if shell is None and hasattr(builtins.input, "_ipykill_guard"):
-        return  # as at each launch
+        return  # each launch calls this; the first one has installed it
     _shell = _shell or shell is not None
     _guard(builtins, "input")
     _guard(getpass, "getpass")
     kernel = getattr(shell, "kernel", None)
-    # While a cell runs, ipykernel (6.29 to 7.4) puts `raw_input` and `getpass` in the place of
-    # those, and after it what it has kept in the other two (`IPythonKernel._forward_input`).
-    # Who took `input` or `getpass` from a module in an earlier cell has a method of the kernel,
-    # and comes to the last one.
+    # While a cell runs, ipykernel (6.29 to 7.4) replaces `input` and `getpass` by its methods
+    # `raw_input` and `getpass`; after the cell it puts back the originals, which it keeps as
+    # `_sys_raw_input` and `_save_getpass` (`IPythonKernel._forward_input`). Code that imported
+    # `input` or `getpass` in an earlier cell calls the kernel's method later on as well; both
+    # methods call `_input_request`.
     names = ("raw_input", "getpass", "_sys_raw_input", "_save_getpass", "_input_request")
     for name in names:
         if callable(getattr(kernel, name, None)):
             _guard(kernel, name)
-    when_imported("pdb", _guard_debugger)
-    when_imported("debugpy.server.api", _guard_debugpy)
+    when_imported("pdb", _guard_debugger, for_good=True)
+    when_imported("debugpy.server.api", _guard_debugpy, for_good=True)
 
 
 def _guard(owner: Any, name: str) -> None:
@@ -69,7 +70,7 @@ def _guarded(ask: Callable[..., Any]) -> Callable[..., Any]:
     def guarded(*args: Any, **kwargs: Any) -> Any:
         job = current_job()
         if job is not None and _is_question():
-            # The error of an input that is at its end, for which much code is prepared.
+            # EOFError, as at the end of the standard input: much code is prepared for that.
             word = "getpass" if is_getpass or kwargs.get("password") else "input"
             msg = (
                 f"{word}() in job {job.id} ({job.name}): nobody can answer a background job. "
@@ -90,7 +91,7 @@ def _is_question() -> bool:
 
 
 def _guard_debugger(pdb: ModuleType) -> None:
-    # ipykernel replaces `pdb.Pdb` by a class of its own; the one meant is below it.
+    # ipykernel replaces `pdb.Pdb` by a subclass of its own.
     base = next(it for it in pdb.Pdb.__mro__ if it.__module__ == "pdb")
     for name in ("set_trace", "interaction"):
         method = getattr(base, name)
@@ -102,7 +103,7 @@ def _guarded_debugger(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     @holds("it is in the debugger")
     def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
-        # A debugger that talks through a socket is welcome.
+        # A debugger that talks through a socket is allowed.
         if self.stdin is sys.stdin and _is_question():
             _refuse_debugger()
         return method(self, *args, **kwargs)
@@ -112,11 +113,11 @@ def _guarded_debugger(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _guard_debugpy(api: ModuleType) -> None:
-    """Let `breakpoint` raise in a job where debugpy would silently pass over it.
+    """Make `breakpoint` raise in a job where debugpy would silently do nothing.
 
-    In ipykernel, debugpy stands behind `breakpoint` and pauses only for a front end whose
-    debugger is on. It pauses in the frame that calls it, so there may be none of ours between
-    the user's and its own, and what can be guarded is the question that it asks (debugpy 1.8,
+    In ipykernel, `breakpoint` calls debugpy, which pauses only for a front end whose debugger is
+    on. It pauses in the frame that called it, so no wrapper of ours may stand in between. So
+    this wraps the function by which debugpy asks whether a front end is there (debugpy 1.8,
     ``debugpy.server.api.breakpoint``).
     """
     connected = api.is_client_connected

@@ -1,4 +1,4 @@
-"""When jobs start that have to wait, and when those end whose time is over."""
+"""When pending jobs start, and what ends the jobs that have passed their deadlines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class JobQueue(JobTable):
 
     Threading
     ---------
-    `_lock` guards the queue of pending jobs too; it is not held while a job is started or ended.
+    Any thread may call any method. `_lock` guards the pending jobs too; it is not held while a
+    job is started or ended.
     """
 
     def __init__(self) -> None:
@@ -43,9 +44,10 @@ class JobQueue(JobTable):
 
     @property
     def max_running(self) -> int:
-        """How many jobs may run at once; later ones wait. 0: no limit.
+        """How many jobs may run at once; later ones wait for their turn. 0: no limit.
 
-        One that waits for another job does not count: that may be one of those that wait here.
+        A job that waits for another job does not count as running, because that other job may
+        be one that waits for its turn.
         """
         return self._max_running
 
@@ -56,7 +58,7 @@ class JobQueue(JobTable):
             self._advance()
 
     def _advance(self) -> None:
-        """Start, or skip, the pending jobs whose turn it is; to be called uninterrupted."""
+        """Start, or skip, the pending jobs whose turn it is; call this within `uninterrupted`."""
         while self._pending:
             with self._lock:
                 job, failed = self._take_ready()
@@ -83,8 +85,8 @@ class JobQueue(JobTable):
                 return job, failed
         return None, None
 
-    # All have a weak reference: a job that ended long before its deadline can be forgotten. And the
-    # deadline may have been set anew meanwhile.
+    # These three take a weak reference, so that a job that ended long before its deadline can be
+    # forgotten. They compare the deadline with the clock because it may have been set anew.
 
     def _wait_for_deadline(self, ref: weakref.ref[Job]) -> None:
         job = ref()
@@ -104,9 +106,9 @@ class JobQueue(JobTable):
             job.kill(reason="timeout")
 
     def _ended(self, job: Job) -> None:
-        # On the job's own thread, or on the one that ended a pending job.
+        # The job's own thread calls this, or the thread that ended a pending job.
         wakers, callbacks = job.take_callbacks()
-        for waker in wakers:  # not behind a callback of the user's that takes its time
+        for waker in wakers:  # on another thread than the users' callbacks, which may be slow
             self._clock.call(waker)
         for callback in [*callbacks, job.let_go_of_bars]:
             self._callbacks.call(callback)

@@ -1,4 +1,4 @@
-"""Jobs in words: durations, states, tables. Plain text and HTML, standard library only."""
+"""Jobs in words: durations, states, tables, as plain text and as HTML."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def parse_duration(text: str) -> float:
     Raises
     ------
     ValueError
-        The text is none, or not above zero.
+        The text is not a duration, or the duration is not above zero.
     """
     text = text.strip()
     try:
@@ -79,7 +79,7 @@ def size(number: int) -> str:
 
 
 def kept(info: JobInfo) -> str:
-    """Return what a job that is over keeps, where that is worth a word."""
+    """Return what a finished job keeps in memory, if that is large, in words; else nothing."""
     if not info.size:
         return ""
     again = "" if info.cell is None else " or the next run of its cell"
@@ -87,12 +87,12 @@ def kept(info: JobInfo) -> str:
 
 
 def note(info: JobInfo) -> str:
-    """Return what a person should know of a job that goes, or has ended, well."""
+    """Return what a person should know of a job beside its state: its value, its clashes."""
     clash = ""
     if info.clashes:
         clash = (
             f"assigned in the foreground as well: {', '.join(info.clashes)}; each changes what "
-            "the other works with, %%bg --private keeps the names of a job its own"
+            "the other works with; %%bg --private keeps the names of a job its own"
         )
     return "; ".join(filter(None, [kept(info), clash]))
 
@@ -103,7 +103,7 @@ def named(job: JobFacts | JobInfo) -> str:
 
 
 def _status(info: JobInfo) -> str:
-    """Return what is true of the job, without its name."""
+    """Return the state of a job in words, without its name."""
     state = info.state.value
     place, reason = one_line(info.place, 80), one_line(info.reason, 200)
     at = f" at {place}" if place else ""
@@ -118,9 +118,9 @@ def _status(info: JobInfo) -> str:
         case "running":
             return f"running for {took}{in_}{hindered}"
         case "stopping":
-            # A Stop is a request, and code that does not look for it runs on.
+            # A Stop is only a request: code without a checkpoint runs on.
             ago = duration(info.asked or 0)
-            return f"stop asked {ago} ago{why}; running{in_}; %bgkill {info.id} does not ask"
+            return f"stop asked {ago} ago{why}; running{in_}; %bgkill {info.id} ends it now"
         case "killing":
             return f"kill pending for {duration(info.asked or 0)}{why}{in_}{hindered}"
         case "done":
@@ -136,7 +136,7 @@ def _status(info: JobInfo) -> str:
 
 
 def left(info: JobInfo) -> str:
-    """Return what a job that is over has left: ``1 thread and 2 processes live on``, or nothing."""
+    """Return what a finished job has left: ``1 thread and 2 processes live on``, or nothing."""
     processes = sum(it.running for it in info.processes)
     kinds = ((info.left, "thread", "threads"), (processes, "process", "processes"))
     found = [f"{number} {one if number == 1 else more}" for number, one, more in kinds if number]
@@ -151,7 +151,7 @@ def sentence(info: JobInfo, *, already: bool = False) -> str:
     Parameters
     ----------
     already
-        Whether it was over when somebody asked for its end.
+        Whether it was over before somebody asked for its end.
     """
     over = " was already over" if already else ""
     rest = f"; {lives}" if (lives := left(info)) and not already else ""
@@ -167,6 +167,8 @@ def _row(info: JobInfo) -> tuple[str, ...]:
         where = info.error
     elif info.state.value == "skipped":
         where = info.reason
+    elif info.waits:
+        where = f"waiting for {', '.join(info.waits)}"
     if lives := left(info):
         where = f"{where}; {lives}" if where else lives
     return (
@@ -182,7 +184,7 @@ def _row(info: JobInfo) -> tuple[str, ...]:
 _EMPTY = "No background jobs. Start one with %%bg on the first line of a cell."
 
 
-_PROCESSES = 10  # of one job that are listed
+_PROCESSES = 10  # how many of one job are listed
 
 
 def process_lines(infos: Sequence[ProcessInfo]) -> list[str]:
@@ -196,6 +198,12 @@ def process_lines(infos: Sequence[ProcessInfo]) -> list[str]:
     return [*lines, f"  ... and {left_out} more"] if left_out > 0 else lines
 
 
+def _threads(info: JobInfo) -> str:
+    if info.threads == 1:
+        return "1 thread"
+    return "" if info.state.final and not info.threads else f"{info.threads} threads"
+
+
 def table_text(
     infos: Sequence[JobInfo],
     *,
@@ -207,9 +215,9 @@ def table_text(
     Parameters
     ----------
     long
-        Whether a line with the cell and the last output is added, and the processes.
+        Whether to add a line with the cell and the last output, and the processes.
     trees
-        More lines about jobs, by their numbers.
+        More lines about jobs, by their ids.
     """
     if not infos:
         return _EMPTY
@@ -223,11 +231,12 @@ def table_text(
             info = infos[number - 1]
             details = [
                 f"cell [{info.cell}]" if info.cell is not None else "",
-                f"{info.threads} threads" if info.threads != 1 else "1 thread",
+                _threads(info),
                 one_line(info.last_line, 80),
                 note(info),
             ]
-            lines.append("    " + " · ".join(detail for detail in details if detail))
+            if words := " · ".join(filter(None, details)):
+                lines.append("    " + words)
         if number:
             lines += ["    " + line for line in trees.get(infos[number - 1].id, ())]
         if long and number:
@@ -236,7 +245,7 @@ def table_text(
 
 
 def table_html(infos: Iterable[JobInfo]) -> str:
-    """Return the jobs as an HTML table, in which everything of the user's is text."""
+    """Return the jobs as an HTML table; all texts of the user's are escaped."""
     rows = [_row(info) for info in infos]
     if not rows:
         return f"<p>{html.escape(_EMPTY)}</p>"

@@ -1,4 +1,4 @@
-"""What a job gives: its end, for which others wait, and its value or its error."""
+"""Waiting for the end of a job, and getting its value or its error."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ __all__ = ["JobResult"]
 
 _logger = logging.getLogger("ipykill")
 
-_waiting = locks.RLock()  # held while somebody looks who waits for whom
+_waiting = locks.RLock()  # held while a thread looks which jobs wait for which
 
 
 class JobResult(JobView):
-    """A job as those see it who wait for it."""
+    """The part of a `Job` that is for callers who wait for it."""
 
     _value: object = None
-    _forgotten = ""  # why that is not kept any more
+    _forgotten = ""  # why the value is not kept any more
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -45,7 +45,7 @@ class JobResult(JobView):
         Raises
         ------
         JobError
-            In the job's own thread, or without a `timeout` in that of a job for which this
+            The job's own thread called, or, without a `timeout`, that of a job for which this
             one waits in turn: it would wait for itself for ever.
         """
         self.refuse_itself()
@@ -53,7 +53,7 @@ class JobResult(JobView):
         if waiter is None or timeout is not None or self.done():
             return self.over.wait(timeout)
         with _waiting:
-            # Of several that close a circle the last one to come here sees it.
+            # If several jobs come to wait for each other, the last one to come here sees that.
             if circle := self.way_to(waiter):
                 names = " waits for ".join(f"job {job.id} ({job.name})" for job in circle)
                 msg = f"job {waiter.id} ({waiter.name}) would wait for itself: {names}"
@@ -66,7 +66,7 @@ class JobResult(JobView):
             waiter.waits_for = ()
 
     def way_to(self, other: JobFacts) -> list[JobFacts]:
-        """Return this job, those through which it waits for `other`, and that; else nothing."""
+        """Return the chain of waiting jobs from this one to `other`, empty if there is none."""
         ways: list[list[JobFacts]] = [[self]]
         seen: set[JobFacts] = {self}
         for way in ways:
@@ -79,19 +79,21 @@ class JobResult(JobView):
         return []
 
     def refuse_itself(self) -> None:
-        """Raise `JobError` if the job's own thread, which is about to wait for it, calls."""
+        """Raise `JobError` if the job's own thread calls, as it is about to wait for itself."""
         if threading.get_ident() == self.thread.ident and not self.done():
             msg = f"job {self.id} ({self.name}) cannot wait for itself"
             raise JobError(msg)
 
     @hidden
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Wait for the end and return what `result` would raise, None if it would not.
+        """Wait for the end and return what `result` would raise, None if the job is done.
 
         Raises
         ------
         TimeoutError
             The job is not over after `timeout` seconds.
+        JobError
+            As for `wait`.
         """
         if not self.wait(timeout):
             msg = f"job {self.id} ({self.name}) is still {self.state.value} after {timeout} s"
@@ -117,10 +119,11 @@ class JobResult(JobView):
         TimeoutError
             The job is not over after `timeout` seconds.
         JobError
-            The value is not kept any more: the job was cleared, or its cell was run again.
+            The value is not kept any more: the job was cleared, or its cell was run again. Or
+            as for `wait`.
         BaseException
-            What the job's code raised. When another job has failed since, or this one was
-            cleared, an error like it, whose cause is the traceback as text.
+            What the job's code raised. If another job has failed since, or this one was
+            cleared, it is a copy of that error, whose cause is the traceback as text.
         """
         error = self.exception(timeout)
         if error is not None:
@@ -132,14 +135,14 @@ class JobResult(JobView):
         return value
 
     def forget(self, why: str) -> None:
-        """Keep nothing any more of what the code of a job that is over gave: its value, frames.
+        """Let go of the value of a job that is over, and of the frames of its error.
 
         Parameters
         ----------
         why
-            What is said to whoever asks for the value.
+            The reason that `result` gives from now on.
         """
-        self._forgotten = self._forgotten or why  # first: who reads the value looks at this then
+        self._forgotten = self._forgotten or why  # first: result() reads it after the value
         self._value = None
         self._size = 0
         self._last_info = None
@@ -149,8 +152,9 @@ class JobResult(JobView):
     def add_done_callback(self, fn: Callable[[Job], object]) -> None:
         """Call ``fn(job)`` when the job is over.
 
-        Callbacks run one after another on a thread of ipykill, never on the job's; if the
-        job is over already, at once in the calling thread. Their errors are logged.
+        Callbacks run one after another on a thread of ipykill, never on the job's. If the
+        job is over already, the callback runs at once in the calling thread. Errors of
+        callbacks are logged.
         """
         call = functools.partial(self._call_back, fn)
         self._callbacks.append(call)
@@ -169,7 +173,7 @@ class JobResult(JobView):
         Returns
         -------
         wakers, callbacks
-            Those that let a task go on that awaits the job, and the users'.
+            The calls that wake the tasks that await the job, and the callbacks of users.
         """
         return list(_drain(self._wakers)), list(_drain(self._callbacks))
 
@@ -204,11 +208,11 @@ class JobResult(JobView):
             return self.result(0)
         except BaseException as error:
             set_traceback(error, below_us(error.__traceback__))
-            raise  # as hidden does
+            raise  # without our frames, as `hidden` does for plain functions
 
 
 def _take(calls: list[Callable[[], None]], call: Callable[[], None]) -> bool:
-    """Take a call out of a list, unless somebody else has."""
+    """Take a call out of a list; return False if another thread has taken it."""
     try:
         calls.remove(call)  # atomic
     except ValueError:
@@ -220,5 +224,5 @@ def _drain(calls: list[Callable[[], None]]) -> Iterator[Callable[[], None]]:
     while calls:
         try:
             yield calls.pop(0)
-        except IndexError:  # its owner took it
+        except IndexError:  # _take() took the last one just now
             return

@@ -1,20 +1,20 @@
-"""Threads that a library starts once and keeps for others: whom a Kill spares.
+"""Threads that a library starts once and keeps for all its users: a Kill spares them.
 
-Many a library starts a thread when something is used for the first time: the event loop of
+Some libraries start a thread when a function is used for the first time: the event loop of
 fsspec and zarr, the feeder of a ``multiprocessing.Queue``, the manager of a process pool, the
-workers of trio's cache. If that happens in a job, such a thread is none of the job's: it serves
-whoever uses the library next, who would wait for it for ever if the Kill ended it.
+workers of trio's cache. If that happens in a job, the thread does not belong to the job: it serves
+the next user of the library as well, who would wait for it for ever if the Kill ended it.
 
-It is known by how it came to be, not by its name. The code that started it is a library's, and
+ipykill knows such a thread by how it was started, not by its name. A library's code started it, and
 
-1. that library's modules hold it;
-2. or what it serves was there before the job: it can be reached from what the job was given;
-3. or it was started by a thread that is spared, which uses it: the one that manages a pool of
-   processes (1) starts the feeder of their queue.
+1. that library's modules refer to it;
+2. or the object that it serves is older than the job: the job's function, arguments or globals
+   refer to it;
+3. or the thread that started it is spared itself: the thread that manages a pool of processes
+   (1) starts the feeder of their queue.
 
-What the job itself made is none of these. Of ipykill nothing counts: it holds all threads.
-
-To look runs no code of others.
+A thread for an object that the job itself made is none of these. References from ipykill do not
+count, because it refers to all threads. The search runs no code of others.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import functools
 import gc
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from types import (
@@ -37,26 +38,36 @@ from types import (
 from typing import Any
 
 from ..base import names, stack
-from ..kill import contain
+from ..base.alive import is_alive
+from ..base.waiting import Deadline, Latch
+from ..kill import Target, contain
 
-__all__ = ["Code", "Service"]
+__all__ = ["Code", "Service", "begun"]
 
-_FRAMES = 15  # of the library that are looked at
-_DEEP = 6  # references from a module or an argument to what is looked for
-_MOST = 20_000  # objects that are looked at
-# They hold what is everybody's: all threads, and the queues of all pools, from whose calls the job
-# that waits for them can be reached, and all that is its own.
-_OF_ALL = ("threading", "concurrent.futures.thread")
+_BEGIN, _POLL = 1.0, 0.0005  # seconds for which a job's end waits for a thread that begins
+_FRAMES = 15  # how many frames of the library are looked at
+_DEEP = 6  # how many references lead from a module or an argument to the object looked for
+_MOST = 20_000  # how many objects are looked at
+# These modules refer to what is everybody's: all threads, what ends pools at exit, the queues of
+# all pools. The calls in those queues lead to the jobs that wait for them, and so to all that these
+# jobs made themselves.
+_OF_ALL = (
+    *("threading", "concurrent.futures.thread", "multiprocessing.util", "multiprocessing.process"),
+)
 # Where the code of a thread begins.
 _OUTERMOST = (contain.__code__, threading.Thread.run.__code__)
 _LEAVES: tuple[type, ...] = (
     *(str, bytes, int, float, complex, type(None), ModuleType, CodeType, FrameType),
     *(TracebackType, BuiltinFunctionType),
+    # What these know of lives as long as something else does: a key, or a thread.
+    *(weakref.WeakKeyDictionary, weakref.WeakValueDictionary, weakref.WeakSet, threading.local),
 )
+_Cache = functools._lru_cache_wrapper
+_Weak = Callable[[], object]  # a weak reference
 
 
 class Code:
-    """What runs code objects in a namespace, as the call of a cell does."""
+    """A callable that runs code objects in a namespace, as `ipykill.cells.cell.Cell` does."""
 
     namespace: dict[str, Any]
 
@@ -67,14 +78,16 @@ class Code:
 
 
 class Service:
-    """What is known of a thread or a process that a library has started.
+    """What ipykill knows of a thread or a process that a library has started.
 
     Parameters
     ----------
     starter
         The frame of the library that started it.
+    made
+        The objects that the job is known to have made, by their ids; this adds some.
     by_one
-        Tells whether the thread in which that happened is spared.
+        Tells whether the thread that ran that frame is spared itself.
 
     Attributes
     ----------
@@ -82,11 +95,18 @@ class Service:
         The name of the library.
     """
 
-    def __init__(self, starter: FrameType, by_one: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, starter: FrameType, made: dict[int, _Weak], by_one: Callable[[], bool] = lambda: False
+    ) -> None:
         self._is_by_one = by_one
+        self._made = made
         modules: dict[str, None] = {}
-        self._served: list[Callable[[], object]] = []  # whose methods have led to the start
+        # By their ids: the objects whose methods led to the start, and, if one of these was just
+        # being made, those that had it made.
+        self._served: dict[int, _Weak] = {}
+        self._makers: dict[int, _Weak] = {}
         frame: FrameType | None = starter
+        owners = self._served
         for _ in range(_FRAMES):
             if frame is None or stack.is_user(frame.f_code.co_filename):
                 break
@@ -95,28 +115,36 @@ class Service:
             name = frame.f_globals.get("__name__", "")
             if not _is_ours(name):
                 modules[name] = None
+            # Who had the object made goes on without it: the context of `multiprocessing` that
+            # makes a pool, which is kept for ever.
             if not _is_ours(name) and frame.f_code.co_argcount:
-                owner = frame.f_locals.get(frame.f_code.co_varnames[0])
+                owner = _owner(frame)
+                makes = frame.f_code.co_name == "__init__" and not _is_thread(owner)
                 try:
-                    self._served.append(weakref.ref(owner))
-                except TypeError:  # only where it is; the thread keeps it alive, if anything does
+                    (self._served if makes else owners)[id(owner)] = weakref.ref(owner)
+                except TypeError:  # it takes no weak references
                     pass
+                if makes:
+                    owners = self._makers = {}
             frame = frame.f_back
+        if owners is self._makers:
+            made |= self._served
         self._modules = tuple(modules) or ("",)
         self.library = self._modules[-1].partition(".")[0]
 
     def is_kept(self, thing: object) -> bool:
-        """Whether the library keeps `thing`, which it has started, or uses it for what it keeps."""
+        """Whether the library keeps `thing`, the thread or process, or uses it for one it keeps."""
         return self._is_by_one() or self.is_in_a_module(thing)
 
     def is_in_a_module(self, thing: object) -> bool:
-        """Whether the library's modules hold `thing`, which it has started, or whom that serves."""
+        """Whether the library's modules refer to `thing`, or to an object that it serves."""
         wanted = self._wanted(thing)
         for name in self._modules:
             if (module := sys.modules.get(name)) is None or name in _OF_ALL:
                 continue
-            # The builtins, which each module has, lead to IPython's shell, and so to all variables.
-            held = [it for key, it in list(vars(module).items()) if key != "__builtins__"]
+            # The builtins, to which each module refers, lead to IPython's shell, and so to all
+            # variables of the user.
+            held = [it for key, it in vars(module).copy().items() if key != "__builtins__"]
             classes = [it for it in held if issubclass(type(it), type) and it.__module__ == name]
             held += [value for each in classes for value in list(vars(each).values())]
             if _reach(held, wanted, {id(vars(sys.modules["__main__"]))}):
@@ -124,14 +152,60 @@ class Service:
         return False
 
     def is_given(self, thing: object, call: object) -> bool:
-        """Whether `thing`, or whom it serves, can be reached from what a job was given to call."""
-        return _reach(_inputs(call), self._wanted(thing), set())
+        """Whether `call`, a job's, leads to `thing` or to an object that `thing` serves.
+
+        What the job has made was not given to it, wherever it is kept now; but perhaps the object
+        was that had it made, and keeps it.
+        """
+        wanted, given = self._wanted(thing), _inputs(call)
+        own = {id(it) for it in _alive(self._made)}
+        makers = _alive(self._makers)
+        # A function that makes the object may have been passed its maker.
+        made = wanted - {id(maker) for maker in makers}
+        return _reach(given, wanted - own, own.copy()) or any(
+            _reach([maker], made, set()) and _reach(given, {id(maker)}, own.copy())
+            for maker in makers
+        )
 
     def _wanted(self, thing: object) -> set[int]:
-        served = [it for it in (each() for each in self._served) if it is not None]
-        return {id(it) for it in (thing, *_bound(thing), *served)}
+        return {id(it) for it in (thing, *_bound(thing), *_alive(self._served))}
 
 
+def begun(
+    threads: dict[threading.Thread, Latch], targets: Callable[[], list[Target]]
+) -> list[Target]:
+    """Return the targets of all threads that were started; wait for those that are to begin.
+
+    It takes a moment only, but if the job ended meanwhile, nobody would let go of such a thread.
+    """
+    deadline = Deadline(_BEGIN)
+
+    def is_beginning() -> bool:
+        known = {target.thread for target in targets()}
+        started = [it for it, left in threads.copy().items() if not left.is_set()]
+        return any(it not in known and is_alive(it) for it in started)
+
+    while is_beginning() and deadline.left() != 0:
+        time.sleep(_POLL)
+    return targets()
+
+
+def _alive(references: dict[int, _Weak]) -> list[object]:
+    return [it for it in (each() for each in list(references.values())) if it is not None]
+
+
+def _owner(frame: FrameType) -> object:
+    """Return the first argument of a function, None if that has nothing to do with its class.
+
+    A static method, as of `multiprocessing.pool.Pool`, may be passed what is everybody's.
+    """
+    owner: object = frame.f_locals.get(frame.f_code.co_varnames[0])
+    kind = frame.f_code.co_qualname.rpartition(".")[0].rpartition(".")[2]
+    classes = [each.__name__ for each in _bases(type(owner))]
+    return owner if kind in ("", "<locals>", *classes) or issubclass(type(owner), type) else None
+
+
+_bases = type.__dict__["__mro__"].__get__
 _module = type.__dict__["__module__"].__get__
 
 
@@ -140,15 +214,19 @@ def _is_ours(module: object) -> bool:
 
 
 def _bound(thing: object) -> Iterator[object]:
-    """Return the object whose method a thread runs."""
-    if issubclass(type(thing), threading.Thread):
+    """Yield the object whose method a thread runs, if it runs one."""
+    if _is_thread(thing):
         owner = getattr(getattr(thing, "_target", None), "__self__", None)
-        if owner is not None:
+        if owner is not None and not issubclass(type(owner), type):
             yield owner
 
 
+def _is_thread(thing: object) -> bool:
+    return issubclass(type(thing), threading.Thread)
+
+
 def _inputs(call: object) -> list[object]:
-    """Return what a job was given: arguments, what functions enclose, and the globals they use."""
+    """Return the objects that a call may use: arguments, closures, and the globals it reads."""
     found: list[object] = []
     seen: set[int] = set()
     todo: list[Any] = [call]
@@ -177,14 +255,25 @@ def _inputs(call: object) -> list[object]:
 
 
 def _globals(codes: Iterable[CodeType], namespace: dict[str, Any]) -> list[object]:
-    """Return the variables that code uses and does not assign itself."""
+    """Return the values of the variables that code uses and does not assign itself."""
     codes = list(codes)
     used = names.used(codes, namespace) - names.assigned(codes)
     return [namespace[name] for name in used if name in namespace]
 
 
+def _referents(thing: object) -> list[object]:
+    """Return what `thing` keeps; of a cache the results, not what they were asked for with."""
+    found = gc.get_referents(thing)
+    if type(thing) is _Cache:
+        caches: list[dict[object, object]] = [it for it in found if type(it) is dict]
+        keys = {id(key) for cache in caches for key in list(cache)}
+        found = [it for it in found if type(it) is not dict and id(it) not in keys]
+        found += [it for cache in caches for it in list(cache.values())]
+    return found
+
+
 def _reach(roots: list[object], wanted: set[int], seen: set[int]) -> bool:
-    """Whether one of `wanted` can be reached from `roots`, not through what is `seen` already."""
+    """Whether references lead from `roots` to an id in `wanted`, not through an id in `seen`."""
     level = roots
     for _ in range(_DEEP):
         inner: list[object] = []
@@ -194,8 +283,8 @@ def _reach(roots: list[object], wanted: set[int], seen: set[int]) -> bool:
             if id(thing) in seen or issubclass(type(thing), _LEAVES) or len(seen) > _MOST:
                 continue
             seen.add(id(thing))
-            # A function leads to the globals of its module, a class to all its subclasses.
+            # Not these: a function leads to its module's globals, a class to all its subclasses.
             if not issubclass(type(thing), (type, FunctionType)):
-                inner += [it for it in gc.get_referents(thing) if not _is_ours(_module(type(it)))]
+                inner += [it for it in _referents(thing) if not _is_ours(_module(type(it)))]
         level = inner
     return False

@@ -1,4 +1,4 @@
-"""Which jobs a SPEC means: what a person types to name a job, or several."""
+"""Which jobs a SPEC means, the text that a person types to name one job or several."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["AmbiguousJobError", "ambiguous", "find"]
 
 
 class AmbiguousJobError(UnknownJobError):
-    """More than one job fits."""
+    """More than one job fits the spec."""
 
 
 def find(jobs: Sequence[Job], spec: object, given: int) -> list[Job]:
@@ -21,9 +21,8 @@ def find(jobs: Sequence[Job], spec: object, given: int) -> list[Job]:
     Parameters
     ----------
     given
-        The last id that was given to a job. An id is never reused, so a number up to this
-        one means the job that had it and no other, though that may be forgotten and another
-        job may be *named* like it.
+        The last id that was given to a job. A number up to this one is always an id, even if
+        the job that had it is forgotten and another job is *named* like the number.
     """
     if not isinstance(spec, str | bool) and hasattr(spec, "__index__"):
         number = operator.index(spec)
@@ -50,7 +49,7 @@ def find(jobs: Sequence[Job], spec: object, given: int) -> list[Job]:
     if is_number and 0 < int(name) <= given:
         return [_choose(text, [job for job in jobs if job.id == int(name)], jobs)]
     fitting = [job for job in jobs if job.name == name]
-    if not fitting and not is_number:  # which is not the beginning of a name
+    if not fitting and not is_number:  # a number is never the beginning of a name
         fitting = [job for job in jobs if job.name.startswith(name)]
     return [_choose(text, fitting, jobs)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ..base import locks
 from ..base.tracebacks import hidden
@@ -13,9 +13,12 @@ from . import spec as specs
 from .info import JobInfo
 from .job import Job
 
-__all__ = ["JobTable"]
+__all__ = ["JobTable", "Which"]
 
-# What Tab offers; all else is for the other parts of ipykill.
+# What stands for jobs: some of them, or what `JobTable.find` takes.
+Which = Job | int | str | Iterable[Job | int | str]
+
+# What Tab offers; the other attributes are for the other parts of ipykill.
 _FOR_USERS = [
     *("clear", "find", "grace", "kill", "kill_all", "max_running", "process_grace", "running"),
     *("snapshot", "stop_all", "submit", "wait"),
@@ -42,7 +45,8 @@ class JobTable:
         return len(self._jobs)
 
     def __iter__(self) -> Iterator[Job]:
-        return iter(sorted(self._jobs.values(), key=lambda job: job.id))  # it copies them first
+        # `sorted` first makes a copy, so that another thread may launch a job meanwhile.
+        return iter(sorted(self._jobs.values(), key=lambda job: job.id))
 
     def __contains__(self, spec: object) -> bool:
         if isinstance(spec, Job):
@@ -78,7 +82,7 @@ class JobTable:
         return [job for job in self if not job.done()]
 
     def living(self) -> list[Job]:
-        """Return the jobs that are not over, and those that have left something that lives."""
+        """Return the jobs that are not over, or have left a thread or a process running."""
         return [job for job in self if job.lives()]
 
     def snapshot(self) -> list[JobInfo]:
@@ -86,18 +90,25 @@ class JobTable:
         see = look()
         return [job.info(see) for job in self]
 
+    def _given(self, which: Which) -> list[Job]:
+        """Return the jobs that stand for `which`, each once."""
+        if isinstance(which, Job | int | str):
+            which = [which]
+        found = ([it] if isinstance(it, Job) else self.find(it) for it in which)
+        return list(dict.fromkeys(job for some in found for job in some))
+
     @hidden
     def find(self, spec: object = "") -> list[Job]:
-        """Return the jobs that `spec` means, never none.
+        """Return the jobs that `spec` means; the list is never empty.
 
         Parameters
         ----------
         spec
             ``3`` or ``%3`` (an id), a name, the unique beginning of a name, ``?text``
-            (in the source), ``%+`` or nothing (the newest that is not over, else the
-            newest), ``%-`` (the next best after that), ``all`` (all that are not over).
-            Of several that fit, the one that is not over is meant; of several with the
-            same name that all are over, the newest. An int is an id and nothing else.
+            (in the source), ``%+`` or nothing (the newest job that is not over, else the
+            newest), ``%-`` (the one before that), ``all`` (all that are not over). If
+            several jobs fit, it means the one that is not over; if all are over and have the
+            same name, the newest. An int is always an id.
 
         Raises
         ------

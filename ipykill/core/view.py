@@ -18,7 +18,7 @@ __all__ = ["JobView"]
 
 _NOT_INTERRUPTED = "the interrupt waits until it leaves C code, cleanup or a shield()"
 
-_FREES = "the job is over; what its code has left is freed, by finalizers that nothing may break"
+_FREES = "the job is over; what it has left is being freed, by finalizers that may not be cut short"
 
 _ENDED_EARLY = (JobState.FAILED, JobState.KILLED, JobState.STOPPED)
 
@@ -28,17 +28,17 @@ _logger = logging.getLogger("ipykill")
 
 
 class JobView(JobFacts):
-    """A job as those see it who look at it; nothing here raises what the code of others does.
+    """The part of a `Job` that shows it; errors that foreign code raises here are logged.
 
     Threading
     ---------
-    Any thread may call any method. Two that look at once may both do the work.
+    Any thread may call any method. Two threads that look at once may both do the work.
     """
 
-    _place: str | None = None  # where it ended, in words, when somebody has asked
-    _unsightly = False  # to look at it raised an error, which was told
-    _seen = -1.0, ""  # the CPU time, and then where it was
-    _last_info: JobInfo | None = None  # when nothing can change any more
+    _place: str | None = None  # where it ended, in words, as soon as somebody has asked
+    _unsightly = False  # whether a look at it has raised an error, which was logged
+    _seen = -1.0, ""  # its CPU time at the last look, and where it was then
+    _last_info: JobInfo | None = None  # the last snapshot, when nothing can change any more
 
     @property
     def cpu_time(self) -> float:
@@ -51,8 +51,8 @@ class JobView(JobFacts):
         """Return where the job's threads are: their stacks, and what keeps them from dying.
 
         The job's own thread comes first, after it the asyncio tasks that wait in it, then
-        each thread below the one that started it. Of each stack only the user's frames are
-        kept, and the innermost frame if it is a library's. Empty before the start and when
+        each thread below the one that started it. Each stack shows only the user's frames,
+        and the innermost frame if it is a library's. Empty before the start and when
         no thread lives.
         """
         if self._started is None:
@@ -68,7 +68,7 @@ class JobView(JobFacts):
 
     def _stacks(self) -> Stacks:
         stacks = Stacks(where.stacks(self._family, look(), self.labels))
-        if self.done():  # and its own thread is about to end
+        if self.done():  # then its own thread is about to end, unless a finalizer waits
             late = self._frees_for_long()
             stacks = Stacks(
                 it if it.depth else replace(it, hindrance=_FREES)
@@ -87,7 +87,7 @@ class JobView(JobFacts):
         return None if target is None else see(target)
 
     def _last_place(self) -> str:
-        # Put in words only now: the killer waits for the end.
+        # Put in words only when asked, not at the end of the job, for which a killer waits.
         if self._place is None:
             place = self._ended_at
             self._place = "" if place is None else str(stack.at(*place, self.labels))
@@ -102,8 +102,8 @@ class JobView(JobFacts):
         return next((task.place for task in tasks if task.place), "")
 
     def _seen_at(self, cpu_time: float, see: Look) -> str:
-        # To look at a thread takes longer than all else in a snapshot. One whose CPU clock,
-        # read before the last look, has not moved since, is where it was.
+        # The look at a thread is the slowest part of a snapshot. A thread whose CPU time is still
+        # what it was before the last look is still at the same place.
         if not _HAS_CPU_CLOCKS or self._seen[0] != cpu_time:
             self._seen = cpu_time, self._place_now(see)
         return self._seen[1]
@@ -114,7 +114,7 @@ class JobView(JobFacts):
         Parameters
         ----------
         see
-            What `ipykill.kill.look` has just returned; for who asks many jobs.
+            What `ipykill.kill.look` has just returned: one call serves many jobs.
         """
         if (last := self._last_info) is not None:
             return last
@@ -126,13 +126,13 @@ class JobView(JobFacts):
                 return self._look(see, blind=True)
 
     def _tell_of_look(self) -> None:
-        # Code of others that a look calls has failed, of a module's loader or of a thread.
+        # A look calls foreign code, of a module's loader or a subclass of Thread; it has failed.
         if not self._unsightly:
             self._unsightly = True
             _logger.exception("job %s cannot be looked at", self.id)
 
     def _look(self, see: Look | None, *, blind: bool = False) -> JobInfo:
-        final = self.over.is_set()  # asked first: what is true then stays
+        final = self.over.is_set()  # read first: if it is over, what is read later is final
         here = why = ""
         cpu_time = self._family.cpu_time()
         if self._started is not None and self._outcome is None and not blind:
@@ -173,7 +173,7 @@ class JobView(JobFacts):
             left=len(self._left_threads()) if final and threads else 0,
             size=self._size,
             again=self.again is not None and outcome in _ENDED_EARLY,
-            clashes=tuple(f"{name} (cell [{it}])" for name, it in list(self.clashes.items())),
+            clashes=tuple(f"{name} (cell [{it}])" for name, it in self.clashes.copy().items()),
             waits=tuple(f"{it.name} (job {it.id})" for it in self.waits_for if not it.done())
             if started is None and outcome is None
             else (),
@@ -182,6 +182,6 @@ class JobView(JobFacts):
             info = self.elsewhere.view(info)
         if final and not threads and not processes and not blind:
             self._last_info = info
-            if info.size != self._size:  # it was forgotten just now
+            if info.size != self._size:  # forget() was called just now
                 self._last_info = None
         return info

@@ -14,7 +14,7 @@ __all__ = ["stacks", "tree", "why_alive"]
 
 
 def tree(family: Family) -> Iterator[tuple[threading.Thread, int]]:
-    """Return the threads, each below the one that started it, with its depth there."""
+    """Yield each thread, after the one that started it, with its depth in the tree."""
     threads = family.threads()
     living = set(threads)
     children: dict[threading.Thread | None, list[threading.Thread]] = {}
@@ -24,7 +24,7 @@ def tree(family: Family) -> Iterator[tuple[threading.Thread, int]]:
 
     def below(parent: threading.Thread | None, depth: int) -> Iterator[tuple[Any, int]]:
         for thread in children.get(parent, ()):
-            # What a thread that has ended started stands on the first level.
+            # A thread whose starter has ended stands on the first level, below the first thread.
             yield thread, depth if thread is family.first else max(depth, 1)
             yield from below(thread, depth + 1 if thread is family.first else max(depth, 1) + 1)
 
@@ -46,7 +46,7 @@ def stacks(family: Family, look: Look, labels: Mapping[str, str]) -> list[stack.
 
 
 def why_alive(family: Family, look: Look, labels: Mapping[str, str]) -> str:
-    """Return in words why the family, which is being killed, still lives."""
+    """Return in words why the family, which is being killed, still lives; empty if unknown."""
     for child in family.children():
         if (due := child.due) is not None:
             what = f"process {child.pid} ({child.command[:40]})"

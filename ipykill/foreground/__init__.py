@@ -1,18 +1,19 @@
 """Ctrl-Z for notebooks: a running cell goes on in the background.
 
-A person runs an ordinary cell and, while it runs, asks to continue it in the background: the cell
-gets its number, the next cells run, and the same computation goes on as a job. Nothing has to be
-switched on before.
+A person runs an ordinary cell and, while it runs, asks to continue it in the background, to
+*detach* it: the cell gets its number, the next cells run, and the same computation goes on as a
+job. Nothing has to be switched on before.
 
 `running`
-    The cell, and what it takes to make a job of it.
-`shells`
-    The seam to ipykernel: another thread is the kernel's shell meanwhile.
+    The cell, and how it becomes a job.
+`shells`, `shell`
+    The interface to ipykernel: another thread is the kernel's shell meanwhile.
 `signals`
-    The main thread alone hears them; the cells run elsewhere meanwhile.
+    Passes interrupts from the main thread, the only one that Python lets handle signals, to the
+    thread that runs the cells.
 
-The order in which a cell is detached: `Shells.redirect` and a free shell, which may fail; the job;
-its card; the reply in the cell's name; the other shell begins.
+A cell is detached in this order: call `Shells.redirect` and find a free shell, which may fail; make
+the job; show its card; send the reply for the cell; let the other shell begin.
 """
 
 from __future__ import annotations
@@ -41,21 +42,26 @@ _foregrounds: dict[JobManager, Foreground] = {}
 
 
 class Foreground:
-    """The cell that runs in the foreground, which can be detached.
+    """Knows the cell that runs in the foreground, and can detach it.
 
     Attributes
     ----------
     cell : RunningCell or None
-        That cell; None while none runs that could be detached.
+        That cell; None while no cell runs that could be detached.
     why_not : str
-        Why none ever can, empty if it can.
+        Why no cell can ever be detached in this kernel, empty if cells can.
+
+    Threading
+    ---------
+    Any thread but the cell's may call `detach`, and any thread `runs`. The rest is for the thread
+    that runs cells.
     """
 
     def __init__(self, shell: Any, manager: JobManager) -> None:
         self.shell = shell
         self.manager = manager
         self.cell: RunningCell | None = None
-        self._watching = False  # whether somebody is going to look how long a cell has run
+        self._watching = False  # whether `_watch` is scheduled
         kernel: Any = getattr(shell, "kernel", None)
         self.kernel = kernel
         self.why_not = why_not(kernel)
@@ -65,7 +71,7 @@ class Foreground:
             self.signals = Signals(self._interrupt, self._is_stand_in)
 
     def install(self) -> None:
-        """Let the cells that come from now on be detached."""
+        """Make later cells detachable."""
         if self.why_not or "run_ast_nodes" in vars(self.shell):
             return
         adoption.install()
@@ -96,19 +102,19 @@ class Foreground:
         self.shell.run_ast_nodes = run_ast_nodes
 
     def uninstall(self) -> None:
-        """Let no cell be detached any more. What has been goes on."""
+        """Make later cells undetachable again; cells that were detached go on as jobs."""
         if not self.why_not and self.shells.uninstall():
             vars(self.shell).pop("run_ast_nodes", None)
 
     # Detaching
 
     def detach(self) -> Job:
-        """Let the cell that runs in the foreground go on as a job; any thread may ask.
+        """Let the cell that runs in the foreground go on as a job; for any thread but the cell's.
 
         Raises
         ------
         JobError
-            It cannot; the error says why.
+            No cell runs, or it cannot be detached; the error says why.
         """
         if self.why_not:
             raise JobError(self.why_not)
@@ -140,14 +146,14 @@ class Foreground:
         return job
 
     def runs(self) -> tuple[int, float] | None:
-        """Return the number of that cell and when it began, in seconds since the epoch."""
+        """Return the cell's number, and when it began, in seconds since the epoch; or None."""
         running = self.cell
         if running is None or running.job is not None:
             return None
         return running.number, time.time() - (time.monotonic() - running.moment)
 
     def _watch(self) -> None:
-        # On the control thread, which is there anyway. It looks again only while a cell runs.
+        # Runs in the event loop of the control thread, which exists anyway.
         self._watching = False
         running = self.cell
         if running is None or running.job is not None:
@@ -157,13 +163,13 @@ class Foreground:
             self._watching = True
             self.loop.call_later(left, self._watch)
         elif running.context.run(self.kernel.get_parent, "shell")["content"].get("allow_stdin"):
-            # Else nobody is there: it is a run of nbconvert or papermill.
+            # Without stdin nobody looks: nbconvert or papermill runs the notebook.
             running.offer(
                 lambda: panel.offer(self.shell, self.manager, running.number, running.moment)
             )
 
     def _leave(self) -> None:
-        """Undo what a cell that runs has changed for all, as its end would."""
+        """Undo what IPython and the kernel change while a cell runs, as its end would."""
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
             getattr(stream, "__dict__", {}).pop(
@@ -173,7 +179,7 @@ class Foreground:
         sys.excepthook = self.shell.sys_excepthook
 
     def _finish(self, running: RunningCell, here: Shell, result: Any) -> None:
-        """End the job of a cell, and let IPython and the kernel end the cell, silently."""
+        """End the job of a detached cell; then IPython and the kernel end the cell, silently."""
         running.finish()
         if result is not None:
             result.error_in_exec = result.error_before_exec = None
@@ -199,7 +205,7 @@ class Foreground:
         events.trigger = trigger
 
     def _shut_down(self, restart: bool) -> Any:
-        """Let the jobs end before the kernel does, which waits for its main thread."""
+        """End the jobs before the kernel shuts down: a job may keep the main thread."""
         self.shells.close()
         self.manager.end_all(reason="the kernel shuts down")
         vars(self.kernel).pop("do_shutdown", None)
@@ -222,7 +228,7 @@ class Foreground:
 
 
 def _hide_from_debugger(kernel: Any) -> None:
-    """Let JupyterLab's debugger leave out our frames, as it does those of the kernel."""
+    """Make JupyterLab's debugger leave out our frames, as it leaves out those of the kernel."""
     hidden = getattr(getattr(kernel, "debugger", None), "kernel_modules", None)
     ours = str(Path(__file__).parents[1] / "**")
     if isinstance(hidden, list) and ours not in hidden:
@@ -230,10 +236,10 @@ def _hide_from_debugger(kernel: Any) -> None:
 
 
 def install(shell: Any, manager: JobManager) -> None:
-    """Let a cell that runs go on in the background, where that can be."""
+    """Make cells detachable, if the kernel allows that."""
     kernel = getattr(shell, "kernel", None)
     if kernel is not None and not hasattr(kernel, "io_loop"):
-        # The configuration loads ipykill, and the kernel has not begun.
+        # The configuration loads ipykill before the kernel has begun.
         def begin() -> None:
             shell.events.unregister("pre_execute", begin)
             install(shell, manager)
@@ -248,7 +254,7 @@ def install(shell: Any, manager: JobManager) -> None:
 
 
 def uninstall(manager: JobManager) -> None:
-    """Undo that."""
+    """Undo `install`."""
     foreground = _foregrounds.get(manager)
     if foreground is not None:
         foreground.uninstall()

@@ -1,20 +1,20 @@
-"""A cell that runs in the foreground, and what it takes to go on as a job.
+"""A cell that runs in the foreground, and how it becomes a job.
 
-The code stays where it is, and so does all that is on its stack; what goes away is the kernel's
-shell, see `shells`. Until then the cell is nobody's job (`current_job` says None), so streams,
-displays, ``input`` and ``Out`` are those of the foreground. But it runs inside `Family.serve`
-from its first line, so that a Kill can land in it later, what it starts is known as its own, and
-what it printed can be written to a log.
+The code stays in its thread, with its whole stack; the kernel's shell moves to another thread, see
+`shells`. Before that the cell is not a job (`current_job` returns None), so streams, displays,
+``input`` and ``Out`` are those of the foreground. But it runs inside `Family.serve` from its first
+line, so that later a Kill can land in it, threads and processes that it starts belong to its
+family, and text that it has printed can be written to a log.
 
-Detaching is decided by whoever asks for it, while the code runs on:
+The thread that detaches the cell does these steps, while the code runs on:
 
-1. `_moving` is set, with `_gate` held. From here on the code, when it asks `current_job`, waits
-   for the end of this. So it enters nothing that is named in `holding`: all that is asks first.
-2. Its stack is looked at. What it had entered before is there.
-3. The job is made, and known to whoever asks from now on; the shell goes; `_moving` ends.
+1. It sets `_moving`, with `_gate` held. From now on the code waits when it calls `current_job`.
+   All functions that `base.holding` marks call that first, so the code enters none of them.
+2. It looks at the stack of the code, to see whether the code had entered such a function before.
+3. It makes the job, which `current_job` returns from now on; the shell moves; it clears `_moving`.
 
-The end of the code takes `_gate` as well, so it comes either before (1) or after (3), as the end
-of a job.
+The end of the code takes `_gate` as well. So the code ends either before (1), as a cell, or after
+(3), as a job.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ from typing import Any
 from IPython.core.displaypub import CapturingDisplayPublisher
 
 from .. import output
-from ..base import stack
+from ..base import locks, stack
 from ..base.holding import why_held
+from ..base.tracebacks import hidden
 from ..cells.cell import cell_number
 from ..core.current import act_as
 from ..core.family import Family
@@ -48,8 +49,8 @@ from ..kill import Target, contain, get_ready, look
 
 __all__ = ["RunningCell", "go_on"]
 
-_KEPT = 1_000_000  # characters that it printed, for the log of a job
-_SETTLED = 1.0  # seconds in which it is decided whether it becomes a job
+_KEPT = 1_000_000  # how many printed characters are kept for the log of a job
+_SETTLED = 1.0  # seconds that code of the cell waits while another thread detaches it
 
 
 class RunningCell:
@@ -66,7 +67,8 @@ class RunningCell:
 
     Threading
     ---------
-    `run` and what it calls belong to the thread of the cell; `detach` may be called by any other.
+    The thread of the cell calls `run` and `finish`. Other threads call `deciding`, `offer`,
+    `become` and `interrupt`. Code of the cell calls the methods of `Candidate` in any thread.
     """
 
     def __init__(self, shell: Any, nodes: list[stmt], filename: str, loop: object) -> None:
@@ -79,7 +81,7 @@ class RunningCell:
         self._nodes = nodes
         self._filename = filename
         self._family = Family(self.thread, self._enter, lambda error: None, serves=True)
-        self._gate = threading.RLock()
+        self._gate = locks.RLock()  # a Ctrl-C may come where the cell ends
         self._moving = self._over = self._shown = False
         self._printed: deque[str] = deque()
         self._size = 0
@@ -95,14 +97,15 @@ class RunningCell:
     # In the code: a `Candidate`
 
     def settled(self) -> Job | None:
-        """Return the job that the cell has become; waits while that is being decided."""
-        # Not for ever: a finalizer may ask in the middle of something that others wait for.
+        """Return the job that the cell has become, if any; waits while that is being decided."""
+        # Not for ever: a finalizer may call this while its thread holds a lock that others need.
         if self._moving and self._gate.acquire(timeout=_SETTLED):
             self._gate.release()
         return self.job
 
+    @hidden
     def write(self, name: str, write: Callable[[str], int], text: str) -> int:
-        """Write to the stream `name`; keep the text for the log of a job."""
+        """Write to the stream `name`, and keep the text for the log of a later job."""
         job = output.of_job()
         if job is not None:
             return job.write(name, text)
@@ -115,7 +118,7 @@ class RunningCell:
         return written
 
     def add_bar(self, bar: Bar) -> None:
-        """Let `bar` tell how far it is."""
+        """Let `bar` tell how far the cell, or its job, is."""
         job = self.settled()
         if job is not None:
             job.add_bar(bar)
@@ -124,11 +127,11 @@ class RunningCell:
 
     @contextlib.contextmanager
     def showing(self) -> Iterator[None]:
-        """Within, the error is shown with which it has ended, unless it is a job by now.
+        """Surround the display of the error that ended the cell; does nothing if it is a job.
 
-        Then there is nothing to interrupt any more. IPython formats the error in a handler of its
-        own, where nothing is raised; and with an interrupt pending, before each instruction of
-        which somebody would ask whether it may be, that takes a minute.
+        In this block the cell cannot be detached or interrupted any more. IPython formats the
+        error in an ``except`` block, where no interrupt is raised; but while one is pending, each
+        instruction there is checked, and the formatting takes a minute.
         """
         with self._gate:
             self._shown = self.job is None
@@ -144,7 +147,7 @@ class RunningCell:
         return self.job is not None and self.job.asked()
 
     def _enter(self) -> None:
-        # In each thread that the cell starts, before its first line.
+        # Called in each thread that the cell starts, before its first line.
         job = self.settled()
         if job is not None:
             job.enter()
@@ -156,12 +159,12 @@ class RunningCell:
 
     @stack.machinery
     def run(self, step: Callable[[], Any]) -> tuple[bool, Any]:
-        """Take the first step of a coroutine, which is the whole cell unless that awaits.
+        """Run the first step of the cell's coroutine, which is the whole cell if it awaits nothing.
 
         Returns
         -------
         bool, object
-            Whether the coroutine has ended, and its value, or else what it awaits.
+            Whether the coroutine has ended; its value if it has, else what it awaits.
         """
         ends: list[tuple[bool, Any]] = [(True, False)]
 
@@ -177,9 +180,10 @@ class RunningCell:
             self._error, self._target = self._family.serve(body)
             if self._end() is None:
                 self._family.dissolve()
-                if self._family.interrupt_requested:  # what it waited for ended of the same Ctrl-C
+                # The same Ctrl-C may have ended what the code waited for before it was raised here.
+                if self._family.interrupt_requested:
                     raise KeyboardInterrupt
-                # Instead of a Ctrl-C that came at the very end, and comes again.
+                # A JobKilled stands for a Ctrl-C at the very end, which is raised again later.
                 if self._error is not None and not isinstance(self._error, JobKilled):
                     raise self._error
             return ends[-1]
@@ -188,14 +192,14 @@ class RunningCell:
             undo()
 
     def _end(self) -> Job | None:
-        """Let nobody make a job of it any more; return the one that was made."""
+        """Make detaching impossible from now on; return the job if the cell has become one."""
         interrupt: KeyboardInterrupt | None = None
         while True:
             try:
                 with self._gate:
                     self._over = True
                 break
-            except KeyboardInterrupt as error:  # of a cell in the foreground
+            except KeyboardInterrupt as error:  # meant for a cell in the foreground
                 interrupt = error
         self._printed.clear()
         self.withdraw()
@@ -219,17 +223,20 @@ class RunningCell:
 
     @contextlib.contextmanager
     def deciding(self) -> Iterator[Begun]:
-        """Let nothing of the cell change what is decided in the block: that it becomes a job.
+        """Hold the cell in a state that allows detaching, while the block makes it a job.
 
         Raises
         ------
         JobError
-            It cannot.
+            It cannot be detached now; the error says why.
         """
         with self._gate:
             try:
                 self._moving = True
                 codes = self._codes()
+                if self.job is not None:
+                    msg = "the cell is in the background already"
+                    raise JobError(msg)
                 if why := self._why_not(codes):
                     msg = f"the cell stays in the foreground: {why}"
                     raise JobError(msg)
@@ -239,19 +246,19 @@ class RunningCell:
                 self._moving = False
 
     def offer(self, show: Callable[[], Callable[[], None] | None]) -> None:
-        """Show that it can go on in the background; `show` returns what takes that away."""
+        """Show that the cell can be detached; `show` returns a function that hides that again."""
         with self._gate:
             if not self._over and self.job is None and not self._why_never():
                 self._withdraw = self.context.copy().run(show)
 
     def withdraw(self) -> None:
-        """Take the offer away."""
+        """Hide the offer."""
         withdraw, self._withdraw = self._withdraw, None
         if withdraw is not None:
             withdraw()
 
     def become(self, job: Job) -> None:
-        """Be that job from now on."""
+        """Note that the cell is this job from now on, and give the job what the cell had."""
         job.log.write("".join(self._printed))
         for bar in self._bars:
             job.add_bar(bar)
@@ -279,12 +286,10 @@ class RunningCell:
         try:
             tree = Module(self._nodes, [])
             return (compile(tree, self._filename, "exec", flags, dont_inherit=True),)
-        except (SyntaxError, ValueError, RecursionError):  # IPython finds it when it comes there
+        except (SyntaxError, ValueError, RecursionError):  # IPython will raise this as well
             return ()
 
     def _why_not(self, codes: tuple[CodeType, ...]) -> str:
-        if self.job is not None:
-            return "it is there already"
         if why := self._why_never(codes):
             return why
         if self._family.interrupt_requested:
@@ -317,7 +322,7 @@ class RunningCell:
 
 
 def _below_ipython(tb: TracebackType | None) -> TracebackType | None:
-    """Return the part of a traceback that begins in the cell."""
+    """Return the part of a traceback that begins with the cell's own frame."""
     begin, here = tb, tb
     while here is not None:
         if here.tb_frame.f_code.co_name == "run_code" and here.tb_next is not None:
@@ -327,7 +332,7 @@ def _below_ipython(tb: TracebackType | None) -> TracebackType | None:
 
 
 def route_displays(shell: Any) -> None:
-    """Let what the calling thread displays go the way of its job, when its cell is one."""
+    """Route what the calling thread displays to its job, as soon as its cell is one."""
     hooks = shell.display_pub
     if _route not in hooks._hooks:
         hooks.register_hook(_route)
@@ -340,7 +345,7 @@ def _route(message: dict[str, Any]) -> dict[str, Any] | None:
 
 @types.coroutine
 def go_on(coroutine: Any, awaited: Any) -> Generator[Any, Any, Any]:
-    """Take the other steps of a coroutine that awaits, as ``await`` would have done."""
+    """Run the other steps of a coroutine that awaits, as ``await`` would have done."""
     while True:
         step = coroutine.send
         try:

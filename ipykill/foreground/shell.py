@@ -1,10 +1,10 @@
-"""A thread that can be the kernel's main shell, and what stands for all that can be.
+"""A thread that can be the kernel's main shell, and objects that stand for all such threads.
 
-ipykernel has one thread that has to be the shell, and one lock that it holds while it deals with
-a request. A request may have reached one shell in the moment in which another one begins to be it:
-then it is to find the lock of its own thread, never that of another one's event loop, and it is
-dropped when it is dealt with (`Shells.begin`), for the other one has got it too. So what
-ipykernel finds answers by the thread that asks.
+ipykernel stores which thread is the shell, and a lock that the shell holds while it handles a
+request. A request may reach one thread at the moment when another one becomes the shell. Then both
+threads have the request, and the first drops it (`Shells.begin`); but before that it has to find
+its own lock, not one that belongs to the event loop of the other thread. So the objects that
+ipykernel finds here act according to the calling thread.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from tornado.ioloop import IOLoop
+if TYPE_CHECKING:
+    from tornado.ioloop import IOLoop
 
 __all__ = ["LockHere", "Shell", "ThreadHere", "shell_here"]
 
@@ -30,7 +32,7 @@ class Shell:
         self.lock = lock
         self.busy = False  # whether it runs a job, or has to finish its cell
         self.context = self.before = contextvars.copy_context()
-        self.on_interrupt: Callable[[], object] | None = None  # of a cell that awaits
+        self.on_interrupt: Callable[[], object] | None = None  # interrupts a cell that awaits
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -38,20 +40,20 @@ class Shell:
         return self.io_loop.asyncio_loop  # type: ignore[attr-defined, no-any-return]
 
     def carry_over(self) -> None:
-        """Set the context variables that its cells have set, in the context that calls."""
+        """Set the context variables that its cells have set in the calling context, too."""
         for var, value in self.context.items():
             if var.name not in _OF_A_REQUEST and self.before.get(var, self) is not value:
                 var.set(value)
 
 
 def shell_here(shells: Sequence[Shell]) -> Shell | None:
-    """Return which of the shells has the thread that calls."""
+    """Return the shell whose thread is calling, None if it is none of them."""
     me = threading.current_thread()
     return next((shell for shell in shells if shell.thread is me), None)
 
 
 class ThreadHere:
-    """Stands for the thread that has to be the shell: equals that of each of `shells`."""
+    """Replaces the thread that has to be the shell; equals the thread of each of `shells`."""
 
     def __init__(self, shells: Sequence[Shell]) -> None:
         self._shells = shells
@@ -64,7 +66,7 @@ class ThreadHere:
 
 
 class LockHere:
-    """Stands for the lock of the shell: that of the shell whose thread asks."""
+    """Replaces the lock of the shell; acts as the lock of the shell whose thread is calling."""
 
     def __init__(self, shells: Sequence[Shell]) -> None:
         self._shells = shells
@@ -73,7 +75,7 @@ class LockHere:
         return (shell_here(self._shells) or self._shells[0]).lock
 
     def locked(self) -> bool:
-        """Return whether a request is being dealt with in this thread."""
+        """Return whether this thread is handling a request."""
         return self._mine().locked()
 
     async def __aenter__(self) -> None:

@@ -1,33 +1,34 @@
-"""The seam to ipykernel 7: which thread is the kernel's main shell.
+"""The interface to ipykernel 7: decides which thread is the kernel's main shell.
 
 While the main thread runs a cell that has become a job, a *stand-in* is the shell: a thread with
 an event loop of its own, which gets the requests of the main shell and runs the cells. When the
-job has ended, the main thread finishes what IPython and the kernel have left to do of its cell,
-when no cell runs, and is the shell again. A cell of a stand-in can become a job just so.
+job has ended, the main thread waits until no cell runs, finishes what IPython and the kernel
+still have to do for its own cell, and is the shell again. A cell of a stand-in can become a job
+in the same way.
 
-What is used of ipykernel, all of it looked for when ipykill is loaded (`why_not`):
+Parts of ipykernel that are used; `why_not` checks that they exist when ipykill is loaded:
 
 `Kernel.dispatch_shell`
-    Called for each request of the main shell, in the thread and with the lock
-    (`_main_asyncio_lock`) that are the shell's. Here it is wrapped, to know which requests wait,
-    and which is being dealt with; nothing else is changed as long as no cell is detached.
+    ipykernel calls it for each request of the main shell, in the shell's thread and with the
+    shell's lock (`_main_asyncio_lock`) held. It is wrapped here, to know which requests wait, and
+    which one is being handled; nothing else is changed as long as no cell is detached.
 `SubshellManager._shell_channel_to_main`
-    The pair of sockets on which requests reach the main thread. Those that wait there when a cell
-    is detached are read by the thread that sends them: the main thread is in the cell meanwhile,
-    and reads nothing.
+    The pair of sockets on which requests reach the main thread. When a cell is detached, the main
+    thread is in the cell and reads nothing, so the thread that sends the requests takes back
+    those that wait there.
 `SubshellManager.get_shell_channel_to_subshell_socket`, `_send_on_shell_channel`
-    Where requests go, and replies come from. While a stand-in is the shell, requests go to it.
+    Where requests go, and how replies are sent. While a stand-in is the shell, requests go to it.
 `ShellChannelThread.parent_thread`
-    The thread that has to be the shell. It and the lock answer by the thread that asks, from the
-    first cell that is detached on, see `shell`.
+    The thread that has to be the shell. From the first detached cell on, it and the lock are
+    replaced by objects that act according to the calling thread, see `shell`.
 `Session.send`
-    Of a cell that is detached, the reply and the status are sent at once, in its name. Those that
-    ipykernel would send when its code has ended are held back here.
+    When a cell is detached, its reply and status are sent at once. Those that ipykernel would
+    send when the code has ended are held back here.
 
 Threading
 ---------
-`turn` guards everything here. A request is dealt with by one thread at a time (`dealing`), a cell
-that has been detached is not counted, and who has to finish such a cell comes first.
+`turn` guards everything here. One thread at a time handles a request (`dealing`); a detached cell
+does not count. A thread that has to finish a detached cell comes before other requests.
 """
 
 from __future__ import annotations
@@ -38,14 +39,14 @@ import contextvars
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
-
-import zmq
-from tornado.ioloop import IOLoop
+from typing import TYPE_CHECKING, Any
 
 from ..exceptions import JobError
 from ..threads import ServiceThread
 from .shell import LockHere, Shell, ThreadHere, shell_here
+
+if TYPE_CHECKING:
+    from tornado.ioloop import IOLoop
 
 __all__ = ["Shells", "why_not"]
 
@@ -54,16 +55,16 @@ _HELD_BACK = ("execute_reply", "status")
 
 
 class Shells:
-    """The main thread and its stand-ins, of which one is the shell.
+    """The main thread and its stand-ins, one of which is the shell.
 
     Attributes
     ----------
     main
         The main thread.
     holder
-        Which is the shell.
+        The thread that is the shell.
     dealing : Shell or None
-        Which deals with a request that is no job.
+        The thread that handles a request, unless that is a cell which has become a job.
     """
 
     def __init__(self, kernel: Any) -> None:
@@ -76,26 +77,26 @@ class Shells:
         self.all = [self.main]
         self.turn = threading.Condition(threading.RLock())
         self.dealing: Shell | None = None
-        self._finishing = 0  # how many wait to finish a cell, or do
-        self._waiting: dict[int, Any] = {}  # requests that were received, by their id()
-        self._moved: dict[int, Any] = {}  # those that another shell has got
-        self._said: set[str] = set()  # cells whose reply has been sent in their name
+        self._finishing = 0  # how many threads finish a detached cell, or wait to do so
+        self._waiting: dict[int, Any] = {}  # requests received and not yet handled, by id()
+        self._moved: dict[int, Any] = {}  # requests that another shell has got as well, by id()
+        self._said: set[str] = set()  # message ids of detached cells whose reply has been sent
         self._on_end: Callable[[], None] = lambda: None
         self.closing = False
 
     # As long as no cell is detached
 
     def install(self) -> None:
-        """Begin to note what is received and dealt with."""
+        """Begin to note which requests are received and handled."""
         self._dispatch = self.kernel.dispatch_shell
         self.kernel.dispatch_shell = self._deal_with
         stream = self.manager._shell_channel_to_main.to_stream
         self._receive = stream._recv_callback
         stream.on_recv(self._note, copy=False)
-        self.dealing = self.main  # the cell that calls
+        self.dealing = self.main  # the cell that loads ipykill
 
     def uninstall(self) -> bool:
-        """Undo that, if the main thread is the shell; return whether it is."""
+        """Undo `install`, if the main thread is the shell; return whether it is."""
         if self.holder is not self.main:
             return False
         vars(self.kernel).pop("dispatch_shell", None)
@@ -111,7 +112,7 @@ class Shells:
     async def _deal_with(self, msg: Any, /, subshell_id: Any = None, **how: Any) -> None:
         if subshell_id is not None or self.here() is None:
             await self._dispatch(msg, subshell_id=subshell_id, **how)
-        elif how.get("concurrent"):  # of a widget, beside a cell that awaits
+        elif how.get("concurrent"):  # a message of a widget, handled while a cell awaits
             self._waiting.pop(id(msg), None)
             if self._moved.pop(id(msg), None) is None:
                 await self._dispatch(msg, subshell_id=None, **how)
@@ -122,11 +123,11 @@ class Shells:
                 self.end(me)
 
     def here(self) -> Shell | None:
-        """Return the shell whose thread calls."""
+        """Return the shell whose thread is calling."""
         return shell_here(self.all)
 
     def begin(self, msg: Any) -> Shell | None:
-        """Note that the calling shell deals with `msg`; None if another one has got that."""
+        """Note that the calling shell handles `msg`; return None if another shell has got it."""
         me = self.here()
         with self.turn:
             self.turn.wait_for(lambda: not self._finishing or me is self.dealing)
@@ -137,7 +138,7 @@ class Shells:
             return me
 
     def end(self, me: Shell) -> None:
-        """Note that `me` has dealt with its request."""
+        """Note that the shell `me` has handled its request."""
         with self.turn:
             if self.dealing is not me:
                 return
@@ -153,12 +154,14 @@ class Shells:
     # Detaching
 
     def next(self) -> Shell:
-        """Return a shell that is free; a new one if none is."""
+        """Return a free shell; make a new one if none is free."""
         free = next(
             (shell for shell in self.all if not shell.busy and shell is not self.dealing), None
         )
         if free is not None:
             return free
+        from tornado.ioloop import IOLoop  # in a terminal it may not be installed
+
         ready: queue.SimpleQueue[tuple[IOLoop, asyncio.Lock]] = queue.SimpleQueue()
 
         def run() -> None:
@@ -174,9 +177,9 @@ class Shells:
         return shell
 
     def redirect(self) -> None:
-        """Let requests come here from now on, instead of the sockets of the main thread.
+        """Let requests come here from now on, instead of to the socket of the main thread.
 
-        For a thread that keeps the shell in its cell.
+        For the thread that detaches the cell, while the main thread is in that cell.
 
         Raises
         ------
@@ -188,7 +191,8 @@ class Shells:
         self._get_socket = self.manager.get_shell_channel_to_subshell_socket
         done = threading.Event()
 
-        def redirect() -> None:  # in the thread that sends: what waits there comes first
+        # Runs in the thread that sends requests, and first takes those that wait in the socket.
+        def redirect() -> None:
             self.manager.get_shell_channel_to_subshell_socket = self._socket
             socket = self.manager._shell_channel_to_main.to_socket
             while socket.poll(0):
@@ -206,7 +210,7 @@ class Shells:
         return "get_shell_channel_to_subshell_socket" in vars(self.manager)
 
     def move(self, after: Shell, context: contextvars.Context) -> None:
-        """Make `after` the shell instead of the one whose cell, with this context, is detached."""
+        """Make `after` the shell; the cell of the present one, run in `context`, is detached."""
         with self.turn:
             was = self.holder
             was.busy = True
@@ -218,7 +222,7 @@ class Shells:
             self.turn.notify_all()
 
     def _reply(self, context: contextvars.Context) -> None:
-        """Send the reply and the status of the cell in its name."""
+        """Send the reply and the status for the cell that ran in `context`."""
         kernel = self.kernel
         parent = context.run(kernel.get_parent, "shell")
         ident = context.run(kernel._get_shell_context_var, kernel._shell_parent_ident)
@@ -272,7 +276,7 @@ class Shells:
         shell.loop.call_soon_threadsafe(self._start, shell, msg)
 
     def _start(self, shell: Shell, msg: Any) -> None:
-        # In a context that stays, as ipykernel does it (`_async_in_context`).
+        # One context for all requests of a shell, as in ipykernel (`_async_in_context`).
         if shell is self.main:
             task = asyncio.ensure_future(self._receive(msg))
         else:
@@ -295,7 +299,7 @@ class Shells:
 
     @contextlib.contextmanager
     def _cancel_on_interrupt(self, future: asyncio.Future[Any]) -> Iterator[None]:
-        """Let an interrupt cancel a cell that awaits; in a stand-in, which hears no signal."""
+        """Let an interrupt cancel a cell that awaits in a stand-in, which gets no signal."""
         here = self.here()
         assert here is not None
         here.on_interrupt = lambda: here.loop.call_soon_threadsafe(future.cancel)
@@ -304,7 +308,7 @@ class Shells:
         finally:
             here.on_interrupt = None
 
-    # It stands for the socket by which requests reach the shell.
+    # This object replaces the socket by which requests reach the shell.
 
     def send_multipart(self, msg: Any, copy: bool = True) -> None:
         """Give a request to the shell."""
@@ -313,14 +317,17 @@ class Shells:
 
     def send(self, part: bytes, copy: bool = True) -> None:
         """Give the shell a message of one part."""
+        import zmq
+
         self.send_multipart([zmq.Frame(part)])
 
     # When the job has ended
 
     def finish(self, me: Shell, on_end: Callable[[], None]) -> None:
-        """Wait until no cell runs; then `me` deals with its request again, the rest of it.
+        """Wait until no cell runs; then let `me` handle the rest of the request of its cell.
 
-        The main thread is the shell again. `on_end` is called when all is done.
+        If `me` is the main thread, it is the shell again. `on_end` is called when the request is
+        handled.
         """
         with self.turn:
             self._finishing += 1
@@ -332,13 +339,13 @@ class Shells:
                 self._hold(me)
 
     def close(self) -> None:
-        """Let who has to finish wait for nobody any more: the kernel ends."""
+        """Let threads that have to finish a cell wait no longer: the kernel ends."""
         with self.turn:
             self.closing = True
             self.turn.notify_all()
 
     def forget(self, context: contextvars.Context) -> None:
-        """Hold nothing back any more of the cell with this context."""
+        """Hold back no more messages of the cell that ran in `context`."""
         with self.turn:
             parent = context.run(self.kernel.get_parent, "shell")
             self._said.discard(parent["header"]["msg_id"])

@@ -1,12 +1,12 @@
-"""Signals while the main thread runs a job, and the cells another one.
+"""Signals while the main thread runs a job, and another thread runs the cells.
 
-CPython handles signals in the main thread. There an interrupt must not raise anything now, it is
-meant for the cell in the foreground, wherever that runs; and what that cell asks of the main thread
-(`signal.signal`) has to be done there in its name (`kill.in_main`).
+CPython handles signals in the main thread. An interrupt must not raise anything there now, because
+it is meant for the cell in the foreground, which runs in another thread. And if that cell calls
+`signal.signal`, which only the main thread may do, the call has to be made there (`kill.in_main`).
 
-To be heard while the main thread is in C code, which handles no signal, an interrupt is heard as
-asyncio hears it: the C handler writes the signal's number to a socket (``set_wakeup_fd``), and a
-thread reads it.
+While the main thread is in C code, it runs no signal handler of Python. So interrupts are received
+as asyncio does it: the C handler writes the signal's number to a socket (``set_wakeup_fd``), and
+another thread reads it.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from ..threads import ServiceThread
 
 __all__ = ["Signals"]
 
-_PATIENCE = 0.3  # seconds for the main thread to answer
+_PATIENCE = 0.3  # seconds that the main thread has to make a call
 _really = inspect.unwrap(signal.signal)
 
 
 class Signals:
-    """Leads an interrupt to the cell in the foreground, while that is not in the main thread.
+    """Passes interrupts to the cell in the foreground, while that is not in the main thread.
 
     Parameters
     ----------
     interrupt
-        Interrupts that cell; called in a thread of its own, or in the main thread.
+        Interrupts that cell; called in a service thread, or in the main thread.
     is_stand_in
-        Whether the calling thread runs the cells of the foreground.
+        Tells whether the calling thread runs the cells of the foreground.
 
     Threading
     ---------
-    `away` is called in any thread, `back` in the main thread.
+    Any thread may call `away`, only the main thread `back`.
     """
 
     def __init__(self, interrupt: Callable[[], object], is_stand_in: Callable[[], bool]) -> None:
@@ -51,12 +51,12 @@ class Signals:
         self._is_stand_in = is_stand_in
         self._away = False
         self._usual: Any = None
-        self._ear: socket.socket | None = None
-        self._fd = -1  # who was woken before
-        self.handler: Any = None  # of SIGINT, which a cell has set
+        self._reader: socket.socket | None = None
+        self._fd = -1  # the wakeup fd that was set before
+        self.handler: Any = None  # the handler of SIGINT that a cell of a stand-in has set
 
     def away(self) -> None:
-        """Begin: the main thread runs a job."""
+        """Begin to pass interrupts on: the main thread runs a job from now on."""
         if self._away:
             return
         self._away = True
@@ -64,49 +64,50 @@ class Signals:
         try:
             in_main.call(self._take, _PATIENCE)
         except TimeoutError:
-            # It is in C code. When that returns, the handler that is still there would be called
-            # before ours is. Until then an interrupt does nothing at all.
+            # The main thread is in C code. When that returns, Python would call the old handler
+            # before ours is set. So until then an interrupt does nothing at all.
             _let_c_code_ignore(signal.SIGINT)
 
     def back(self) -> None:
-        """End; in the main thread."""
+        """Stop passing interrupts on; for the main thread."""
         if not self._away:
             return
         self._away = False
+        self.handler = None
         signal.signal = _really
         in_main.make_calls()
         if signal.getsignal(signal.SIGINT) == self._on_interrupt:
-            _really(signal.SIGINT, self._usual)  # else the kernel has set its own
-        if self._ear is not None:
-            if (fd := signal.set_wakeup_fd(-1)) != self._rope.fileno():
-                signal.set_wakeup_fd(fd)  # somebody else's
+            _really(signal.SIGINT, self._usual)  # if not, the kernel has set its own meanwhile
+        if self._reader is not None:
+            if (fd := signal.set_wakeup_fd(-1)) != self._writer.fileno():
+                signal.set_wakeup_fd(fd)  # other code has set it
             elif self._fd != -1:
                 signal.set_wakeup_fd(self._fd)
-            self._rope.close()  # which ends the thread
-            self._ear = None
+            self._writer.close()  # which ends the thread
+            self._reader = None
 
     def _take(self) -> None:
-        # In the main thread, in the handler of a signal.
+        # The main thread calls this, in a signal handler.
         if not self._away:
             return
         self._usual = signal.getsignal(signal.SIGINT)
         _really(signal.SIGINT, self._on_interrupt)
-        ear, rope = socket.socketpair()
-        rope.setblocking(False)
-        self._fd = signal.set_wakeup_fd(rope.fileno(), warn_on_full_buffer=False)
-        self._ear, self._rope = ear, rope
-        ServiceThread(functools.partial(self._listen, ear, self._fd), "interrupts").start()
+        reader, writer = socket.socketpair()
+        writer.setblocking(False)
+        self._fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        self._reader, self._writer = reader, writer
+        ServiceThread(functools.partial(self._listen, reader, self._fd), "interrupts").start()
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self._ear is None:
+        if self._reader is None:
             self._pass_on()
 
-    def _listen(self, ear: socket.socket, other: int) -> None:
-        with ear:
-            self._hear(ear, other)
+    def _listen(self, reader: socket.socket, other: int) -> None:
+        with reader:
+            self._hear(reader, other)
 
-    def _hear(self, ear: socket.socket, other: int) -> None:
-        while came := ear.recv(4096):
+    def _hear(self, reader: socket.socket, other: int) -> None:
+        while came := reader.recv(4096):
             if other != -1:
                 _write(other, came)
             if signal.SIGINT in came:
@@ -120,12 +121,12 @@ class Signals:
             self._interrupt()
 
     def _signal(self, number: Any, handler: Any) -> Any:
-        """Stand for `signal.signal`."""
+        """Replace `signal.signal`."""
         if not self._is_stand_in():
             return _really(number, handler)
         if number == signal.SIGINT:
             before, self.handler = self.handler, handler
-            return before or signal.default_int_handler
+            return signal.default_int_handler if before is None else before
         return in_main.call(functools.partial(_really, number, handler), 60.0)
 
 
@@ -135,9 +136,9 @@ def _write(fd: int, data: bytes) -> None:
 
 
 def _let_c_code_ignore(number: int) -> None:
-    """Let a function of C that does nothing be the handler of a signal; any thread may.
+    """Make a harmless C function the handler of a signal; any thread may call this.
 
-    Not SIG_IGN, which the processes that are started would inherit.
+    Not SIG_IGN, which child processes would inherit.
     """
     with contextlib.suppress(AttributeError, OSError):
         libc = ctypes.CDLL(None)

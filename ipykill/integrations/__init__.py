@@ -1,1 +1,1 @@
-"""Libraries that draw or count for a job, one file each; none is imported before the user does."""
+"""Libraries that draw or count for a job, one file each; ipykill imports none of them first."""

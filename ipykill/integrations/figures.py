@@ -2,13 +2,12 @@
 
 pyplot keeps its figures in one table for the whole process, and the inline backend shows
 all of them at the end of *any* cell. So the figure that a job is drawing would appear,
-half done, below whatever cell the user runs meanwhile. Here that table is replaced by one
-that is looked up per job.
+half done, below the next cell that the user runs. Here an object replaces that table that has
+one table for each job, and one for the foreground.
 """
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from ..base.imports import when_imported
+from ..base.wrapping import replace, wrap
 from ..core.current import current_job
 from ..core.job import Job
 
@@ -26,7 +26,7 @@ _SHOWN = "_ipykill_shown"
 
 
 class _Figures:
-    """Stands in for ``Gcf.figs`` of matplotlib, an ordered dict of figure managers."""
+    """Replaces ``Gcf.figs`` of matplotlib, an ordered dict of figure managers."""
 
     def __init__(self, foreground: OrderedDict[int, Any]) -> None:
         self.foreground = foreground
@@ -39,7 +39,7 @@ class _Figures:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._mine(), name)
 
-    # Operators look these up on the class.
+    # Operators look these up on the class, not by `__getattr__`.
 
     def __getitem__(self, num: int) -> Any:
         return self._mine()[num]
@@ -67,31 +67,27 @@ class _Figures:
 
 def _replace(helpers: ModuleType) -> None:
     if not isinstance(helpers.Gcf.figs, _Figures):
-        helpers.Gcf.figs = _Figures(helpers.Gcf.figs)
+        figures = _Figures(helpers.Gcf.figs)
+        replace(helpers.Gcf, "figs", figures, lambda: figures.foreground)
 
 
 def install() -> None:
-    """Give each job its own figures, from now or from the import of matplotlib on.
-
-    It stays so until the process ends; without jobs it changes nothing.
-    """
+    """Give each job its own figures, from now or from the import of matplotlib on."""
     when_imported(_HELPERS, _replace)
     when_imported("ipympl.backend_nbagg", _watch_canvases)
 
 
 def _watch_canvases(module: ModuleType) -> None:
-    """Note which figures of ``%matplotlib widget`` are shown, by whatever shows them."""
-    canvas: Any = module.Canvas
-    bundle = canvas._repr_mimebundle_
-    if hasattr(bundle, "__wrapped__"):
-        return
+    """Note which figures of ``%matplotlib widget`` have been shown, by whatever code."""
+    wrap(module.Canvas, "_repr_mimebundle_", _noting)
 
-    @functools.wraps(bundle)
+
+def _noting(bundle: Any) -> Any:
     def _repr_mimebundle_(self: Any, **kwargs: Any) -> Any:
         vars(self)[_SHOWN] = True
         return bundle(self, **kwargs)
 
-    canvas._repr_mimebundle_ = _repr_mimebundle_
+    return _repr_mimebundle_
 
 
 def _backend() -> str:
@@ -101,33 +97,38 @@ def _backend() -> str:
 
 
 def give(job: Job) -> None:
-    """Let the figures of the foreground be those of `job`, whose cell made them."""
+    """Give the figures of the foreground to `job`, which was the cell that made them."""
     helpers = sys.modules.get(_HELPERS)
-    # Other backends keep the figures of earlier cells open.
+    # Only with the inline backend: others keep the figures of earlier cells open.
     if helpers is not None and isinstance(helpers.Gcf.figs, _Figures) and "inline" in _backend():
         figures = helpers.Gcf.figs
         figures.of_jobs[job], figures.foreground = figures.foreground, OrderedDict()
 
 
 def show(job: Job) -> None:
-    """Display and close the figures that `job` left open; in the job's own thread."""
+    """Display and close the figures that `job` has left open; call it in the job's own thread."""
     helpers = sys.modules.get(_HELPERS)
     if helpers is None or not isinstance(helpers.Gcf.figs, _Figures):
         return
-    figures = helpers.Gcf.figs.of_jobs.get(job)
-    if figures:
-        import matplotlib
-        from IPython.display import display
+    try:
+        if managers := helpers.Gcf.figs.of_jobs.get(job):
+            _display(list(managers.values()), helpers)
+    finally:
+        helpers.Gcf.figs.of_jobs.pop(job, None)
 
-        # Others show a figure when it is made, and it stays open. That of ipympl would show it at
-        # the end of the cell, to which it does not belong.
-        backend = _backend()
-        if ("ipympl" in backend or backend == "widget") and matplotlib.is_interactive():
-            for manager in list(figures.values()):
-                if _SHOWN not in vars(manager.canvas):
-                    display(manager.canvas)
-        if "inline" in backend:
-            for manager in list(figures.values()):
-                display(manager.canvas.figure)
-            helpers.Gcf.destroy_all()
-    helpers.Gcf.figs.of_jobs.pop(job, None)
+
+def _display(managers: list[Any], helpers: Any) -> None:
+    import matplotlib
+    from IPython.display import display
+
+    # ipympl would show a figure at the end of the cell that runs, to which it does not belong. The
+    # inline backend closes the figures too. Other backends show a figure when it is made.
+    backend = _backend()
+    if ("ipympl" in backend or backend == "widget") and matplotlib.is_interactive():
+        for manager in managers:
+            if _SHOWN not in vars(manager.canvas):
+                display(manager.canvas)
+    if "inline" in backend:
+        for manager in managers:
+            display(manager.canvas.figure)
+        helpers.Gcf.destroy_all()

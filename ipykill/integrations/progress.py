@@ -1,12 +1,11 @@
 """How far a job is: `track`, and the bars of tqdm.
 
-A bar that is made in a job is noted there, and whoever shows the job looks at it. Nothing is
-sent and nobody is called while it moves.
+A bar that is made in a job is added to the job, and a front end that shows the job looks at the
+bar. When the bar moves, nothing is sent and no front end is called.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 import numbers
 import operator
@@ -16,6 +15,8 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from ..base.imports import when_imported
+from ..base.tracebacks import below_us, hidden, set_traceback
+from ..base.wrapping import wrap
 from ..core.current import candidate, checkpoint, current_job
 from ..core.info import Progress
 from . import tqdm_groups
@@ -62,18 +63,26 @@ class _TqdmBar:
 def measure(
     done: object, total: object, description: str, elapsed: float, before: object = 0
 ) -> Progress:
-    """Return how far that is, and how long the rest takes at this speed."""
+    """Return how far a bar is, and how long the rest takes at the same rate.
+
+    Parameters
+    ----------
+    elapsed
+        Seconds since its start.
+    before
+        How many steps were done before its start.
+    """
     done, total, before = _number(done) or 0, _number(total), _number(before) or 0
-    own = done - before  # what took the time
+    own = done - before  # the steps that took `elapsed` seconds
     left = elapsed / own * max(total - done, 0) if total and own > 0 else None
     rate = own / elapsed if own > 0 and elapsed > 0 else None
     return Progress(done, total, description, left, rate)
 
 
 def _number(value: Any) -> float | None:
-    """Return `value` as a number that a front end can be told, None if it is none.
+    """Return `value` as a finite Python number, None if it is not one.
 
-    A bar counts in whatever it is given: numpy's numbers, infinity, a tensor.
+    Users count with any objects: numpy's numbers, infinity, a tensor.
     """
     try:
         return operator.index(value)
@@ -86,18 +95,21 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
+@hidden
 def track(
     iterable: Iterable[_T], total: float | str | None = None, description: str = ""
 ) -> Iterator[_T]:
-    """Iterate, and let the job's card and the panel show how far it is.
+    """Iterate over `iterable`, and let the job's card and the panel show the progress.
 
     Each step is a checkpoint: a job that was asked to stop ends there. Outside a job this
     only iterates.
 
     Parameters
     ----------
+    iterable
+        What to iterate over.
     total
-        How many items there will be; by default what ``len()`` says, if anything. Text is
+        How many items there will be; by default what ``len()`` says, if anything. A string is
         taken for the description, which is the second argument of tqdm and of rich.
     description
         What is being done.
@@ -105,7 +117,7 @@ def track(
     Raises
     ------
     TypeError
-        The total is no number.
+        `total` is not a number.
     """
     if isinstance(total, str):
         description, total = total, None
@@ -132,46 +144,55 @@ def _track(items: Iterator[_T], bar: _Bar, asked: Any) -> Iterator[_T]:
             yield item
             done += 1
             bar.done = done
+    except BaseException as error:
+        set_traceback(error, below_us(error.__traceback__))
+        raise  # as hidden does
     finally:
         bar.closed = True
 
 
 def install() -> None:
-    """Let the bars of tqdm tell their job how far it is, from its import on."""
+    """Add each bar of tqdm to the job that makes it, from the import of tqdm on."""
     when_imported("tqdm.std", _watch)
 
 
 def _watch(std: ModuleType) -> None:
-    tqdm: Any = std.tqdm
-    if hasattr(tqdm.update, "__wrapped__"):
-        return
-    tqdm_groups.separate(tqdm)
-    init, update, iterate = tqdm.__init__, tqdm.update, tqdm.__iter__
+    tqdm_groups.separate(std.tqdm)
+    wrap(std.tqdm, "__init__", _telling)
+    wrap(std.tqdm, "update", _hearing)
+    wrap(std.tqdm, "__iter__", _checking)
 
-    @functools.wraps(init)
+
+def _telling(init: Any) -> Any:
     def watched_init(self: Any, *args: Any, **kwargs: Any) -> None:
         init(self, *args, **kwargs)
         job = current_job() or candidate()
         if job is not None and not self.disable:
             job.add_bar(_TqdmBar(self))
 
-    @functools.wraps(update)
+    return watched_init
+
+
+def _hearing(update: Any) -> Any:
     def watched_update(self: Any, n: float | None = 1) -> Any:
         painted = update(self, n)
         checkpoint()
         return painted
 
-    @functools.wraps(iterate)
+    return watched_update
+
+
+def _checking(iterate: Any) -> Any:
     def watched_iter(self: Any) -> Iterator[Any]:
         job = current_job() or candidate()
         return iterate(self) if job is None else _checked(iterate(self), job.asked)
 
-    tqdm.__init__, tqdm.update, tqdm.__iter__ = watched_init, watched_update, watched_iter
+    return watched_iter
 
 
 def _checked(items: Generator[_T], asked: Any) -> Iterator[_T]:
-    # A bar calls its own update() only now and then, and, where the steps become slow, after
-    # many seconds.
+    # A checkpoint for each item: a bar calls its own update() only now and then, which may be
+    # seconds later when the steps become slow.
     try:
         for item in items:
             if asked():

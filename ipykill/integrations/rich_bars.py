@@ -1,14 +1,14 @@
-"""The bars of `rich.progress`, which tell their job how far it is, as those of tqdm do."""
+"""The bars of `rich.progress` show how far their job is, as those of tqdm do."""
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
 from ..base.imports import when_imported
+from ..base.wrapping import wrap
 from ..core.current import checkpoint, current_job
 from ..core.info import Progress
 from .progress import measure
@@ -29,7 +29,7 @@ class _RichBar:
 
     @property
     def closed(self) -> bool:
-        task = self._task  # None: it was removed
+        task = self._task  # None if it was removed
         return task is None or task.finished
 
     def look(self) -> Progress:
@@ -45,22 +45,35 @@ def _plain(description: str) -> str:
 
     try:
         return Text.from_markup(description).plain
-    except Exception:  # it is no markup
+    except Exception:  # it is not valid markup
         return description
 
 
 def install() -> None:
-    """Let the bars of rich tell their job how far it is, from its import on."""
+    """Add each bar of rich to the job that makes it, from the import of rich on."""
     when_imported("rich.progress", _watch)
 
 
 def _watch(module: ModuleType) -> None:
-    progress: Any = module.Progress
-    if hasattr(progress.add_task, "__wrapped__"):
-        return
-    add_task, track = progress.add_task, progress.track
+    # No Stop is raised in the thread that track() starts to paint the bar.
+    painter: Any = getattr(module, "_TrackThread", ())
 
-    @functools.wraps(add_task)
+    def checked(method: Any) -> Any:
+        def moved(*args: Any, **kwargs: Any) -> Any:
+            done = method(*args, **kwargs)
+            if not isinstance(threading.current_thread(), painter):
+                checkpoint()
+            return done
+
+        return moved
+
+    wrap(module.Progress, "add_task", _adding)
+    wrap(module.Progress, "track", _tracking)
+    wrap(module.Progress, "advance", checked)
+    wrap(module.Progress, "update", checked)
+
+
+def _adding(add_task: Any) -> Any:
     def watched_add(self: Any, *args: Any, **kwargs: Any) -> Any:
         number = add_task(self, *args, **kwargs)
         job = current_job()
@@ -68,26 +81,13 @@ def _watch(module: ModuleType) -> None:
             job.add_bar(_RichBar(self, number))
         return number
 
-    @functools.wraps(track)
+    return watched_add
+
+
+def _tracking(track: Any) -> Any:
     def watched_track(self: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
         for item in track(self, *args, **kwargs):
             checkpoint()
             yield item
 
-    progress.add_task, progress.track = watched_add, watched_track
-    for name in ("advance", "update"):
-        setattr(progress, name, _checked(getattr(progress, name), module))
-
-
-def _checked(method: Any, module: ModuleType) -> Any:
-    # The thread that track() starts to paint the bar is not where a Stop is raised.
-    painter: Any = getattr(module, "_TrackThread", ())
-
-    @functools.wraps(method)
-    def moved(*args: Any, **kwargs: Any) -> Any:
-        done = method(*args, **kwargs)
-        if not isinstance(threading.current_thread(), painter):
-            checkpoint()
-        return done
-
-    return moved
+    return watched_track

@@ -1,9 +1,9 @@
-"""The bars of tqdm that stand together: those of a job, and those of the foreground.
+"""Which bars of tqdm stand below each other: those of one job, and those of the foreground.
 
-tqdm has one list of all bars of the process. A bar that is not the first in it is painted some
-lines further down, by movements of the cursor that a notebook does not make: each step is then a
-new line. Bars of different jobs stand below different cells, so here each job has a list, and a
-lock, of its own. A lock that a killed job has left held stops nobody else either.
+tqdm has one list of all bars of the process. It paints a bar that is not the first some lines
+further down, by cursor movements that a notebook does not follow: each step would be a new line
+there. But bars of different jobs stand below different cells. So here each job has a list of its
+own, and a lock of its own: if a killed job leaves its lock held, that blocks no other job.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..base.wrapping import replace, wrap
 from ..core.current import act_for, current_job
 from ..core.job import Job
 
@@ -24,7 +25,7 @@ _PATIENCE = 1.0  # seconds to wait for the lock of a killed job, whose holder ma
 
 
 class _Bars:
-    """Stands in for ``tqdm._instances``, a weak set."""
+    """Replaces ``tqdm._instances``, a weak set."""
 
     def __init__(self, foreground: weakref.WeakSet[Any]) -> None:
         self._foreground = foreground
@@ -51,7 +52,7 @@ class _Bars:
         return bar in self._mine()
 
     def remove(self, bar: object) -> None:
-        """Remove a bar, whoever has made it."""
+        """Remove a bar of any job or of the foreground."""
         for bars in (self._foreground, *self._of_jobs.values()):
             if bar in bars:
                 bars.remove(bar)
@@ -59,12 +60,12 @@ class _Bars:
         raise KeyError(bar)
 
     def copy(self) -> set[Any]:
-        """Return all bars, for tqdm's thread that looks after them."""
+        """Return all bars, for the thread with which tqdm monitors them."""
         return {bar for bars in (self._foreground, *self._of_jobs.values()) for bar in bars}
 
 
 class _Lock:
-    """Stands in for ``tqdm._lock``."""
+    """Replaces ``tqdm._lock``."""
 
     def __init__(self, foreground: Any) -> None:
         self._foreground = foreground
@@ -73,7 +74,7 @@ class _Lock:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._foreground, name)
 
-    def __reduce__(self) -> Any:  # other processes have no jobs
+    def __reduce__(self) -> Any:  # other processes have no jobs: they get the original
         return _itself, (self._foreground,)
 
     def acquire(self, *args: Any, **kwargs: Any) -> Any:
@@ -109,27 +110,28 @@ def _itself(lock: Any) -> Any:
 
 
 def separate(tqdm: Any) -> None:
-    """Separate the bars of jobs from now on, until the process ends."""
-    tqdm._instances = _Bars(tqdm._instances)
-    tqdm.set_lock(_Lock(tqdm.get_lock()))
-    # tqdm's own thread paints bars that have not moved for long, and the garbage collector
-    # closes those that were left open, in whatever thread.
+    """Separate the bars of jobs from now on."""
+    if not isinstance(tqdm._instances, _Bars):
+        replace(tqdm, "_instances", _Bars(tqdm._instances))
+        replace(tqdm, "_lock", _Lock(tqdm.get_lock()))
+    # The thread of tqdm paints bars that have not moved for long, and the garbage collector closes
+    # bars that were left open, in any thread: both act in the name of the bar's job.
     for name in ("display", "close"):
-        setattr(tqdm, name, _in_its_job(getattr(tqdm, name)))
-    init = tqdm.__init__
+        wrap(tqdm, name, _in_its_job)
+    wrap(tqdm, "__init__", _noting)
 
-    @functools.wraps(init)
+
+def _noting(init: Callable[..., None]) -> Callable[..., None]:
     def noted_init(self: Any, *args: Any, **kwargs: Any) -> None:
         job = current_job()
         if job is not None:
             vars(self)["_ipykill_job"] = weakref.ref(job)
         init(self, *args, **kwargs)
 
-    tqdm.__init__ = noted_init
+    return noted_init
 
 
 def _in_its_job(method: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(method)
     def called(self: Any, *args: Any, **kwargs: Any) -> Any:
         reference = vars(self).get("_ipykill_job")
         job = None if reference is None else reference()

@@ -1,1 +1,1 @@
-"""The magics, what stands on their lines, and the loading of it all."""
+"""The magics, their options and completion, and ``%load_ext``."""

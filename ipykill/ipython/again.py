@@ -1,7 +1,7 @@
-"""*Run again*: the same text with the same options as a new job, for who presses a button.
+"""*Run again*: launches the same code with the same options as a new job, from a button.
 
-The cell is not compiled anew, so it needs neither the main thread nor the front end: what it prints
-goes to the cell that launched the first, and the card there goes on with the new job.
+The cell is not compiled again, so this needs neither the main thread nor the front end. The output
+goes to the cell that launched the first job, and the card there shows the new job.
 """
 
 from __future__ import annotations
@@ -25,14 +25,17 @@ Launch = Callable[[Sequence[Job], Callable[[Job], None] | None], Job]
 
 
 class Again:
-    """Launches a job once more; kept by that job.
+    """Launches the code of a job once more; the job holds this as its attribute `again`.
 
     Parameters
     ----------
     launch
-        Launches it, after other jobs; it is given what shows the job before it starts.
+        Launches a job; takes the jobs that it starts after, and a function that shows it before
+        it starts.
+    job
+        The first job.
     after
-        The jobs that the first one waited for.
+        The jobs that the first job waited for.
 
     Threading
     ---------
@@ -42,11 +45,11 @@ class Again:
     def __init__(self, manager: JobManager, launch: Launch, job: Job, after: Sequence[Job]) -> None:
         self._manager = manager
         self._launch = launch
-        self._job = weakref.ref(job)  # which has this
+        self._job = weakref.ref(job)  # weak, as the job refers to this object
         self._after = [weakref.ref(it) for it in after]
 
     def __call__(self) -> Job:
-        """Launch it.
+        """Launch the new job and return it.
 
         Raises
         ------
@@ -66,7 +69,7 @@ class Again:
             return self._launch(after, present)
 
         try:
-            # In the name of the first one, for so its output finds the same cell.
+            # In the name of the first job, so that the output finds the same cell.
             made = contextvars.copy_context().run(act_for, job, launch)
         except UsageError as error:
             raise JobError(str(error)) from None

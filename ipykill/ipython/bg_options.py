@@ -29,9 +29,13 @@ _OPTIONS = (
         action="extend",
         default=[],
         metavar="SPEC",
-        help="start when these jobs are done; skip if one of them fails (%%bg: one SPEC each)",
+        help="start when these jobs are done, not if one fails; in a %%bg statement one SPEC each",
     ),
-    argument("--replace", action="store_true", help="end the job that this cell started before"),
+    argument(
+        "--replace",
+        action="store_true",
+        help="first end the job that this cell started before, or of this name",
+    ),
     argument(
         "--private",
         action="store_true",
@@ -39,14 +43,18 @@ _OPTIONS = (
         "failed, stopped or killed) they are put into the shared namespace then, all at once",
     ),
     argument(
-        "-o", "--out", type=options.variable, metavar="VAR", help="a variable for the cell's value"
+        "-o",
+        "--out",
+        type=options.variable,
+        metavar="VAR",
+        help="a variable for the value of its last line",
     ),
     argument("--wait", action="store_true", help="wait here for the end; an error fails the cell"),
     argument(
         "--log",
         type=options.file,
         metavar="FILE",
-        help="write all that the job prints to a file as well, at its end",
+        help="write all that it prints to a file too, after what is in that",
     ),
     argument(
         "--on",
@@ -54,10 +62,10 @@ _OPTIONS = (
         help="process: run in a process of its own, on copies of the variables; or a variable "
         "with a dask.distributed Client: on a worker of its cluster",
     ),
-    argument("-q", "--quiet", action="store_true", help="do not return the job"),
+    argument("-q", "--quiet", action="store_true", help="show no card, and do not return the job"),
 )
 
 
 def bg_options(fn: _Fn) -> _Fn:
-    """Let a magic take the options of ``%%bg``."""
+    """Decorate a magic, so that it takes the options of ``%%bg``."""
     return reduce(lambda decorated, option: option(decorated), reversed(_OPTIONS), fn)

@@ -1,7 +1,7 @@
-"""A cell in the foreground that assigns a variable which a running job assigns as well.
+"""Finds cells in the foreground that assign a variable which a running job assigns as well.
 
-``for i in ...`` here and there, and each destroys what the other works with. That is told in the
-card of the job, once for each variable, and not in the way of whoever is at work in the cell.
+If both have a ``for i in ...``, each changes the variable with which the other works. The card of
+the job tells this, once for each variable; the cell itself is not disturbed.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from ..core.manager import JobManager
 
 __all__ = ["Clashes"]
 
-_NAMES = 5  # variables that are told of one job
+_NAMES = 5  # how many variables of one job are told
 
 _logger = logging.getLogger("ipykill")
 
 
 class Clashes:
-    """Among the shell's transformers of syntax trees: sees each cell before it runs.
+    """One of the shell's AST transformers: sees each cell before it runs, and changes nothing.
 
-    Also what ``%time`` and its like are about to run. It changes nothing.
+    It also sees code that ``%time`` and similar magics are about to run.
     """
 
     def __init__(self, shell: Any, manager: JobManager) -> None:
@@ -36,15 +36,15 @@ class Clashes:
         self._assigned: weakref.WeakKeyDictionary[Job, frozenset[str]] = weakref.WeakKeyDictionary()
 
     def visit(self, tree: ast.Module) -> ast.Module:
-        """Look at the names that `tree` assigns, if somebody else may assign them meanwhile."""
+        """Note the names that `tree` assigns and that running jobs may assign as well."""
         here = current_job() is None and not hasattr(tree, "of_job")
         jobs = self._manager.running() if here else []
         if jobs := [job for job in jobs if not (job.private or job.elsewhere)]:
             try:
                 self._compare(tree, jobs)
-            except (SyntaxError, ValueError, RecursionError):  # which the shell shows
+            except (SyntaxError, ValueError, RecursionError):  # the shell will show this
                 pass
-            except Exception:  # the shell would run this no more, and say so
+            except Exception:  # else the shell would remove this transformer, with a warning
                 _logger.exception("the variables of a cell are not known")
         return tree
 
@@ -55,7 +55,7 @@ class Clashes:
         for job in jobs:
             if job not in self._assigned:
                 self._assigned[job] = assigned(job.codes)
-            if job.cell == number:  # the cell that is launching it
+            if job.cell == number:  # this cell is launching the job
                 continue
             for name in sorted(names & self._assigned[job]):
                 if len(job.clashes) < _NAMES:

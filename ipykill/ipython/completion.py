@@ -1,4 +1,4 @@
-"""What Tab offers on the line of a magic: its options, and the jobs that may stand there."""
+"""Tab completion on the line of a magic, of options and jobs, and of attributes of jobs."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from ..core.manager import JobManager
 
 __all__ = ["Completion", "offer_what_users_need"]
 
+# The end of a line such as ``jobs[3].st`` or ``ipykill.submit(f).st``.
 _JOB = re.compile(
     r"(?P<name>[^\W\d]\w*(?:\.\w+)*)"
     r"(?:(?P<key>\[[^\[\]]*\])|\((?:[^()]|\([^()]*\))*\))\.(?P<part>\w*)$"
@@ -27,7 +28,7 @@ _JOB = re.compile(
 
 
 def offer_what_users_need() -> None:
-    """Let IPython offer of our objects what their ``dir()`` has, and not what their class has."""
+    """Let IPython complete attributes of our objects from their ``dir()``, not from their class."""
     for kind in (Job, JobManager, JobLog):
         complete_object.register(kind, lambda it, found: dir(it))
 
@@ -42,10 +43,9 @@ class Completion:
 
     @context_matcher(identifier="ipykill")
     def complete(self, context: Any) -> dict[str, Any]:
-        """Return what the last word of a line with one of the magics may become.
+        """Return the completions of the last word on a line with one of the magics.
 
-        What other matchers find there, Python's names above all, is left out when this finds
-        something.
+        If there are any, the completions of other matchers, above all Python's names, are left out.
         """
         if (of_job := self._attributes(context.text_until_cursor)) is not None:
             return of_job
@@ -63,9 +63,9 @@ class Completion:
         }
 
     def _attributes(self, text: str) -> dict[str, Any] | None:
-        """Return what a user needs of the job that ``jobs[3]`` or ``submit(f)`` stands for.
+        """Return the attributes for users of the job that ``jobs[3]`` or ``submit(f)`` stands for.
 
-        Of such an expression, which it does not evaluate, Jedi offers all that the class has.
+        Jedi does not evaluate such an expression, and would offer all attributes of the class.
         """
         found = _JOB.search(text)
         if found is None or self._named(found["name"]) not in (
@@ -80,7 +80,10 @@ class Completion:
         }
 
     def _named(self, name: str) -> object:
-        """Return what a name stands for, if it leads to it through nothing but ours."""
+        """Return the value of a dotted name; takes attributes only of the package and the manager.
+
+        So no property of the user's is run.
+        """
         first, *rest = name.split(".")
         value = self._shell.user_ns.get(first)
         for attribute in rest:
@@ -92,19 +95,19 @@ class Completion:
         """Return the variables that hold a client of Dask."""
         distributed: Any = sys.modules.get("distributed")
         kind = getattr(distributed, "Client", ())
-        found = list(self._shell.user_ns.items())
+        found = dict(self._shell.user_ns).items()
         return [name for name, it in found if isinstance(it, kind) and not name.startswith("_")]
 
     def _candidates(self, command: str, before: Sequence[str], last: str) -> list[str]:
-        """Return options or SPECs, whichever may stand where the word `last` is."""
+        """Return the options or SPECs that may stand in place of the word `last`."""
         actions = getattr(self._magics, command.lstrip("%")).parser._actions
         options = {option: action for action in actions for option in action.option_strings}
-        taker = None  # the option of which this is a value
+        taker = None  # the option whose value the last word is
         for word in before:
             if word in options:
                 taker = word if options[word].nargs != 0 else None
             elif command == "%bg" and taker is None:
-                return []  # in the statement
+                return []  # it belongs to the statement
             elif taker is not None and (command == "%bg" or options[taker].nargs is None):
                 taker = None
         if taker == "--on":
@@ -116,6 +119,6 @@ class Completion:
             return [] if command == "%bg" and not last else list(options)
         over = command in ("%bglog", "%bgclear")
         found = [job for job in self._manager if over or not job.done()]
-        # A name that has to be quoted is no help to type; its number is.
+        # A name that has to be quoted is harder to type than the job's id.
         names = [job.name for job in found if job.name == shlex.quote(job.name)]
         return [*dict.fromkeys(names), *(str(job.id) for job in found), "all"]

@@ -10,11 +10,12 @@ from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.extensions import ExtensionManager
 
 from .. import foreground, output, panel
+from ..base.wrapping import restore_all
 from ..cells import cell, scripts
 from ..core.manager import jobs
-from ..kill import limits
+from ..kill import shortcomings
 from ..output import capture, widgets
-from . import leaving
+from . import leaving, locks
 from .clashes import Clashes
 from .completion import offer_what_users_need
 from .launcher import refuse_below
@@ -22,12 +23,12 @@ from .magics import BackgroundMagics
 
 
 def load(shell: Any) -> None:
-    """Register the magics and route the output of jobs. To load again changes nothing.
+    """Register the magics and route the output of jobs. A second call changes nothing.
 
     Raises
     ------
     RuntimeError
-        The output of the cell is being captured; nothing has happened then.
+        The output of the cell is being captured; then nothing has been changed.
     """
     if _magics(shell) is not None:
         return
@@ -37,6 +38,7 @@ def load(shell: Any) -> None:
     widgets.install()
     cell.install(shell)
     leaving.install(shell, jobs)
+    locks.install(shell)
     scripts.install()
     panel.install(shell, jobs)
     offer_what_users_need()
@@ -46,17 +48,18 @@ def load(shell: Any) -> None:
     shell.input_transformers_post.append(refuse_below)
     shell.ast_transformers.append(Clashes(shell, jobs))
     shell.Completer.custom_matchers.append(magics.completion.complete)
-    if reach := limits():
-        print(f"ipykill: {reach}")
+    for line in shortcomings():
+        print(f"ipykill: {line}")
 
 
 def unload(shell: Any) -> None:
-    """Take the magics away, and end the jobs, unless it is to be loaded again at once."""
+    """Remove the magics, and end the jobs, unless ``%reload_ext`` will load it again at once."""
     magics = _magics(shell)
     if magics is None:
         return
-    _refuse_capture(shell)  # or %reload_ext could not load what it has unloaded
-    if not _is_reload():
+    _refuse_capture(shell)  # else %reload_ext would unload and then not load
+    reload = _is_reload()
+    if not reload:
         magics.end_all("ipykill was unloaded")
     output.uninstall(jobs)
     panel.uninstall(shell, jobs)
@@ -69,10 +72,12 @@ def unload(shell: Any) -> None:
     shell.input_transformers_post.remove(refuse_below)
     shell.ast_transformers[:] = [it for it in shell.ast_transformers if not isinstance(it, Clashes)]
     shell.Completer.custom_matchers.remove(magics.completion.complete)
+    if not (reload or jobs.running()):  # a job that still runs needs the wrappers
+        restore_all()
 
 
 def _is_reload() -> bool:
-    """Whether ``%reload_ext`` calls, which IPython does not tell who is unloaded."""
+    """Whether ``%reload_ext`` calls; IPython does not tell an extension, so look at the stack."""
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_code is not ExtensionManager.reload_extension.__code__:
         frame = frame.f_back
@@ -80,14 +85,14 @@ def _is_reload() -> bool:
 
 
 def _refuse_capture(shell: Any) -> None:
-    """Raise if what stands for the streams now will be gone at the end of the cell."""
+    """Raise if the standard streams or displays are captured, until the end of the cell."""
     if output.captured() or isinstance(shell.display_pub, CapturingDisplayPublisher):
         msg = (
             "ipykill cannot be loaded or unloaded while output is captured (%%capture, "
             "redirect_stdout); do it in a cell of its own"
         )
         error = RuntimeError(msg)
-        # Not a UsageError: that is printed, to the captured stream.
+        # Not a UsageError, which IPython would print to the captured stream.
         error._render_traceback_ = lambda: [f"RuntimeError: {msg}"]  # type: ignore[attr-defined]
         raise error
 

@@ -1,4 +1,4 @@
-"""What ``%%bg`` does when its line is understood: make room, warn, compile, launch."""
+"""What ``%%bg`` does after its line is parsed: compile, end earlier jobs, warn, launch."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from .again import Again
 
 __all__ = ["Launcher", "refuse_below"]
 
-_REPLACE_WAIT = 10.0  # seconds that --replace gives the earlier job to end
-_NAMES = 5  # variables that are listed
+_REPLACE_WAIT = 10.0  # seconds that the earlier job has to end after --replace
+_NAMES = 5  # how many variables are listed
 
 
 def refuse_below(lines: list[str]) -> list[str]:
-    """Refuse ``%%bg`` below the first line of a cell; a transformer for the shell's list.
+    """Refuse ``%%bg`` below the first line of a cell; one of the shell's input transformers.
 
-    IPython takes it for a line magic called ``%bg`` there, and would run the lines above it
-    before it says that there is none.
+    There IPython takes it for a line magic called ``%bg``, and would run the lines above it
+    before it says that there is no such magic.
     """
     if any(line.lstrip().startswith("get_ipython().run_line_magic('%bg',") for line in lines):
         raise UsageError(
@@ -45,7 +45,7 @@ def refuse_below(lines: list[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Cell:
-    """The cell that is being launched; `source` is empty for a statement of ``%bg``."""
+    """The cell that is launching a job; `source` is empty for a statement of ``%bg``."""
 
     number: int
     origin: str
@@ -53,10 +53,11 @@ class _Cell:
     name: str
 
     def started(self, job: Job) -> bool:
-        """Whether this cell started `job`, in an earlier run.
+        """Whether this cell started `job` in an earlier run.
 
-        Not what a loop in this run has just started. Where the front end does not tell which
-        cell it is, and so there is no `origin`, the same text under the same name is the same.
+        Jobs that a loop in the present run has just started do not count. If the front end does not
+        identify its cells, so that there is no `origin`, a cell with the same text and the same
+        job name counts as the same.
         """
         if job.cell == self.number:
             return False
@@ -66,17 +67,17 @@ class _Cell:
 
 
 class Launcher:
-    """Launches cells and statements as jobs; for the thread that runs a cell."""
+    """Launches cells and statements as jobs; only for the thread that runs cells."""
 
     def __init__(self, shell: Any, manager: JobManager) -> None:
         self._shell = shell
         self._manager = manager
-        self._told: set[frozenset[str]] = set()  # pairs of cells
+        self._told: set[frozenset[str]] = set()  # pairs of cells whose race was told
 
     def launch(
         self, args: argparse.Namespace, source: str, *, line: str, whole: bool, report: bool
     ) -> Job:
-        """Launch `source`.
+        """Launch `source` as a job.
 
         Parameters
         ----------
@@ -85,19 +86,19 @@ class Launcher:
         line
             The line of the magic as it was written.
         whole
-            Whether `source` is a cell, and not the statement of ``%bg``.
+            Whether `source` is a cell; if not, it is the statement of ``%bg``.
         report
             See `Job`.
 
         Raises
         ------
         UsageError
-            It cannot be launched as the options say; nothing has happened then.
+            It cannot be launched as the options say, and was not.
         """
         after = [job for spec in args.after for job in options.find(self._manager, spec)]
         call = cells.compile_cell(self._shell, source, whole=whole, variable=args.out)
         if args.private:
-            self._own_names(source, call, args.on)  # or refuse now
+            self._own_names(source, call, args.on)  # refuses here if it is not possible
         name = render.one_line(args.name or title(source) or "cell")
         origin = self._origin() if whole else ""
         cell = _Cell(cells.cell_number(self._shell), origin, source if whole else "", name)
@@ -122,7 +123,7 @@ class Launcher:
             if names is not None:
                 code = names.within(call)
             run: Callable[[], object] = code
-            if args.on:  # a later start packs in the job's own thread, and so does one more
+            if args.on:  # if it starts later, or again, the job's own thread copies the variables
                 later = show is not None or any(not job.done() for job in after)
                 run = self._elsewhere(args.on, code, name, cell.number, later)
             if show is not None:
@@ -145,7 +146,7 @@ class Launcher:
                 timeout=args.timeout,
                 after=after,
                 log=args.log,
-                report=report or show is not None,  # nobody waits any more
+                report=report or show is not None,  # when run again, no magic waits for it
                 codes=code.codes,
                 present=present,
             )
@@ -161,7 +162,7 @@ class Launcher:
     def _elsewhere(
         self, on: str, cell: cells.Cell, name: str, number: int, later: bool
     ) -> Callable[[], object]:
-        from ..remote.launch import cell_call  # not before somebody asks for it
+        from ..remote.launch import cell_call  # imported only if it is needed
 
         place = on if on == "process" else self._shell.user_ns.get(on, on)
         try:
@@ -170,10 +171,10 @@ class Launcher:
             raise UsageError(str(error)) from None
 
     def _earlier(self, cell: _Cell, *, named: bool) -> dict[Job, str]:
-        """Return the running jobs whose place the new one takes, and why.
+        """Return the running jobs that ``--replace`` would end, each with the reason.
 
-        Those are the jobs that this cell started in an earlier run, and those with its name
-        if the user has `named` it.
+        Those are the jobs that this cell started in an earlier run, and, if the user has `named`
+        the new job, those with the same name.
         """
         found: dict[Job, str] = {}
         for job in self._manager.running():
@@ -204,12 +205,12 @@ class Launcher:
                 raise UsageError(f"not started: {render.sentence(job.info())}")
 
     def _is_whole_cell(self, line: str) -> bool:
-        """Whether the cell that runs is nothing but this line of %bg, whose job it shows."""
+        """Whether the running cell consists only of this line of ``%bg``."""
         text: str = self._shell.history_manager.input_hist_parsed[-1]
         return text.strip() == f"get_ipython().run_line_magic('bg', {line!r})"
 
     def _origin(self) -> str:
-        """Return what the front end says of the identity of the cell that is running."""
+        """Return the id that the front end gives the running cell, empty if it gives none."""
         try:
             metadata = self._shell.get_parent().get("metadata", {})
         except AttributeError:  # not in a kernel
@@ -217,7 +218,7 @@ class Launcher:
         return str(metadata.get("cellId", ""))
 
     def _refuse_shared_file(self, log: Path | None, *, tell: bool = True) -> None:
-        """Refuse to mix what two jobs print, and say what a file has from before."""
+        """Refuse a log file that a running job writes to; say if the file has text already."""
         for job in self._manager.running():
             if log is not None and log.is_file() and job.log.path == log.resolve():
                 whose = f"{render.named(job)} still writes to {str(log)!r}"
@@ -229,16 +230,25 @@ class Launcher:
             )
 
     def _tell_races(self, codes: Sequence[CodeType], cell: str, others: list[Job]) -> None:
-        """Say which variables other jobs assign as well; once for two cells."""
+        """Say which variables other jobs assign as well, once for each pair of cells."""
         names = assigned(codes)
+        clashes: dict[Job, frozenset[str]] = {}
         for job in others:
-            both = sorted(names & assigned(job.codes))
+            both = names & assigned(job.codes)
             pair = frozenset((cell, job.origin or job.source))
             if both and pair not in self._told:
                 self._told.add(pair)
-                listed = ", ".join(both[:_NAMES]) + (", ..." if len(both) > _NAMES else "")
-                print(
-                    f"{render.named(job)}, which still runs, assigns {listed} as well: each of "
-                    "the two changes what the other works with; %%bg --private keeps the names of "
-                    "a job its own"
-                )
+                clashes[job] = both
+        if not clashes:
+            return
+        jobs = _listed([render.named(job) for job in clashes])
+        listed = _listed(sorted(frozenset().union(*clashes.values())))
+        s = "s" if len(clashes) == 1 else ""
+        print(
+            f"{jobs}, which still run{s}, assign{s} {listed} as well: each changes what the other "
+            "works with; %%bg --private keeps the names of a job its own"
+        )
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:_NAMES]) + (", ..." if len(names) > _NAMES else "")

@@ -1,40 +1,38 @@
-"""``exit`` in a terminal while jobs run: asked once, for they end with IPython."""
+"""``exit`` in a terminal while jobs run asks the user first, because they end with IPython."""
 
 from __future__ import annotations
 
-import functools
 import sys
+from collections.abc import Callable
 from typing import Any
 
+from ..base.wrapping import wrap
 from ..core import render
 from ..core.current import current_job
 from ..core.manager import JobManager
 
 __all__ = ["install"]
 
-_NAMED = 5  # jobs
+_NAMED = 5  # how many jobs the question names
 _YES = {"y", "yes", "exit", "exit()", "quit", "quit()"}
 
 
 def install(shell: Any, manager: JobManager) -> None:
-    """Let a person who leaves the terminal decide about the jobs that run.
+    """Make ``exit`` ask in a terminal.
 
-    A notebook has its own question, and a script has nobody to answer.
+    In a notebook the front end asks, and when a script runs nobody could answer.
     """
-    ask_exit = getattr(shell, "ask_exit", None)
-    if getattr(shell, "kernel", None) is not None or ask_exit is None:
-        return
-    if hasattr(ask_exit, "_ipykill_asks"):
-        return
 
-    @functools.wraps(ask_exit)
-    def ask() -> object:
-        if current_job() is None and not _may_leave(manager):
-            return None
-        return ask_exit()
+    def asking(ask_exit: Callable[[], object]) -> Callable[[], object]:
+        def ask() -> object:
+            if current_job() is None and not _may_leave(manager):
+                return None
+            return ask_exit()
 
-    ask._ipykill_asks = True  # type: ignore[attr-defined]
-    shell.ask_exit = ask
+        return ask
+
+    if getattr(shell, "kernel", None) is None and hasattr(shell, "ask_exit"):
+        wrap(shell, "ask_exit", asking)
 
 
 def _may_leave(manager: JobManager) -> bool:

@@ -1,7 +1,7 @@
-"""The magics: parse, call the manager, print.
+"""The magics: parse the line, call the manager, print.
 
-Each message is one plain line. What the user got wrong ends in a `UsageError`, which
-IPython shows as one line, and nothing has happened then.
+Each message is one plain line. A mistake of the user's raises `UsageError`, which IPython
+shows as one line; then nothing else has happened.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ __all__ = ["BackgroundMagics"]
 
 _Error = TypeVar("_Error", bound=BaseException)
 
-# Seconds that %bgstop and %bginterrupt wait, to tell of a job that ends at once.
+# Seconds that %bgstop and %bginterrupt wait, so that they can say how a job ended.
 _STOP_WAIT = 0.3
 _RECENT = 10  # finished jobs that %bgjobs shows without -a
 _LOG_LINES = 100
-_LOG_CHARACTERS = 200_000  # that %bglog shows at once, with the last line if that is longer
+_LOG_CHARACTERS = 200_000  # how many %bglog shows at most, but always the last line
 
 
 @magics_class
@@ -112,7 +112,7 @@ class BackgroundMagics(Magics):
 
     # Starting
 
-    @no_var_expand  # but the options are, by themselves: what follows them is code
+    @no_var_expand  # the options expand variables themselves; what follows them is code
     @needs_local_scope
     @magic_arguments()
     @bg_options
@@ -149,7 +149,7 @@ class BackgroundMagics(Magics):
         return None if args.quiet else job
 
     def _await_result(self, job: Job) -> None:
-        """Wait for `job` in its own cell, and fail as it failed."""
+        """Wait for `job`, and raise its error."""
         try:
             error = job.exception()
         except KeyboardInterrupt as interrupt:
@@ -255,7 +255,7 @@ class BackgroundMagics(Magics):
         self._tell(jobs)
 
     def end_all(self, reason: str) -> None:
-        """End all jobs, and tell how."""
+        """End all jobs, and print how they ended."""
         jobs = self._manager.running()
         with _telling(jobs):
             self._manager.end_all(reason=reason)
@@ -264,9 +264,9 @@ class BackgroundMagics(Magics):
     # Looking
 
     @magic_arguments()
-    @argument("-a", "--all", action="store_true", help="all finished jobs too, not the last ten")
+    @argument("-a", "--all", action="store_true", help="all finished jobs, not only the last ten")
     @argument(
-        "-l", "--long", action="store_true", help="cell, last output, threads, processes of each"
+        "-l", "--long", action="store_true", help="cell, last output, threads and processes too"
     )
     @line_magic
     def bgjobs(self, line: str) -> None:
@@ -296,7 +296,7 @@ class BackgroundMagics(Magics):
         "--lines",
         type=options.lines,
         default=_LOG_LINES,
-        help="how many lines; 100 if not said",
+        help="how many lines; 100 by default",
     )
     @line_magic
     def bglog(self, line: str) -> None:
@@ -365,7 +365,7 @@ class BackgroundMagics(Magics):
         return (left or options.find(self._manager, "all"))[-1:]
 
     def _tell(self, jobs: Iterable[Job], over: Mapping[Job, str] = MappingProxyType({})) -> None:
-        """Say how jobs are; of those that were `over` before also that, and what follows it."""
+        """Print a line about each job; `over` has those that were over before, with more text."""
         for job in jobs:
             print(render.sentence(job.info(), already=job in over) + over.get(job, ""))
 
@@ -376,25 +376,25 @@ class BackgroundMagics(Magics):
 
 
 def _has_left(job: Job, processes: bool = True) -> bool:
-    """Whether a job that is over has left threads, or processes, that run."""
-    threads = [thread for thread in job.threads if thread is not job.thread]  # that just ends
+    """Whether a finished job has left threads, or processes, running."""
+    threads = [thread for thread in job.threads if thread is not job.thread]  # that is ending
     return bool(threads) or (processes and any(it.running for it in job.processes))
 
 
 @contextlib.contextmanager
 def _telling(jobs: Iterable[Job]) -> Iterator[None]:
-    """Promise to tell afterwards how `jobs` ended, if they end within this block."""
+    """Keep jobs that end in this block from printing how; the caller prints it afterwards."""
     jobs = [job for job in jobs if not job.done()]
     for job in jobs:
         job.is_told = True
     try:
         yield
     finally:
-        for job in jobs:  # before they are looked at: one that ends now may be told twice
+        for job in jobs:  # before the caller prints: one that ends just then may be told twice
             job.is_told = False
 
 
 def _shown_as(error: _Error, lines: list[str]) -> _Error:
-    """Let IPython show `lines` for `error`, instead of a traceback through ipykill."""
+    """Make IPython show `lines` for `error`, instead of a traceback through ipykill."""
     error._render_traceback_ = lambda: lines  # type: ignore[attr-defined]
     return error

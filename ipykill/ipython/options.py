@@ -1,11 +1,12 @@
-"""What the magics take: options, SPECs and the statement of ``%bg``, parsed.
+"""Parses the lines of magics: options, SPECs and the statement of ``%bg``.
 
-What the user got wrong ends in a `UsageError`, which IPython shows as one line.
+A mistake of the user's raises `UsageError`, which IPython shows as one line.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import keyword
 import re
@@ -18,7 +19,7 @@ from typing import Any
 
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import argument
-from IPython.utils.text import FullEvalFormatter
+from IPython.utils.text import EvalFormatter, FullEvalFormatter
 
 from ..core import render
 from ..core.job import Job
@@ -40,7 +41,7 @@ __all__ = [
 
 
 def duration(text: str) -> float:
-    """Take ``90``, ``30s``, ``10m``, ``1h30m``."""
+    """Return the seconds in a duration such as ``90``, ``30s``, ``10m`` or ``1h30m``."""
     try:
         return render.parse_duration(text)
     except ValueError as error:
@@ -48,12 +49,12 @@ def duration(text: str) -> float:
 
 
 def seconds(text: str) -> float:
-    """Take a duration, or 0."""
+    """Return the seconds in a duration, which may be 0."""
     return 0.0 if text.strip() in ("0", "0s") else duration(text)
 
 
 def variable(text: str) -> str:
-    """Take the name of a variable."""
+    """Return `text` if it is the name of a variable."""
     if not text.isidentifier() or keyword.iskeyword(text):
         msg = f"{text!r} is not the name of a variable"
         raise argparse.ArgumentTypeError(msg)
@@ -61,7 +62,7 @@ def variable(text: str) -> str:
 
 
 def file(text: str) -> Path:
-    """Take the name of a file that can be written."""
+    """Return the path of a file, if that can be written; it is created."""
     path = Path(text).expanduser()
     try:
         path.open("a").close()
@@ -72,7 +73,7 @@ def file(text: str) -> Path:
 
 
 def lines(text: str) -> int:
-    """Take a number of lines."""
+    """Return a number of lines, at least 1."""
     if not text.isdecimal() or not int(text):
         msg = f"{text!r} is not a number of lines"
         raise argparse.ArgumentTypeError(msg)
@@ -80,7 +81,7 @@ def lines(text: str) -> int:
 
 
 def find(manager: JobManager, spec: str) -> list[Job]:
-    """Return the jobs that a SPEC means, never none."""
+    """Return the jobs that a SPEC means, at least one."""
     try:
         return manager.find(spec)
     except JobError as error:
@@ -105,9 +106,14 @@ def parse(
     Parameters
     ----------
     name
-        What the magic is called in what is said, by default ``%`` and its own name.
+        What messages call the magic, by default ``%`` and its own name.
     namespace
-        The variables that ``$name`` and ``{name}`` in the line stand for, none by default.
+        The variables that ``$name`` and ``{name}`` in the line refer to, by default none.
+
+    Raises
+    ------
+    UsageError
+        The line is not valid.
     """
     name = name or f"%{magic.__name__}"
     fields = _Fields(namespace)
@@ -121,8 +127,13 @@ def parse(
 def split(magic: Any, line: str, namespace: Mapping[str, Any]) -> tuple[argparse.Namespace, str]:
     """Split the line of ``%bg`` into its options and the statement.
 
-    In the options ``$name`` and ``{name}`` stand for the values of variables. In the statement
-    only ``$name`` does, since ``{name}`` is Python.
+    In the options, ``$name`` and ``{name}`` are replaced by the values of variables. In the
+    statement only ``$name`` is, because ``{name}`` is Python code there.
+
+    Raises
+    ------
+    UsageError
+        The options are not valid.
     """
     takes_value = {
         option
@@ -158,14 +169,14 @@ def _arguments(magic: Any, words: list[str], name: str) -> argparse.Namespace:
     try:
         args: argparse.Namespace = magic.parser.parse_args(words)
     except UsageError as error:
-        # Words that are no option: a name, most likely.
+        # A word that is not an option is most likely a name for the job.
         named = name == "%%bg" and re.search(r"unrecognized arguments: [^-]", str(error))
         how = "; a name is given with -n" if named else ""
         raise UsageError(f"{name}: {error}{how}; see {name}?") from None
     return args
 
 
-# As IPython's own formatter, which leaves $name between single quotes alone.
+# Matches the same as IPython's own formatter, which leaves $name between single quotes alone.
 _FIELD = re.compile(
     r"\$\$(?=\w)|\{\{|\}\}|\$(?P<name>[^\W\d]\w*(?:\.\w+)*)(?=(?:[^']*'[^']*')*[^']*$)"
     r"|\{(?P<expression>[^{}]+)\}"
@@ -174,10 +185,10 @@ _HIDDEN = re.compile("[\ue000-\uf8ff]")
 
 
 class _Fields:
-    """The places in a line that stand for values, as IPython expands them in other magics.
+    """The fields ``$name`` and ``{expression}`` in a line, which IPython expands in other magics.
 
-    They are hidden while the line is split into words, each behind one character, so that a
-    value with a blank in it is one word. What cannot be evaluated is left as it was written.
+    While the line is split into words, one private-use character replaces each field, so that a
+    value with a blank in it is one word. A field that cannot be evaluated is left as it is.
     """
 
     def __init__(self, namespace: Mapping[str, Any]) -> None:
@@ -194,7 +205,7 @@ class _Fields:
         return line if _HIDDEN.search(line) else _FIELD.sub(mark, line)
 
     def fill(self, text: str, *, code: bool = False) -> str:
-        """Return `text` with the values; of `code`, only those that ``$name`` stands for."""
+        """Return `text` with the values of its fields; in `code`, only those of ``$name``."""
         if not self._found:
             return text
         take: Callable[[re.Match[str]], str] = self._of_name if code else self._value
@@ -205,14 +216,15 @@ class _Fields:
             return self._of_name(found)
         if not found["expression"]:
             return found[0][0]  # $$, {{ or }}
-        try:
-            value: str = FullEvalFormatter().vformat(found[0], [], self._namespace)
-            return value
-        except Exception:
-            return found[0]
+        # The first takes every expression, as IPython does; the second a format, as f-strings do.
+        for formatter in FullEvalFormatter(), EvalFormatter():
+            with contextlib.suppress(Exception):
+                value: str = formatter.vformat(found[0], [], dict(self._namespace))
+                return value
+        return found[0]
 
     def _of_name(self, found: re.Match[str]) -> str:
-        """Return the value of ``$name``; of ``run$n.log`` that of `n`, if `n` has no `log`."""
+        """Return the value of ``$name``; in ``run$n.log`` that of `n`, if `n` has no `log`."""
         if not found["name"]:
             return found[0]
         first, *attributes = found["name"].split(".")

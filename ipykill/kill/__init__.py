@@ -1,39 +1,43 @@
 """How a Kill reaches a thread, and leaves nothing broken.
 
-A Kill is an exception that somebody else wants to be raised in a thread. CPython would do
-that anywhere (``PyThreadState_SetAsyncExc``), between ``lock.acquire()`` and ``try:`` too,
-and not at all in a thread that waits. Here the thread decides for itself, at an instruction
-that it has reached, whether that is a place to die; all that others do is to make it ask.
+A Kill is an exception that is raised in a thread because another thread asks for it. CPython's
+own way (``PyThreadState_SetAsyncExc``) raises it at any instruction, also between
+``lock.acquire()`` and ``try:``, and not at all in a thread that waits. Here the killed thread
+itself decides, at each instruction that it reaches, whether the exception may be raised there.
+Other threads only make it ask itself that.
 
 Read in this order:
 
 `target`
-    The record of a thread that can be killed, and `contain`, inside which it happens; `group`,
-    what it asks of the job.
+    The record of a thread that can be killed, and `contain`, which runs the thread's code. With
+    `group`, the interface to the job.
 `codemap`
-    What a code object says about itself: safe places, cleanup. With `bytecode`, `handlers`, which
-    read it, and `claims`, which check what that rests on.
+    Where a code object has safe points and cleanup. With `bytecode` and `handlers`, which read
+    it, and `claims`, which check that this Python's bytecode is as expected.
 `policy`
-    Where on a stack a Kill may be raised: in running code, in a waiting call. With `finalizers`,
-    which knows what Python calls when an object dies, and `dying`, what an ``except`` handles.
+    Whether a stack allows a Kill to be raised, in running code or in a waiting call. With
+    `finalizers`, which recognises what Python calls when an object dies, `dying`, which tells
+    whether an ``except`` block handles an order to end, and `resorts`, which says what is left
+    alone at first.
 `running`
     How running code is made to ask: `monitoring` (3.12+), `tracing` (3.11), `plain`.
 `wake`
-    How a waiting call is woken, with `cstack` (up to 3.12: was it really waiting?) and
-    `waits` (the waits of the standard library that must be got ready to be left), and
-    `interrupters`, for databases.
+    How a waiting call is woken. With `main_thread` (where that is), `cstack` (up to 3.12: was it
+    really waiting?), `waits` (the waits of the standard library that must be prepared for an
+    exception), and `interrupters` (calls of databases).
 `loops`
-    Event loops, which are told and not broken: `ending`, with `tasks` and
-    `holding`; `trio_runs`, `gevent_hubs`.
+    Event loops, which are told to end their tasks: `ending` for asyncio, with `tasks` and
+    `holding`; `trio_runs`; `gevent_hubs`.
 `standins`, `in_main`
-    Who is called for the other signals meanwhile; what only the main thread may call.
+    What handles other signals while another thread passes for the main thread; calls that
+    only the main thread may make.
 `pursuit`, `order`
-    The reaper, which tries again until every thread is dead (`chase`, `margins`: what it remembers,
-    what it changes for the whole process); which of them dies first.
+    The reaper, which tries again until every thread is dead (`chase`: what it remembers;
+    `margins`: what it changes for the whole process); which thread dies first.
 `shielding`
-    `shield`: not now.
+    `shield`: a block in which a Kill waits.
 `switches`, `report`
-    What may be used of all this, and what is.
+    What a Kill may use, and what works in this process.
 `looking`, `hindrance`
     Where a thread is, and why it still lives.
 """
@@ -44,11 +48,10 @@ from . import wake
 from .hindrance import hindrance
 from .looking import Look, Looking, look
 from .loops import stop as stop_loop
-from .order import hold
+from .order import hold, serves_loop
 from .policy import is_cleaning, sheltered
 from .pursuit import await_death, get_ready, pursue, volley
-from .report import About, about
-from .running import limits
+from .report import About, about, shortcomings
 from .shielding import shield
 from .standins import set_handler
 from .switches import LEVELS, level, use
@@ -71,13 +74,14 @@ __all__ = [
     "hold",
     "is_cleaning",
     "level",
-    "limits",
     "look",
     "pool_of",
     "pursue",
+    "serves_loop",
     "set_handler",
     "sheltered",
     "shield",
+    "shortcomings",
     "stop_loop",
     "use",
     "volley",

@@ -1,4 +1,4 @@
-"""What the reaper remembers of a target that it tries to end."""
+"""What the reaper remembers of each target that it tries to wake."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ __all__ = ["Chase"]
 
 
 class Chase:
-    """What the reaper has tried on one target."""
+    """What the reaper has tried on one target. Times are monotonic, in seconds."""
 
-    __slots__ = ("attempts", "cpu_time", "interrupted", "last", "quiet_at", "quiets", "struck")
+    __slots__ = (
+        *("asked_at", "attempts", "cpu_time", "interrupted", "last", "quiet_at", "quiets"),
+        *("shared", "struck"),
+    )
 
     def __init__(self) -> None:
-        self.attempts = 0
-        self.last = 0.0  # when it was tried, monotonic,
-        self.cpu_time = 0.0  # and the target's at that time
-        self.interrupted = 0.0  # when its sqlite3 queries were interrupted, monotonic
-        self.quiet_at = 0.0  # when it was left in peace after one signal, monotonic,
-        self.quiets = 0  # and how often
-        self.struck = 0
+        self.attempts = 0  # to wake it, since a Kill was last raised in it
+        self.last = 0.0  # when the last attempt ended,
+        self.cpu_time = 0.0  # and the thread's CPU seconds then
+        self.interrupted = 0.0  # when its database queries were last interrupted
+        self.quiet_at = 0.0  # when it last had `pursuit._QUIET` seconds for one signal,
+        self.quiets = 0  # and how often it had
+        self.struck = 0  # `Target.struck` as last seen
+        self.shared = True  # whether other jobs need it,
+        self.asked_at = 0.0  # and when that was looked at

@@ -1,8 +1,8 @@
-"""What the maps of code objects rest on, as claims in words that are checked when ipykill loads.
+"""Check what `codemap` assumes about the bytecode of the running Python, claim by claim.
 
-No version of Python promises the shape of its bytecode. Each claim has a sample, of which it is
-known what a reader of the bytecode has to find. Where one fails, Kill does with what does not
-lean on it (`codemap.cautious`), and says so.
+No version of Python promises the shape of its bytecode. Each claim is checked on a sample
+function for which the right answer is known. If a claim fails, `codemap` makes cautious maps,
+which rest on none of the claims, and `why_not` says so to the user.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def loops(n):
 
 
 def _lines(code: CodeType, offsets: Iterable[int]) -> set[int]:
-    """Return the lines of some offsets, counted from that of the ``def``."""
+    """Return the lines of some offsets, counted from the line of the ``def``."""
     found = {
         offset: line - code.co_firstlineno
         for start, end, line in code.co_lines()
@@ -136,7 +136,7 @@ def failed() -> tuple[str, ...]:
 
 
 def why_not() -> str:
-    """Return why the code of this Python cannot be read as usual, empty if it can."""
+    """Return why the bytecode of this Python cannot be read as usual; empty if it can."""
     if not failed():
         return ""
     return f"the bytecode of this Python is not as expected; untrue here: {'; '.join(failed())}"

@@ -1,7 +1,7 @@
-"""What a code object says about itself: where a Kill may land in it, and where not.
+"""Where in a code object a Kill may be raised, and where not, as read from its bytecode.
 
-A `CodeMap` is read off the bytecode, its line and position tables and its exception table:
-no source and no syntax tree, so it serves code that was exec'd or came compiled as well.
+A `CodeMap` is made from the bytecode, its line and position tables and its exception table. It
+needs no source and no syntax tree, so there is one for exec'd and for compiled code as well.
 
 *Cleanup* is what undoes something: the body of an ``except`` or a ``finally``, and the
 exit of a ``with``.
@@ -18,56 +18,58 @@ exit of a ``with``.
 
 4. *Recovering* is the part of an ``except`` after which the code goes on: from there no raise
    can be reached. It undoes nothing, but does the work another way, or tries again later.
+   *Handling* is all of an ``except``, what may raise again included.
 
-*Safe* is the beginning of a statement, where nothing is in the making.
+*Safe* is the beginning of a statement, a *safe point*: no statement is half done there.
 
-1. The first instruction of a line, or of a function (a lambda has one line with whatever it does),
-   if the instruction before it ends a statement. Not in
-   cleanup, and not where the exit of a ``with`` begins (three times None, and a call). Not a
-   NOP: the ``try:`` of ``lock.acquire()``, ``try:`` is one, and so is the body of a
-   ``with`` that does nothing, which the exception table leaves out.
-2. A jump back to the beginning of a loop, so that a loop on one line has a safe place too. But
-   of a conditional one, CPython 3.12 and newer makes two instructions, a test that jumps over a
-   jump back, and leaves both out of the exception table: what is raised there goes past the
-   ``finally``. There the safe place is the beginning of the loop, as it is on 3.11, where a
-   conditional jump back is one instruction. Nor is a jump back one whose loop begins under
-   another handler.
+1. The first instruction of a line, or of a function (a lambda shares its line with other code),
+   if the instruction before it ends a statement. Not in cleanup, and not where the exit of a
+   ``with`` begins (three times None, and a call). Not a NOP, because a ``try:`` is one, which may
+   follow ``lock.acquire()``, and so is the empty body of a ``with``, which the exception table
+   leaves out.
+2. A jump back to the beginning of a loop, so that a loop on one line has a safe point too. But
+   not a conditional one. CPython 3.12 and newer makes two instructions of it, a test that jumps
+   over a jump back, and leaves both out of the exception table: an exception there would skip
+   the ``finally``. There the safe point is the beginning of the loop, as it is on 3.11, where a
+   conditional jump back is one instruction. Nor a jump back to a loop that begins under another
+   handler.
 
-*Later* is what would be safe but for being in a recovering ``except``.
+*Later* is what would be safe but for being in an ``except``.
 
-*Turns* are jumps back that, when they have just been made, lead to a safe place. What is raised
-then counts as raised just before the beginning of the loop, so the two must have one handler.
+*Beginnings* are the safe points of loops: their jumps back, or what these lead to.
 
-*Finalizing* are instructions that call Python code through a finalizer or the garbage
-collector only: whatever they call is nothing that may be broken.
+*Turns* are jumps back that lead to a safe place, where a signal is handled. What is raised then
+counts as raised by the jump; up to CPython 3.12, which has made it by then, just before the
+beginning of the loop. That must have the handler that the loop has.
 
-*Enters* and *exits* are the calls that a ``with`` makes, for what is called may have any name.
+*Finalizing* are instructions that call Python code only through a finalizer or the garbage
+collector: no Kill may be raised in what they call.
+
+*Enters* and *exits* are the calls that a ``with`` makes; the called functions may have any name.
 
 *Holding* is what lies between calls of ``acquire()`` and ``release()`` that no ``try`` guards.
 
 *Leaving* are instructions after which another frame may go on: calls, and what ends the frame.
 
-A version of CPython whose bytecode is different would be read wrongly. So the rules are
-checked on samples first, see `claims`; where one fails, `cautious` maps are made.
+A version of CPython whose bytecode is different would be read wrongly. So the rules are checked
+on samples, see `claims`; if a check fails, `cautious` maps are made.
 """
 
 from __future__ import annotations
 
 import dis
-import functools
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from types import CodeType
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
+from ..base.by_identity import by_identity
 from .bytecode import EXTENDED_ARG, Handler, Instruction, handlers_of, instructions, opcode, opcodes
-from .handlers import WITH_EXCEPT_START, handled
+from .handlers import PUSH_EXC_INFO, WITH_EXCEPT_START, handled
 
-__all__ = ["CodeMap", "by_identity", "cautious", "codemap", "distrust", "read"]
-
-_T = TypeVar("_T")
+__all__ = ["CodeMap", "cautious", "codemap", "distrust", "read"]
 
 
 class CodeMap(NamedTuple):
@@ -75,9 +77,11 @@ class CodeMap(NamedTuple):
 
     safe: frozenset[int]
     later: frozenset[int]
+    beginnings: frozenset[int]
     turns: frozenset[int]
     cleanup: frozenset[int]
     recovering: frozenset[int]
+    handling: frozenset[int]
     finalizing: frozenset[int]
     enters: frozenset[int]
     exits: frozenset[int]
@@ -85,29 +89,7 @@ class CodeMap(NamedTuple):
     holding: frozenset[int]
 
 
-_CACHED = 2000  # code objects
 _OURSELVES = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
-
-
-def by_identity(fn: Callable[[CodeType], _T]) -> Callable[[CodeType], _T]:
-    """Cache a function of a code object that any thread may call.
-
-    `functools.lru_cache` would hash the code object, which takes as long as it is, and this is
-    on the path of every monitored instruction.
-    """
-    # The code object is kept, so that its id stays its own.
-    cache: dict[int, tuple[CodeType, _T]] = {}
-
-    @functools.wraps(fn)
-    def cached(code: CodeType) -> _T:
-        known = cache.get(id(code))
-        if known is None:
-            if len(cache) >= _CACHED:
-                cache.clear()
-            known = cache[id(code)] = code, fn(code)
-        return known[1]
-
-    return cached
 
 
 _BEFORE_WITH = opcode("BEFORE_WITH")  # up to 3.13
@@ -115,6 +97,8 @@ _LOAD_SPECIAL = opcode("LOAD_SPECIAL")  # from 3.14 on
 _EXIT_ARGUMENTS = 3 if _BEFORE_WITH < 0 else 2
 _LOADS_ENTER = 0  # its argument for __enter__
 _RESUME = opcode("RESUME")
+_GET_AWAITABLE = opcode("GET_AWAITABLE")
+_OF_AENTER, _OF_AEXIT = 1, 2  # its argument
 _SEND_AGAIN = opcode("JUMP_BACKWARD_NO_INTERRUPT")
 _BETWEEN = {EXTENDED_ARG, opcode("NOT_TAKEN")}
 _CALLS = opcodes("CALL", "PRECALL")
@@ -128,7 +112,7 @@ _NAME_SHIFT = 1 if sys.version_info >= (3, 12) else 0  # the lowest bit: it is t
 # A statement may begin after one of these ...
 _STATEMENT_ENDS = opcodes(
     *("STORE_", "DELETE_", "POP_TOP", "POP_ITER", "POP_EXCEPT", "POP_JUMP", "JUMP", "NOP"),
-    *("NOT_TAKEN", "RETURN_", "RAISE", "RERAISE", "RESUME", "FOR_ITER", "END_FOR", "END_SEND"),
+    *("NOT_TAKEN", "RETURN_", "RAISE", "RERAISE", "RESUME", "FOR_ITER", "END_"),
     *("IMPORT_STAR",),
 )
 # ... but none begins with one of these.
@@ -161,7 +145,7 @@ _distrust = False
 
 
 def distrust() -> None:
-    """From here on, tell of a code object only what does not lean on the shape of bytecode."""
+    """From here on, make only cautious maps, which do not rest on the shape of the bytecode."""
     global _distrust
     _distrust = True
 
@@ -169,14 +153,14 @@ def distrust() -> None:
 def cautious(code: CodeType) -> CodeMap:
     """Return what holds for `code` even if none of the rules above does.
 
-    What has no exception table has no cleanup either: no ``with``, no ``try``. There a function
-    and the body of a loop may be left as they begin. Anything else is taken for cleanup.
+    Code without an exception table has no ``with``, no ``try``, and so no cleanup. In it the
+    beginning of the function and the jump back of a loop are safe. All other code is cleanup.
     """
     names = [dis.opname[op] for op in code.co_code[::2]]
     calls = {2 * unit for unit, name in enumerate(names) if "CALL" in name}
     caches = {2 * unit for unit, name in enumerate(names) if name == "CACHE"}
     everywhere = frozenset(range(0, len(code.co_code), 2))
-    # Between the outermost frame of a job and its code is what is known: ours, and Thread.run.
+    # The frames around a job's code, ipykill's and Thread.run, are known to be no cleanup.
     known = code is threading.Thread.run.__code__ or code.co_filename.startswith(_OURSELVES)
     guarded = bool(code.co_exceptiontable) and not known
     begins = {2 * unit for unit, name in enumerate(names) if name == "JUMP_BACKWARD"}
@@ -185,9 +169,11 @@ def cautious(code: CodeType) -> CodeMap:
     return CodeMap(
         safe=nowhere if guarded else frozenset(begins),
         later=nowhere,
+        beginnings=nowhere,
         turns=nowhere,
         cleanup=everywhere if guarded else nowhere,
         recovering=nowhere,
+        handling=nowhere,
         finalizing=everywhere - calls - caches,
         enters=nowhere,
         exits=nowhere,
@@ -200,8 +186,8 @@ def read(code: CodeType) -> CodeMap:
     """Return the map of `code`, as the rules above say."""
     found = dict(instructions(code))
     handlers = handlers_of(code)
-    cleanup, raising = handled(found, handlers)
-    recovering = set(cleanup)
+    cleanup, raising, finals = handled(found, handlers)
+    caught = set(cleanup)
     leaving_with = _exits(found)
     # A code object may have fewer positions than instructions, or none.
     positions = dict(zip(range(0, len(code.co_code), 2), code.co_positions(), strict=False))
@@ -215,7 +201,7 @@ def read(code: CodeType) -> CodeMap:
     loops = {offset: found[offset].target for offset in found if found[offset].op in _LOOPS}
     alone = {offset for offset, target in loops.items() if target in loops}  # while True: pass
     copied = places(cleanup - (loops.keys() - alone))
-    if cleanup and not copied:  # which copies of it there are is not known
+    if cleanup and not copied:  # without positions its copies cannot be told from other code
         cleanup = set(found)
     cleanup |= {
         offset
@@ -223,10 +209,13 @@ def read(code: CodeType) -> CodeMap:
         if (offset not in loops or offset in alone) and positions.get(offset) in copied
     }
     cleanup |= {offset for offset, target in loops.items() if target in cleanup}
-    undone = places(raising - loops.keys())
-    recovering = {it for it in recovering if it not in raising and positions.get(it) not in undone}
 
-    undoing = cleanup - recovering
+    def without(some: set[int]) -> set[int]:
+        copied = places(some - loops.keys())
+        return {it for it in caught if it not in some and positions.get(it) not in copied}
+
+    recovering, handling = without(raising), without(finals)
+    undoing = cleanup - handling
 
     def may_begin(offset: int) -> bool:
         return (
@@ -245,7 +234,7 @@ def read(code: CodeType) -> CodeMap:
             begin = found[begin].end
         if before.get(start) in _STATEMENT_ENDS and may_begin(begin):
             safe.add(begin)
-    turns = set()
+    beginnings, turns = set(), set()
     tests = _tests(found)
     for offset, instruction in found.items():
         target = instruction.target
@@ -253,15 +242,16 @@ def read(code: CodeType) -> CodeMap:
             continue
         if instruction.op in _LOOPS and offset not in tests:
             if handlers.get(offset) == handlers.get(target):
-                safe.add(offset)
+                beginnings.add(offset)
         elif may_begin(target):
-            safe.add(target)
+            beginnings.add(target)
         else:
             continue
         inside = tests.get(offset, offset)
-        if handlers.get(target - 2) == handlers.get(inside) and offset not in cleanup:
+        if handlers.get(_turning(offset, target)) == handlers.get(inside) and offset not in cleanup:
             turns.add(offset)
 
+    safe |= beginnings
     unwinding = {offset for offset in found if found[offset].op == WITH_EXCEPT_START}
     finalizing = {
         offset
@@ -269,17 +259,25 @@ def read(code: CodeType) -> CodeMap:
         if instruction.op in _FINALIZING and not _delegates(instruction)
     }
     return CodeMap(
-        safe=frozenset(safe - recovering),
-        later=frozenset(safe & recovering),
+        safe=frozenset(safe - handling),
+        later=frozenset(safe & handling),
+        beginnings=frozenset(beginnings),
         turns=frozenset(turns),
         cleanup=_with_caches(found, cleanup),
         recovering=_with_caches(found, recovering),
+        handling=_with_caches(found, handling),
         finalizing=_with_caches(found, finalizing),
-        enters=_enters(found),
-        exits=_with_caches(found, {*_whole_calls(found, leaving_with.values()), *unwinding}),
+        enters=_enters(found) | _awaits(found, _OF_AENTER),
+        exits=_with_caches(found, {*_whole_calls(found, leaving_with.values()), *unwinding})
+        | _awaits(found, _OF_AEXIT),
         leaving=frozenset(offset for offset in found if found[offset].op in _LEAVING),
         holding=_with_caches(found, set(_holding(code, found, handlers))),
     )
+
+
+def _turning(offset: int, target: int) -> int:
+    """Return where what is raised by the jump at `offset`, to `target`, counts as raised."""
+    return offset if sys.version_info >= (3, 13) else target - 2
 
 
 def _tests(found: dict[int, Instruction]) -> dict[int, int]:
@@ -310,12 +308,12 @@ def _enters(found: dict[int, Instruction]) -> frozenset[int]:
 
 
 def _exits(found: dict[int, Instruction]) -> dict[int, int]:
-    """Return where ``__exit__(None, None, None)`` begins after its function, and the call."""
+    """Return where the arguments of each ``__exit__(None, None, None)`` begin, and its call."""
     exits = {}
     before: Instruction | None = None
     for begin, first in found.items():
         function, before = before, first
-        # One that is called by its name stands just before its arguments.
+        # If a function is loaded by its name just before the arguments, this is no `with`.
         if first.op not in _CONSTANTS or _is_called(function):
             continue
         second = found.get(first.end)
@@ -328,6 +326,17 @@ def _exits(found: dict[int, Instruction]) -> dict[int, int]:
         if call is not None and call.op in _CALLS and call.argument == _EXIT_ARGUMENTS:
             exits[begin] = third.end
     return exits
+
+
+def _awaits(found: dict[int, Instruction], of: int) -> frozenset[int]:
+    """Return where ``async with`` awaits what its ``__aenter__`` or ``__aexit__`` returned."""
+    awaits: set[int] = set()
+    for offset, (op, argument, end, _) in found.items():
+        if op == _GET_AWAITABLE and argument == of:
+            while found[end].target < 0:  # up to SEND, which leads past the loop that it is in
+                end = found[end].end
+            awaits.update(range(offset, found[end].target, 2))
+    return frozenset(awaits)
 
 
 def _is_called(before: Instruction | None) -> bool:
@@ -345,7 +354,7 @@ def _whole_calls(found: dict[int, Instruction], calls: Iterable[int]) -> Iterato
 
 
 def _line_starts(code: CodeType) -> Iterator[int]:
-    """Yield the first offset of every run of a line."""
+    """Yield the first offset of every run of instructions that belong to one line."""
     last = None
     for start, end, line in code.co_lines():
         if start == end:
@@ -362,9 +371,11 @@ def _holding(
     """Yield what is between calls of ``acquire`` and ``release``, and has no handler."""
     if not {"acquire", "release"} <= {*code.co_names}:
         return
+    # A generator and a comprehension have a handler of their own, which is no `try`.
+    tries = {offset for offset, it in handlers.items() if found[it.offset].op == PUSH_EXC_INFO}
     called, held = "", False
     for offset, (op, argument, _, _) in found.items():
-        if held and offset not in handlers:
+        if held and offset not in tries:
             yield offset
         if op in _ATTRIBUTES:
             name = code.co_names[argument >> _NAME_SHIFT]

@@ -56,14 +56,14 @@ def _record() -> int:
 
 
 def inside_a_call() -> bool:
-    """Whether the signal handler that calls this was called from inside a C function."""
+    """Whether the calling signal handler interrupts a C function, not Python code."""
     return not _NEEDED or _word(_record() - _slot) != _between
 
 
 def calibrate(number: int) -> str | None:
-    """Measure with signal `number`; return None, or why it cannot be done.
+    """Find both addresses, by raising signal `number`; return None, or why that fails.
 
-    Main thread only; the signal's handler is put back.
+    Main thread only. The signal's handler is put back.
     """
     global _slot, _between
     if not _NEEDED:
@@ -84,7 +84,7 @@ def calibrate(number: int) -> str | None:
             ctypes.pythonapi.PyErr_SetInterruptEx(number)
         between, found = found, []
         for _ in range(3):
-            # This looks for signals before it returns.
+            # pthread_kill() looks for signals before it returns.
             signal.pthread_kill(threading.get_ident(), number)
         inside = found
     finally:

@@ -1,8 +1,8 @@
-"""Whether what some code handles is an order to end: then its handler is cleanup.
+"""Whether an ``except`` block handles an order to end: a Kill, a Stop, a cancellation.
 
-Any other error that a handler deals with, without raising it again, is none of ours: the code is
-going to try again, and may be ended in it like anywhere else, if the Kill has been sought for a
-while.
+If so, the block is cleanup, and no Kill is raised in it. A block that handles any other error, and
+does not raise it again, is about to try again or to do something else. If a Kill has been pending
+for a while, it may be raised in such a block as anywhere else.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ __all__ = ["handles_an_order", "is_order"]
 
 _ORDERS = (KeyboardInterrupt, JobStopped, asyncio.CancelledError, GeneratorExit)
 _NAMED = {"trio.Cancelled", "greenlet.GreenletExit"}
-_CONTEXTS = 100  # errors, of which one came out of the other, that are looked at
+_CONTEXTS = 100  # exceptions in a chain of contexts that are looked at, at most
 
 
 def is_order(error: BaseException | None) -> bool:
-    """Whether an error is an order to end, or came out of one."""
+    """Whether an exception is an order to end, or was raised while one was handled."""
     seen = 0
     while error is not None and seen < _CONTEXTS:
         kind = type(error)
@@ -33,8 +33,9 @@ def is_order(error: BaseException | None) -> bool:
 def handles_an_order(coroutine: object) -> bool:
     """Whether a coroutine that waits does so while it handles an order to end.
 
-    What it handles is not to be had from Python, but the garbage collector sees it; with what the
-    coroutine has in variables, which does no harm.
+    Python has no function that returns the exception that a coroutine handles, but
+    `gc.get_referents` finds it. It also finds exceptions in the coroutine's variables, which does
+    no harm.
     """
     held = gc.get_referents(coroutine)
     return any(is_order(it) for it in held if isinstance(it, BaseException))

@@ -1,29 +1,29 @@
-"""How what runs on an event loop of asyncio is ended: as Ctrl-C ends ``asyncio.run``.
+"""End what runs on an asyncio event loop, as Ctrl-C ends ``asyncio.run``.
 
-An exception in the wait of a loop would leave its tasks as they are, and one that leaves a task
-would leave the loop. So the loop is told, as anybody may tell it something
-(``call_soon_threadsafe``), and what follows happens in its own thread, between its tasks:
+An exception raised where the loop waits would abandon its tasks, and one that leaves a task would
+leave the loop. So the thread that kills tells the loop to look (``call_soon_threadsafe``). All that
+follows happens in the loop's own thread, while no task runs:
 
-1. The main task, the one that ``run_until_complete`` waits for, is cancelled; in a loop that
-   runs for ever, those that other threads wait for. What it
-   waits for is cancelled through it: a task, ``gather()``, a ``TaskGroup``. Its cleanup may need
-   other tasks, so they go on.
-2. When the main task has ended, or its cleanup has not moved for a while, the others are
-   cancelled, but for those that another one cancels when it is cancelled: nobody is cancelled
-   twice. What they have started in their cleanup comes when they have ended.
+1. The main task, for which ``run_until_complete`` waits, is cancelled; in a loop that runs for
+   ever, the tasks for which other threads wait. That also cancels what the main task waits for:
+   a task, ``gather()``, a ``TaskGroup``. Its cleanup may need other tasks, so these go on.
+2. When the main task has ended, or its cleanup has not moved for a while, the other tasks are
+   cancelled, except those that one of them cancels when it is cancelled: no task is cancelled
+   twice. Tasks that were started since the first one was cancelled, by cleanup as a rule, are
+   cancelled when these have ended, or when the cleanup of these has not moved for a while.
 3. When no task is left, asynchronous generators are closed, and `JobKilled` is raised out of
-   the loop. Up to then, what would stop the loop, the end of the main task above all, is held.
+   the loop. Until then nothing may stop the loop, not even the end of the main task (`holding`).
 
-A task in cleanup is not cancelled, by no other task either: a TaskGroup cancels all that it has
-left (`Ending._guard`). One that swallows the request, so that it waits for something new, not in
-cleanup, is cancelled again.
+A task in cleanup is not cancelled, not by other tasks either, as a TaskGroup would do
+(`Ending._guard`). A task that swallows the cancellation, so that it waits for something new
+outside of cleanup, is cancelled again.
 
-A coroutine that computes does not let the loop come to this. It is broken as any running code
-(`Ending.is_blocked`), by a `TaskKilled`, which asyncio takes for a cancellation: it ends the task
-and not the loop.
+A coroutine that computes keeps the loop from looking (`Ending.is_blocked`). It is killed like any
+running code, with a `TaskKilled`, which asyncio takes for a cancellation: it ends the task and
+not the loop.
 
-The same is done for an interrupt, which is asked for once, and for a Stop, for which nothing is
-raised.
+An interrupt, which is delivered once, is handled in the same way, and so is a Stop, for which no
+exception is raised out of the loop.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ import functools
 import sys
 import time
 import weakref
-from collections.abc import Iterator, Sequence
-from types import FrameType
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from ..exceptions import JobKilled
 from . import policy
 from . import target as targets
+from .awaited import end_awaited
 from .holding import Hold
-from .policy import is_ours
-from .target import Target, contain
+from .runs import runs_of
+from .target import Target
 from .tasks import (
     Task,
     Waits,
@@ -51,8 +51,10 @@ from .tasks import (
     cleans_up,
     executes,
     frames_of,
+    helps_cleanup,
     is_done,
-    is_machinery,
+    needed_of,
+    outside_greenlet,
     serves,
     tasks_of,
 )
@@ -60,54 +62,54 @@ from .tasks import (
 __all__ = ["Ending"]
 
 # All in seconds.
-_LOOK, _LOOK_MAX = 0.001, 0.05  # between two looks at the tasks,
-_BLOCKED = 0.002  # until a loop that does not come to the first one is blocked,
-_BLOCKED_LATER = 0.25  # and to another one
-_LOST = 1.0  # until it is told again
-_LATE = 0.3  # until an ``except`` block that goes on is broken
-_STUCK = 2.0  # that cleanup of the main task may wait for one thing, until the others are ended
+_LOOK, _LOOK_MAX = 0.001, 0.05  # between two looks at the tasks
+_BLOCKED = 0.002  # after which a loop that has not come to its first look counts as blocked,
+_BLOCKED_LATER = 0.25  # and one that has not come to a later look
+_LOST = 1.0  # after which it is told again
+_LATE = 0.3  # after which an ``except`` block that goes on may be cut short
+_STUCK = 2.0  # for which the main task's cleanup may wait for one thing before the others end
 
-_FEW = 10  # tasks, each of whose ends is looked at
+_FEW = 10  # if fewer tasks are left, the end of each makes the loop look
 
 _Request = Literal["kill", "interrupt", "stop"]
-_RUN = asyncio.Runner.run.__code__
 
 
 class Ending:
-    """The end of what runs on `loop`, in the thread of `target`. See the module's docstring.
+    """Ends what runs on `loop`, in the thread of `target`. See the module's docstring.
 
     Threading
     ---------
-    Any thread may call `ring`, `stop` and `is_blocked`, a signal handler too; none of them
-    blocks. All else happens in the loop.
+    Any thread, or a signal handler, may call `ring` and `stop` and read the properties; none of
+    them blocks. All else is called in the loop's own thread.
     """
 
     def __init__(self, target: Target, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self._target = target
         self._stop = False
-        self._rung: float | None = None  # since when it waits for the loop, monotonic
-        self._due = 0.0  # when the next look is, monotonic; 0: there was none
+        self._rung: float | None = None  # when the loop was told to look and has not yet, monotonic
+        self._due = 0.0  # when the next look is due, monotonic; 0 before the first
         self._pause = _LOOK
-        self._since = 0.0  # when something was asked for, monotonic; 0: nothing was
+        self._since = 0.0  # when a look first found a request, monotonic; 0: there is none
         self._timer: asyncio.TimerHandle | None = None
         # What each task waited for when it was cancelled, or before.
         self._waits: weakref.WeakKeyDictionary[Task, object] = weakref.WeakKeyDictionary()
-        self._asks = False  # for the end of a task, at this moment
-        self._spared: weakref.WeakSet[Task] = weakref.WeakSet()  # that cleaned up when cancelled
+        self._asks = False  # whether this object is cancelling a task at this moment
+        self._spared: weakref.WeakSet[Task] = weakref.WeakSet()  # in cleanup, so not cancelled
         self._mains: list[asyncio.Future[Any]] = []
-        self._left = 0  # tasks that have not ended, about
-        self._stubborn: weakref.WeakSet[Task] = weakref.WeakSet()  # that were asked again
-        self._main: asyncio.Future[Any] | None = None  # that was cancelled
+        self._left = 0  # guarded tasks that have not ended, about
+        self._stubborn: weakref.WeakSet[Task] = weakref.WeakSet()  # that were cancelled again
+        self._main: asyncio.Future[Any] | None = None  # the main future that was cancelled
         self._interrupted: Task | None = None  # the task in which an interrupt was raised
-        self._stuck: tuple[object, float] = None, 0.0  # what main waits for, since when
+        self._stuck: tuple[object, float] = None, 0.0  # what is being ended waits for, since when
+        self._first: weakref.WeakSet[Task] | None = None  # that were there when the end began
         self._old: weakref.WeakSet[Task] = weakref.WeakSet()  # that are being ended now
         self._closing: Task | None = None
         self._hold = Hold(loop, self._ended)
 
     def ring(self) -> None:
-        """Let the loop look at what is asked of its thread, unless it does so anyway."""
-        lost = self._rung is not None and self.is_lost(_LOST)  # what came of it, nobody knows
+        """Tell the loop to look at what is asked of its thread, unless it does so anyway."""
+        lost = self._rung is not None and self.is_lost(_LOST)
         if lost or (self._rung is None and self._timer is None):
             self._rung = time.monotonic()
             try:
@@ -116,13 +118,13 @@ class Ending:
                 pass
 
     def stop(self) -> None:
-        """Cancel what runs here, for a Stop."""
+        """Cancel what runs on the loop, because of a Stop."""
         self._stop = True
         self.ring()
 
     @property
     def is_blocked(self) -> bool:
-        """Whether the loop does not come to look."""
+        """Whether a task keeps the loop from looking: a look is overdue."""
         return self.is_lost(_BLOCKED_LATER if self._due else _BLOCKED)
 
     @property
@@ -137,7 +139,7 @@ class Ending:
 
     @property
     def is_quick(self) -> bool:
-        """Whether nothing is to be raised in what the loop runs."""
+        """Whether the loop ends its tasks by itself, so that nothing is raised in running code."""
         return not self.is_blocked and not self._stubborn
 
     @property
@@ -145,36 +147,40 @@ class Ending:
         return bool(self._since) and time.monotonic() - self._since > _LATE
 
     def is_lost(self, seconds: float) -> bool:
-        """Whether the loop has not come to look for so many seconds."""
+        """Whether a look is overdue by so many seconds."""
         since = self._due if self._rung is None else self._rung
         return time.monotonic() - since > seconds
 
     def may_strike(self) -> bool:
-        """Whether something may be raised in what the loop runs now; own thread only."""
+        """Whether a Kill may be raised in what the loop runs now; own thread only."""
+        if policy.shelter(outside_greenlet(), **self._target.resorts) is not None:
+            return False
         task = asyncio.current_task(self.loop)
-        # It was cancelled, and is not cleaning up, or else nobody would ask.
-        swallowed = task is not None and task in self._waits and task.cancelling()
-        return bool(swallowed) or self.is_blocked
+        # A cancelled task that goes on: while it cleans up, `policy` does not ask here.
+        if task is not None and task in self._waits and task.cancelling():
+            return True
+        return self.is_blocked and not helps_cleanup(task, self.loop, late=self._is_late)
 
     def strikes(self, kind: type[BaseException]) -> type[BaseException]:
-        """Note what is being raised in what the loop runs now; return it; own thread only."""
+        """Note that `kind` is about to be raised in the running task; own thread only."""
         task = asyncio.current_task(self.loop)
         if task is not None:
             if not issubclass(kind, JobKilled):
                 self._interrupted = task
             self._guard(task)
+        elif self._target.group.kill_requested:  # a callback, whose end asyncio would log
+            self._hold.hush()
         return kind
 
     def finish(self) -> None:
         """End what is left on a loop that does not run any more; own thread only.
 
-        The code may have left it with an exception of its own, or it was killed between two runs.
+        The code left the loop with an exception of its own, or was killed between two runs of it.
         """
-        if self.loop.is_closed() or self.loop.is_running() or not asyncio.all_tasks(self.loop):
-            return
-        self.ring()
-        with contextlib.suppress(JobKilled):
-            self.loop.run_forever()
+        if not (self.loop.is_closed() or self.loop.is_running()) and asyncio.all_tasks(self.loop):
+            self.ring()
+            with contextlib.suppress(JobKilled):
+                self.loop.run_forever()
 
     # In the loop
 
@@ -188,11 +194,12 @@ class Ending:
         self._since = 0.0 if request is None else self._since or time.monotonic()
         if request is None and self._main is None and not self._target.sought:
             self._hold.let_go()
+            self._first = None
             return
-        mains, caller = self._runs(sys._getframe())
+        mains, caller = runs_of(self.loop, sys._getframe())
         if caller is None or policy.shelter(caller) is None:
             self._end(request, mains)
-        # Else the loop itself serves a cleanup.
+        # Else the loop is run by a cleanup, which must complete.
         if self.loop.is_closed():
             return
         self._due = time.monotonic() + self._pause
@@ -212,24 +219,6 @@ class Ending:
                 return "stop"
         return None
 
-    def _runs(self, frame: FrameType | None) -> tuple[list[asyncio.Future[Any]], FrameType | None]:
-        """Return what the loop runs for, the innermost first, and the code that runs it."""
-        mains: list[asyncio.Future[Any]] = []
-        caller = None
-        while frame is not None and frame.f_code is not contain.__code__:
-            future = None
-            if frame.f_code.co_name == "run_until_complete":
-                names = frame.f_locals  # `f` is of nest_asyncio
-                future = names.get("f", names.get("future"))
-            elif frame.f_code is _RUN:  # of uvloop's loop there is no frame
-                future = frame.f_locals.get("task")
-            elif caller is None and not is_machinery(frame.f_code) and not is_ours(frame.f_code):
-                caller = frame
-            if asyncio.isfuture(future) and future.get_loop() is self.loop and future not in mains:
-                mains.append(future)
-            frame = frame.f_back
-        return mains, caller
-
     def _end(self, request: _Request | None, mains: list[asyncio.Future[Any]]) -> None:
         self._mains = mains
         every = asyncio.all_tasks(self.loop)
@@ -239,10 +228,10 @@ class Ending:
                 self._hold.hush()
             for task in every:
                 self._guard(task)
-        tasks = [task for task in every if _is_left(task)]
-        # Where nobody waits for the loop itself, other threads may wait for tasks of it.
+        tasks = [task for task in every if not is_done(task) and not executes(task)]
+        # If the loop runs for ever, other threads may wait for tasks of it.
         now = [it for it in mains[:1] if not is_done(it)] if mains else list(filter(serves, tasks))
-        if not now and len(mains) > 1:  # that run, within another one, is about to end
+        if not now and len(mains) > 1:  # the inner run of the loop is about to end
             return
         if not now and (request is not None or self._was_interrupted):
             self._end_rest(tasks)
@@ -260,12 +249,14 @@ class Ending:
         own = [task for main in mains for task in tasks_of(main)]
         if any(map(executes, own)):
             return
+        end_awaited(own, self._target.group)
         if any(task.cancelling() for task in own):
             for task in tasks:
                 self._ask_again(task)
         elif not any(cleans_up(task, asked=False, late=self._is_late) for task in own):
             self._main = mains[0]
             self._note()
+            self._begin(tasks)
             for task in tasks:
                 self._waits[task] = awaits(task)
             self._pause = _LOOK
@@ -273,19 +264,36 @@ class Ending:
                 for main in mains:
                     main.cancel()
             return
-        waits = [awaits(task) for task in own]
-        if waits != self._stuck[0] or request != "kill":
-            self._stuck = waits, time.monotonic()
-        elif time.monotonic() - self._stuck[1] > _STUCK:
-            self._end_rest([task for task in tasks if task not in own])
+        if request == "kill" and self._is_stuck(own):
+            self._end_rest([task for task in tasks if task not in own], own)
 
-    def _end_rest(self, tasks: list[Task]) -> None:
+    def _begin(self, tasks: list[Task]) -> None:
+        """Note which tasks are there before any cleanup has begun, and has started tasks."""
+        if self._first is None:
+            self._first = self._old = weakref.WeakSet(tasks)
+
+    def _is_stuck(self, tasks: Iterable[Task]) -> bool:
+        """Whether these tasks have waited for the same things for a while."""
+        waits = {awaits(task) for task in tasks}
+        if waits != self._stuck[0]:
+            self._stuck = waits, time.monotonic()
+        return time.monotonic() - self._stuck[1] > _STUCK
+
+    def _end_rest(self, tasks: list[Task], own: Sequence[Task] = ()) -> None:
+        self._begin(tasks)
         now = [task for task in tasks if task in self._old]
         if not now:
             now = tasks
             self._old = weakref.WeakSet(tasks)
+        elif not own and self._is_stuck(now):
+            now = tasks
+        end_awaited(now, self._target.group)
         waits = Waits(tasks)
+        new = [task for task in now if task not in (self._first or ()) and not task.cancelling()]
+        needed = needed_of(new, [*tasks, *own])
         for task in now:
+            if task in needed:
+                continue
             if task.cancelling() or task in self._spared:
                 self._ask_again(task)
             elif waits.owner(task) is None and not cleans_up(task, asked=False, late=self._is_late):
@@ -307,7 +315,7 @@ class Ending:
                 self._spared.remove(task)
             else:
                 self._stubborn.add(task)
-            for frame in frames_of(task.get_coro()):  # so that it dies where it swallows that again
+            for frame in frames_of(task.get_coro()):  # it dies there if it swallows this one, too
                 targets.arm_here(self._target, frame)
             self._cancel(task)
 
@@ -326,7 +334,7 @@ class Ending:
             self._asks = False
 
     def _guard(self, task: Task) -> None:
-        """Let nobody cancel a task in its cleanup, but what it does there itself."""
+        """Replace ``task.cancel``, so that other tasks do not cancel the task in its cleanup."""
         if not isinstance(getattr(task, "cancel", None), functools.partial):
             task.add_done_callback(self._ended)
             self._left += 1
@@ -338,12 +346,9 @@ class Ending:
         task = ref()
         if task is None:
             return False
-        # What is done by no task is meant for what it does in its cleanup: by a timeout.
-        others = (
-            self._asks
-            or not self.loop.is_running()
-            or asyncio.current_task(self.loop) not in (None, task)
-        )
+        # If no task runs, a timeout of the cleanup's own calls this, and is let through.
+        by = asyncio.current_task(self.loop)
+        others = self._asks or not self.loop.is_running() or by not in (None, task)
         asked, late = task.cancelling() > 0, self._is_late
         if others and (executes(task) or cleans_up(task, asked=asked, late=late)):
             if not task.cancelling():
@@ -356,7 +361,7 @@ class Ending:
         """Look again at once, if there may be something to do."""
         if task is not None:
             self._left -= 1
-        # Of a thousand tasks, not after each.
+        # Not after the end of each of a thousand tasks.
         quick = task is None or self._left < _FEW or task in self._mains
         if quick and self._rung is None:
             self._rung = time.monotonic()
@@ -369,8 +374,8 @@ class Ending:
 
     @property
     def _was_interrupted(self) -> bool:
-        main = self._interrupted or self._main
-        return not self._stop and isinstance(main, asyncio.Task) and main.cancelled()
+        main = None if self._stop else self._interrupted or self._main
+        return isinstance(main, asyncio.Task) and main.cancelled()
 
     def _leave(self, request: _Request | None, mains: list[asyncio.Future[Any]]) -> None:
         """End the run of the loop: no task is left."""
@@ -382,7 +387,7 @@ class Ending:
                 self._hold.let_go(stop=False)
                 self._target.note()
                 killed = JobKilled()
-                for main in mains:  # nobody else asks for that now, and asyncio would complain
+                for main in mains:  # else asyncio would log that nobody retrieved its exception
                     if not main.cancelled():
                         killed.__context__ = main.exception()
                 raise killed
@@ -393,7 +398,3 @@ class Ending:
         self._hold.let_go(stop=not interrupted)
         if interrupted:
             raise KeyboardInterrupt
-
-
-def _is_left(task: Task) -> bool:
-    return not is_done(task) and not executes(task)

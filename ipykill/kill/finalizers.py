@@ -1,15 +1,16 @@
-"""Whom Python calls when an object dies, or when it looks for such objects.
+"""Recognise finalizers: functions that Python calls when an object dies, or is collected.
 
-That may be at any instruction: a call lets go of its arguments, an assignment of what was there.
-So it does not show in the caller, but in what is called: it is the ``__del__`` of its first
-argument, by whatever name, or a function that was given to `weakref` or `gc`. What is raised in
-it is only printed, and the rest of what it was to undo is lost.
+Python may call a finalizer at any instruction: a call drops its arguments, an assignment the old
+value. So it is not the caller that shows it, but the function: it is the ``__del__`` of its first
+argument, under whatever name, or it was passed to `weakref` or `gc`. No Kill is raised in one,
+because Python only prints such an exception, and the rest of the finalizer does not run.
 """
 
 from __future__ import annotations
 
 import functools
 import gc
+import inspect
 import io
 import os
 import sys
@@ -21,38 +22,43 @@ from typing import Any, cast
 
 __all__ = ["collects", "finalizes"]
 
-_INNER = 10  # partials and the like in which a function may be
+_INNER = 10  # partials and the like around a function that are looked into, at most
 _WRAPPERS = (functools.partial, functools.partialmethod)
 _STDLIB = os.path.join(os.path.dirname(os.__file__), "")
 _OURSELVES = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
-_VARIADIC = 4  # in co_flags: it has *args
+_VARIADIC = inspect.CO_VARARGS
+_GENERATORS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 _bases = type.__dict__["__mro__"].__get__
 _members = type.__dict__["__dict__"].__get__
 
-# weakref.finalize: what it calls is a finalizer.
+# What weakref.finalize calls is a finalizer.
 _FINALIZE = weakref.finalize.__call__.__code__
 
 
 def collects() -> set[int]:
-    """Return the ids of the code of those that are told of a garbage collection.
+    """Return the ids of the code objects of all functions that a garbage collection calls.
 
-    And of the one who is given the asynchronous generators that die.
+    That is the callbacks in `gc.callbacks` and the finalizer hook of asynchronous generators.
     """
     return {id(_code_of(it)) for it in [*gc.callbacks, sys.get_asyncgen_hooks().finalizer]}
 
 
 def finalizes(frame: FrameType, *, surely: bool = False) -> bool:
-    """Whether `frame` is of a finalizer; no code of others runs for that.
+    """Whether `frame` belongs to a finalizer. No foreign code runs to find that out.
 
     Parameters
     ----------
     surely
-        Whether to leave out what only looks like one: the callback of a weak reference is known by
-        an argument, a reference to what is dead, that anybody may pass on.
+        Whether to leave out callbacks of weak references. They are recognised by an argument, a
+        dead weak reference, which other functions may have as well.
     """
     code = frame.f_code
     if code is _FINALIZE:
         return True
+    # Nothing calls a generator to finalize something. And if `frame` is of another thread, and
+    # its generator is freed meanwhile, to read its variables crashes CPython 3.13 (gh-125723).
+    if code.co_flags & _GENERATORS:
+        return False
     arguments = list(_arguments(frame))
     if not arguments:
         return False
@@ -60,7 +66,7 @@ def finalizes(frame: FrameType, *, surely: bool = False) -> bool:
 
 
 def _arguments(frame: FrameType) -> Iterator[object]:
-    """Yield what a function was given by position, as far as it has kept that."""
+    """Yield the positional arguments of a function, as far as its variables still have them."""
     code = frame.f_code
     count = code.co_argcount
     variadic = code.co_flags & _VARIADIC
@@ -91,17 +97,21 @@ def _is_del(code: CodeType, kind: type) -> bool:
 def _is_callback(frame: FrameType, arguments: list[object]) -> bool:
     """Whether `frame` seems to be called because the referent of a weak reference is dead."""
     if frame.f_code.co_filename.startswith(_STDLIB):
-        return False  # the worker of a pool refers to that, and may outlive it
+        return False  # a pool's worker, for example, has a reference to a pool that may be dead
     if not any(issubclass(type(it), weakref.ref) and _is_dead(it) for it in arguments):
         return False
-    # As a thread's own function does, or a job's, which works for somebody as long as he lives.
+    # The function of a thread or a job may have such an argument and is no finalizer: it works
+    # for an object as long as that lives.
     caller = frame.f_back
     if caller is None:
         return False
     called: list[object] = []
     if caller.f_code is threading.Thread.run.__code__:
         called = [vars(caller.f_locals["self"]).get("_target")]
-    elif caller.f_code.co_filename.startswith(_OURSELVES):
+    elif (
+        caller.f_code.co_filename.startswith(_OURSELVES)
+        and not caller.f_code.co_flags & _GENERATORS
+    ):
         called = list(caller.f_locals.values())
     return not any(_code_of(it) is frame.f_code for it in called)
 
@@ -111,7 +121,7 @@ def _is_dead(reference: object) -> bool:
 
 
 def _code_of(fn: Any) -> CodeType | None:
-    """Return the code of a function, or of what is called like one."""
+    """Return the code object of a function or another callable, None if it has none."""
     for _ in range(_INNER):
         kind = type(fn)
         if kind is FunctionType:

@@ -1,15 +1,16 @@
 """How what runs on gevent is ended: the main greenlet of a thread first, then the others.
 
-gevent's loop waits in C code that looks for signals in the main thread only, so a thread that
-waits there can be told, and not woken.
+gevent's loop waits in C code that looks for signals in the main thread only. So a thread that
+waits there cannot be woken by a signal; its hub is told instead.
 
-1. Whoever seeks the thread asks its hub to look (``run_callback_threadsafe``).
-2. In the hub no other greenlet runs. If the main one, which called the hub, does not clean up where
-   it waits, a `JobKilled` is thrown into it, as gevent throws a Ctrl-C.
-3. A greenlet that computes keeps the hub from looking, and is broken as any running code. If it is
-   not the main one, by a `JobKilled` that is a ``GreenletExit``: that ends it, and is no error.
-4. When the main greenlet has ended, and its cleanup may have needed the others, they are killed
-   and waited for (`GeventHub.finish`), but for those that clean up.
+1. The thread that kills asks the hub to look (``run_callback_threadsafe``).
+2. While the hub looks, no greenlet runs. If the main greenlet, which called the hub, does not
+   wait in cleanup, a `JobKilled` is thrown into it, as gevent does with a Ctrl-C.
+3. A greenlet that computes keeps the hub from looking, and is killed like any running code. If it
+   is not the main one, the exception is a `JobKilled` that is also a ``GreenletExit``, which ends
+   the greenlet without an error.
+4. When the main greenlet has ended, whose cleanup may have needed the others, these are killed
+   and waited for, unless they clean up (`GeventHub.finish`).
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ from .target import Target
 __all__ = ["GeventHub", "hub_here", "hub_of", "hub_of_thread"]
 
 # All in seconds.
-_BLOCKED = 0.002  # until a hub that does not come to look is blocked
-_LOST = 1.0  # until it is told again
-_AGAIN, _AGAIN_MAX = 0.001, 0.05  # until it looks again by itself
+_BLOCKED = 0.002  # after which a hub that has not looked counts as blocked
+_LOST = 1.0  # after which it is told again
+_AGAIN, _AGAIN_MAX = 0.001, 0.05  # after which it looks again by itself
 
 
 def hub_here() -> Any:
@@ -52,7 +53,7 @@ def hub_of(frame: FrameType) -> Any:
 
 
 def hub_of_thread(ident: int) -> Any:
-    """Search for the hub of a thread, which takes long, None if it has none; any thread may ask."""
+    """Return the hub of a thread, None if it has none; slow. Any thread may ask."""
     inner: Any = sys.modules.get("gevent.hub")
     for thing in [] if inner is None else gc.get_objects():
         if issubclass(type(thing), inner.Hub) and thing.thread_ident == ident:
@@ -67,12 +68,12 @@ def _greenlet_killed() -> type[JobKilled]:
 
 
 class GeventHub:
-    """The end of what runs on a hub of gevent in the thread of `target`; see the module.
+    """Ends what runs on a hub of gevent in the thread of `target`; see the module's docstring.
 
     Threading
     ---------
-    Any thread may call `ring`, `stop`, `hindrance` and what is a property, a signal handler too;
-    none of them blocks. All else happens in the hub's thread.
+    Any thread, or a signal handler, may call `ring`, `stop`, `hindrance` and the properties; none
+    of them blocks. All else is called in the hub's thread.
     """
 
     def __init__(self, target: Target, hub: Any) -> None:
@@ -84,7 +85,7 @@ class GeventHub:
         self._timer: Any = None
 
     def ring(self) -> None:
-        """Let the hub look at what is asked of its thread, unless it is about to."""
+        """Tell the hub to look at what is asked of its thread, unless it was told just now."""
         loop = self.loop.loop
         if (self._rung is None or self._is_lost(_LOST)) and loop is not None:
             self._rung = time.monotonic()
@@ -97,17 +98,17 @@ class GeventHub:
 
     @property
     def runs(self) -> bool:
-        """Whether the hub can be told something."""
+        """Whether the hub has a loop that can be told to look."""
         return self.loop.loop is not None
 
     @property
     def is_blocked(self) -> bool:
-        """Whether the hub does not come to look."""
+        """Whether a greenlet keeps the hub from looking: it was told and has not looked."""
         return self._is_lost(_BLOCKED)
 
     @property
     def is_quick(self) -> bool:
-        """Whether nothing is to be raised in what runs here."""
+        """Whether the hub ends its greenlets by itself, so that nothing is raised in them."""
         return not self.is_blocked
 
     def _is_lost(self, seconds: float) -> bool:
@@ -118,12 +119,12 @@ class GeventHub:
         return self.is_blocked and sys.modules["greenlet"].getcurrent() is not self.loop
 
     def strikes(self, kind: type[BaseException]) -> type[BaseException]:
-        """Return what is to be raised in the greenlet that runs; own thread only."""
+        """Return the exception to raise in the running greenlet instead; own thread only."""
         main = sys.modules["greenlet"].getcurrent() is self.loop.parent
         return _greenlet_killed() if issubclass(kind, JobKilled) and not main else kind
 
     def hindrance(self, labels: Mapping[str, str]) -> str:
-        """Return in words what the hub waits for that ends its greenlets; else nothing."""
+        """Return in words what the hub waits for before it ends its greenlets; empty if nothing."""
         if self.is_blocked or not self._looked:
             return ""
         frame = self.loop.parent.gr_frame
@@ -141,7 +142,7 @@ class GeventHub:
         if not target.open or target.depth or not (target.sought or self._stop):
             return
         if main.gr_frame is None or policy.shelter(main.gr_frame, waiting=True) is not None:
-            if not target.sought:  # nobody else asks again
+            if not target.sought:  # it is a Stop, which no reaper repeats
                 self._timer = self.loop.loop.timer(_AGAIN_MAX)
                 self._timer.start(self._look)
             return
@@ -164,14 +165,14 @@ class GeventHub:
         while others := self._others() if self.runs else []:
             for greenlet in others:
                 self.loop.loop.run_callback(self._end, greenlet)
-                if (frame := greenlet.gr_frame) is not None:  # it may compute, or swallow that
+                if (frame := greenlet.gr_frame) is not None:  # it may swallow the exception
                     targets.arm_here(self._target, frame)
             sys.modules["gevent"].sleep(pause)
             pause = min(pause * 2, _AGAIN_MAX)
 
     @policy.unbroken
     def _end(self, greenlet: Any) -> None:
-        """Kill a greenlet, unless it cleans up; in the hub, so that it does not run meanwhile."""
+        """Kill a greenlet, unless it cleans up; called in the hub, where no greenlet runs."""
         if greenlet.gr_frame is None:  # it has not begun, or has ended
             greenlet.kill(block=False)
         elif policy.shelter(greenlet.gr_frame, waiting=True) is None:

@@ -1,8 +1,9 @@
-"""What a target is given: the group that it belongs to, and what ends its event loops."""
+"""The interfaces that a target uses: its group, and what ends its event loops."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from ..processes import ChildProcess
@@ -14,13 +15,13 @@ __all__ = ["Ending", "Group"]
 
 
 class Group(Protocol):
-    """Targets that are killed together."""
+    """The targets of one job, which are killed together; a `core.family.Family`."""
 
     kill_requested: bool
     interrupt_requested: bool
-    """Whether a `KeyboardInterrupt` shall be raised once in the first thread."""
+    """Whether a `KeyboardInterrupt` is to be raised once in the first thread."""
     struck: bool
-    """Whether a Kill was raised in a thread of the group."""
+    """Whether a Kill was raised in a thread of the group, or ended something it waited for."""
     spares: bool
     """Whether a Kill leaves its processes alone."""
 
@@ -30,6 +31,14 @@ class Group(Protocol):
 
     def threads(self) -> list[threading.Thread]:
         """Return the threads of the group that live."""
+        ...
+
+    def children(self) -> list[ChildProcess]:
+        """Return the processes that the group has started."""
+        ...
+
+    def note_descendants(self, children: Sequence[ChildProcess]) -> None:
+        """Note what these have started, before they are asked to end."""
         ...
 
     def child_of(self, handle: object) -> ChildProcess | None:
@@ -45,19 +54,22 @@ class Group(Protocol):
         ...
 
     def let_go(self, target: Target) -> None:
-        """Forget a thread that turned out to serve others as well."""
+        """Forget a thread that turned out to be needed by other jobs as well."""
         ...
 
     def shares(self, target: Target) -> bool:
-        """Whether a thread that a library started serves others as well."""
+        """Whether a thread that a library started is needed by other jobs as well."""
         ...
 
 
 class Ending(Protocol):
-    """What ends an event loop, see `ending`, `trio_runs`, `gevent_hubs`."""
+    """What ends the tasks of an event loop, see `ending`, `trio_runs`, `gevent_hubs`."""
 
     def strikes(self, kind: type[BaseException]) -> type[BaseException]:
-        """Note what is being raised in what the loop runs now; return what is; own thread only."""
+        """Note that `kind` is about to be raised in the running task; return what to raise.
+
+        Called in the loop's own thread.
+        """
         ...
 
     def finish(self) -> None:

@@ -11,15 +11,15 @@ from .target import Target
 
 __all__ = ["hindrance"]
 
-_OFTEN = 3  # times that a Kill was raised in vain, until the code is said to swallow it
+_OFTEN = 3  # times that a Kill was raised in vain before the code is said to swallow it
 
 
 def hindrance(
     target: Target, frame: FrameType | None, labels: Mapping[str, str] = stack.NO_LABELS
 ) -> str:
-    """Return in words what keeps a thread alive, and what ends that; empty if not known.
+    """Return in words what keeps a killed thread alive, and what ends that; empty if not known.
 
-    Any thread may ask. The answer describes the moment, and nothing rests on it.
+    Any thread may ask. The answer describes one moment, and is used for messages only.
 
     Parameters
     ----------
@@ -37,15 +37,14 @@ def hindrance(
     if not target.has_turn and target.leader is not None:
         return f"the cleanup of {target.leader.thread.name} may need it, and it dies after that"
     while frame is not None and policy.is_ours(frame.f_code):
-        frame = frame.f_back  # it is asking itself whether it may die
+        frame = frame.f_back  # the thread is in ipykill's code, asking itself whether it may die
     if why := loops.hindrance(target, labels):
         return why
     calling = frame is not None and stack.is_calling(frame)
     limits = running.limits()
     if limits and (not calling or target.busy or not wake.works()):
         return limits
-    late, last = target.libraries, target.at_last
-    sheltered = policy.shelter(frame, calling=calling, late=late, last=last, foreign=True)
+    sheltered = policy.shelter(frame, calling=calling, foreign=True, **target.resorts)
     if sheltered is not None:
         place, why = sheltered
         at = stack.here(place, labels)
@@ -64,8 +63,8 @@ def hindrance(
         return "a debugger or another tool traces it; on Python 3.11 it may take long to hit a loop"
     if frame is not None and not calling:
         if policy.reaches(frame, libraries=target.libraries):
-            # Python code comes to such a place within microseconds, whatever the instruction is
-            # at which it seems to be: `A @ A` is no call.
+            # Python code would reach a safe point within microseconds, so the thread is in C code,
+            # even if its instruction is no call: `A @ A`.
             return "it is in C code that is busy and dies when that is done"
         if policy.reaches(frame, libraries=True):
             return "it runs code of a library, which is given a while to come back"

@@ -1,13 +1,14 @@
-"""What would stop an event loop too early, while its tasks are ended, and what would complain.
+"""Keep an asyncio event loop running, and quiet, while its tasks are ended.
 
-Each is a method that gets a stand-in: an attribute of the object that has it. That is done in the
-loop's own thread, and undone there.
+Methods that would stop the loop or log errors are replaced: the object gets an attribute of the
+same name. The loop's own thread does this and undoes it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,7 @@ class Hold:
     Attributes
     ----------
     wanted
-        Whether somebody has wanted to stop it.
+        Whether ``loop.stop`` was called meanwhile.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_stop: Callable[[], None]) -> None:
@@ -35,18 +36,20 @@ class Hold:
         return bool(self._held)
 
     def keep(self, main: asyncio.Future[Any] | None) -> None:
-        """Let the loop run on when `main`, for which it runs, has ended; also to do so again."""
+        """Let the loop run on when its main future has ended. A second call changes nothing."""
         self._stand_in(self._loop, "stop", self._note_stop)
         if main is not None and hasattr(self._loop, "_nest_patched"):
-            # nest_asyncio stops no loop, but asks again and again whether its future is done.
+            # nest_asyncio does not call loop.stop(), but asks again and again main.done().
             self._stand_in(main, "done", lambda: False)
 
     def hush(self) -> None:
-        """From here on, tell nobody of a Kill in a callback, or in what nobody awaits any more."""
-        self._loop.call_exception_handler = self._handle  # type: ignore[method-assign]
+        """From here on, log no cancellation in a callback, or in a task that nobody awaits."""
+        # For good: a future that nobody awaits is told of when it is freed. It keeps nothing alive.
+        handle = functools.partial(_log_no_cancellation, self._loop)
+        self._loop.call_exception_handler = handle  # type: ignore[method-assign]
 
     def let_go(self, *, stop: bool = True) -> None:
-        """Let the loop stop, which it does if that was wanted, unless it is not to."""
+        """Undo `keep`; if ``loop.stop`` was called meanwhile and `stop` is true, stop the loop."""
         for owner, name in self._held:
             with contextlib.suppress(AttributeError):
                 delattr(owner, name)
@@ -65,7 +68,8 @@ class Hold:
         self.wanted = True
         self._on_stop()
 
-    @policy.unbroken
-    def _handle(self, context: dict[str, Any]) -> None:
-        if not isinstance(context.get("exception"), asyncio.CancelledError):
-            type(self._loop).call_exception_handler(self._loop, context)
+
+@policy.unbroken
+def _log_no_cancellation(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    if not isinstance(context.get("exception"), asyncio.CancelledError):
+        type(loop).call_exception_handler(loop, context)

@@ -1,7 +1,7 @@
-"""Calls that only the main thread may make, handed over to it in the handler of our signal.
+"""Make a call in the main thread, whatever that runs, for another thread.
 
-While the main thread runs a job, the cells that follow run elsewhere, and what they ask of the
-main thread alone (`signal.signal`) has to be done for them.
+While the main thread runs a job, the cells that follow run in another thread. Calls of theirs that
+only the main thread may make (`signal.signal`) are made in the handler of ipykill's signal.
 """
 
 from __future__ import annotations
@@ -15,22 +15,29 @@ from typing import Any
 
 __all__ = ["call", "make_calls"]
 
-_AGAIN = 0.01  # seconds until it is rung again: a signal may come just before a system call
+# Seconds until the signal is sent again: one that comes just before a system call does not end it.
+_AGAIN = 0.01
 
 ring: Callable[[], object] = lambda: None  # noqa: E731
-"""Makes the main thread call `make_calls`, if it can; see `wake`."""
+"""Sends the signal whose handler calls `make_calls` in the main thread; `wake` sets this."""
 
 _calls: deque[tuple[Callable[[], Any], queue.SimpleQueue[tuple[bool, Any]]]] = deque()
 
 
 def call(fn: Callable[[], Any], patience: float) -> Any:
-    """Call `fn` in the main thread, whatever that does at this moment, and return its value.
+    """Call `fn` in the main thread and return its value, or raise its exception.
+
+    Any thread may call this; it blocks until the main thread has answered.
+
+    Parameters
+    ----------
+    patience
+        Seconds to wait.
 
     Raises
     ------
     TimeoutError
-        The main thread does not look for signals, for it is in C code; `fn` is called when it
-        does.
+        The main thread is in C code that does not look for signals. It still calls `fn` later.
     """
     if threading.current_thread() is threading.main_thread():
         return fn()
@@ -52,11 +59,11 @@ def call(fn: Callable[[], Any], patience: float) -> Any:
 
 
 def make_calls() -> None:
-    """Make the calls that wait; in the main thread."""
+    """Make the calls that other threads wait for; call this in the main thread."""
     while _calls:
         try:
             fn, answer = _calls.popleft()
-        except IndexError:  # a signal came meanwhile
+        except IndexError:  # another signal came meanwhile, whose handler made the call
             return
         try:
             answer.put((True, fn()))

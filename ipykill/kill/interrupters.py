@@ -1,8 +1,8 @@
 """How to interrupt a long call of a library that does not look for signals.
 
-Databases have a way of their own to end a query from another thread. `register` tells it for one
-class; when a job that is being killed is in a call that mentions an object of that class, in the
-expression that is being evaluated, the function is called with the object.
+Databases have a function that ends a query from another thread. `register` tells ipykill that
+function for one class. When a job that is being killed does not react, and the expression that it
+is evaluating mentions an object of that class, ipykill calls the function with the object.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["interrupt", "knows", "register"]
 _logger = logging.getLogger("ipykill")
 
 _known: dict[str, Callable[[Any], object]] = {
-    # The name of the module differs between the versions of duckdb.
+    # The module of this class differs between versions of duckdb.
     "_duckdb.DuckDBPyConnection": lambda connection: connection.interrupt(),
     "duckdb.DuckDBPyConnection": lambda connection: connection.interrupt(),
     "duckdb.duckdb.DuckDBPyConnection": lambda connection: connection.interrupt(),
@@ -28,20 +28,23 @@ _known: dict[str, Callable[[Any], object]] = {
 
 
 def register(name: str, interrupt: Callable[[Any], object]) -> None:
-    """Tell how a call of an object is interrupted.
+    """Tell ipykill how to interrupt a call of a class's objects.
+
+    Any thread may call this. A second call for the same class replaces the first.
 
     Parameters
     ----------
     name
         The class: its module, a dot, and its qualified name. Subclasses count as well.
     interrupt
-        Called with the object, in a thread of ipykill; it must not block.
+        Called with the object, in another thread than the call to interrupt. It must not block;
+        an exception that it raises is logged.
     """
     _known[name] = interrupt
 
 
 def interrupt(thing: object) -> bool:
-    """Interrupt what an object does, if it is known how; return whether it is."""
+    """Interrupt the calls of an object, if its class is registered; return whether it is."""
     ask = _how(thing)
     if ask is not None:
         try:
@@ -53,7 +56,7 @@ def interrupt(thing: object) -> bool:
 
 
 def knows(thing: object) -> bool:
-    """Whether it is known how to interrupt what an object does."""
+    """Whether the class of an object, or a base of it, is registered."""
     return _how(thing) is not None
 
 

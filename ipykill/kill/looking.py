@@ -1,4 +1,4 @@
-"""Where the threads of jobs are at this moment, for who only looks."""
+"""Find out where the threads of jobs are at this moment, without disturbing them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ _gated: set[int] = set()  # the idents of the threads that may hold a gate
 
 
 class Gated:
-    """A context in which the calling thread takes the gate of a target of another thread.
+    """A context in which the calling thread may hold the gate of another thread's target.
 
-    An object may be freed in it whose finalizer kills. If that waited for the reaper's lock, and
-    who has it for the gate, nobody would ever go on; so the reaper is only told then (`pursuit`).
+    An object may be freed inside it whose finalizer kills a job. If that Kill waited for the
+    reaper's lock, while the thread that has the lock waits for the gate, both would wait for ever.
+    So in this context `pursuit.pursue` takes no lock and leaves the work to the reaper.
     """
 
     def __enter__(self) -> None:
         self._me = threading.get_ident()
-        self._inner = self._me in _gated  # of a finalizer, in another one
+        self._inner = self._me in _gated  # entered by a finalizer, inside another such context
         _gated.add(self._me)
 
     def __exit__(self, *args: object) -> None:
@@ -34,11 +35,11 @@ class Gated:
 
 
 class Looking(Gated):
-    """The same for who looks at jobs.
+    """The same, for a thread that looks at the stacks of other threads.
 
-    On CPython 3.11 nobody collects garbage meanwhile: that would happen in the middle of
-    `sys._current_frames`, which waits for itself then for ever (gh-106883), and between two steps
-    along a stack that goes on in its thread, which crashes.
+    On CPython 3.11 the garbage collector is off meanwhile. In the middle of `sys._current_frames`
+    a collection deadlocks (gh-106883), and between two steps along the stack of a running thread
+    it crashes.
     """
 
     if sys.version_info < (3, 12):
@@ -61,8 +62,8 @@ def holds_a_gate() -> bool:
 
 
 _collector = locks.RLock()
-_paused = 0  # by so many threads
-_collects = False  # else
+_paused = 0  # how many threads have paused the collector
+_collects = False  # whether it was on before
 
 
 def _pause_collector() -> None:
@@ -83,13 +84,13 @@ def _resume_collector() -> None:
 
 
 Look = Callable[[Target], FrameType | None]
-"""Tells where a thread is, None when it has ended or runs no Python."""
+"""Returns the innermost frame of a thread, None when it has ended or runs no Python."""
 
 
 if sys.version_info >= (3, 12):
 
     def look() -> Look:
-        """Return how to see where threads are, each at the moment when it is asked about.
+        """Return a function that tells where a thread is, at the moment of each call.
 
         Not by `sys._current_frames`, which crashes 3.12 and 3.13 while a subinterpreter
         lives, and which looks at all threads of the process.
@@ -103,11 +104,11 @@ if sys.version_info >= (3, 12):
 else:
 
     def look() -> Look:
-        """Return how to see where all threads are now."""
+        """Return a function that tells where each thread is now, at the moment of this call."""
         with Looking():
             frames = sys._current_frames()
-        # Without the calling thread's own frame, which holds this: in a cycle, all that the
-        # frames of all threads hold would live until somebody collects garbage, in his thread.
+        # Without the calling thread's own frame, which refers to this dictionary. Such a cycle
+        # would keep what all frames refer to alive until a garbage collection, in any thread.
         me = threading.get_ident()
         frames.pop(me, None)
 

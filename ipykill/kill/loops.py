@@ -1,11 +1,11 @@
-"""Event loops in a thread that is to die: which one it runs, and who sees to its end.
+"""Event loops in a thread that is being killed: which one it runs, and what ends it.
 
-A thread that runs an event loop is not broken in the wait of the loop. The loop is told, and
-ends what runs on it (`ending`); the thread is broken only in code that keeps the loop from coming
-to that (`may_strike`).
+Where an event loop waits, no exception is raised. The loop is told instead, and ends what runs on
+it (`ending`, `trio_runs`, `gevent_hubs`). An exception is raised only in code that keeps the loop
+from doing so (`may_strike`).
 
-Which loop a thread runs, the thread itself knows, and asks for when it is reached by an event or
-a signal. Others read it off the thread's stack (`reach`), which is faster, and needs neither.
+The killed thread itself knows which loop it runs, and looks when an event or a signal makes it
+ask. Other threads read that from its stack (`reach`), which is faster and needs neither.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from typing import Any, TypeAlias, cast
 from ..base import stack
 from .ending import Ending
 from .gevent_hubs import GeventHub, hub_here, hub_of, hub_of_thread
-from .looking import look
+from .looking import Looking, look
+from .runs import RUN
 from .target import Target, contain
 from .tasks import Task, cleans_up, frames_of, is_machinery
 from .trio_runs import TrioRun, run_here, run_of
+from .waits import pool_of
 
-__all__ = ["hears", "hindrance", "may_strike", "reach", "stop"]
+__all__ = ["hears", "hindrance", "may_strike", "reach", "stop", "waits_for_threads"]
 
-_RUN = asyncio.Runner.run.__code__
 _HANDLE = asyncio.Handle._run.__code__
 _RUNS = {"_run_once", "run_forever", "run_until_complete"}
 _Other: TypeAlias = TrioRun | GeventHub
@@ -36,12 +37,15 @@ _OTHERS: tuple[tuple[type[_Other], Callable[[], Any], Callable[[FrameType], Any]
     (GeventHub, hub_here, hub_of),
 )
 _ENDINGS = (Ending, TrioRun, GeventHub)
-_TRIES = 100  # to see the whole stack of a thread that runs
-_LOST = 1.0  # seconds after which the wait of a loop is broken that does not hear
+_TRIES = 100  # to read the whole stack of a thread that runs
+_LOST = 1.0  # seconds after which the wait of a loop that does not react is broken
 
 
 def reach(target: Target) -> bool:
-    """Tell the loop that a target runs, if it does; return whether that sees to its end."""
+    """Tell the loop that a target runs, if any, to look; return whether the loop ends the target.
+
+    Any thread may call this, a signal handler too.
+    """
     ending = _running_in(target) if target.wanted and target.service is None else None
     if ending is None:
         return False
@@ -54,8 +58,8 @@ def may_strike(target: Target, frame: FrameType) -> bool:
 
     Asked by the target's own thread, about its innermost frame.
     """
-    if target.service is not None:  # the loop of a library goes on
-        return True
+    if target.service is not None and not _is_of_the_user(target, frame):
+        return True  # a loop that a library runs for others goes on
     may = True
     if (within := _other_here(target)) is not None:
         within.ring()
@@ -68,7 +72,7 @@ def may_strike(target: Target, frame: FrameType) -> bool:
 
 
 def hears(target: Target) -> bool:
-    """Whether the calling thread, the target's own, runs a loop that ends all by itself."""
+    """Whether the calling thread, the target's own, runs a loop that needs no exception to end."""
     ending: object = _other_here(target)
     if ending is None:
         ending = target.endings.get(target.running_loop())
@@ -76,7 +80,10 @@ def hears(target: Target) -> bool:
 
 
 def hindrance(target: Target, labels: Mapping[str, str] = stack.NO_LABELS) -> str:
-    """Return in words what the loop of a target waits for that ends its tasks; else nothing."""
+    """Return in words what a target's loop waits for while it ends its tasks; empty if it does not.
+
+    Any thread may ask.
+    """
     ending = _known(target)
     if isinstance(ending, _Other):
         return ending.hindrance(labels)
@@ -93,15 +100,21 @@ def hindrance(target: Target, labels: Mapping[str, str] = stack.NO_LABELS) -> st
     return f"{cleaning.get_name()} of its event loop cleans up{where}; it dies after that"
 
 
+def waits_for_threads(target: Target) -> bool:
+    """Whether the loop of a target that is being killed waits for what it has threads do."""
+    ending = _known(target) if target.struck else None
+    return isinstance(ending, TrioRun) and ending.waits_for_threads()
+
+
 def _cleaning(loop: asyncio.AbstractEventLoop) -> Task | None:
     return next((it for it in asyncio.all_tasks(loop) if cleans_up(it, asked=True)), None)
 
 
 def stop(target: Target) -> None:
-    """Cancel what a target runs on a loop, for a Stop."""
+    """Cancel what a target runs on an event loop, because of a Stop; any thread may call this."""
     ending = _running_in(target)
-    if ending is None and sys.version_info < (3, 12):
-        ending, _ = _on_stack(target, look()(target))
+    if ending is None and sys.version_info < (3, 12):  # this once the dearer look is worth it
+        ending = _seen(target)
     if ending is None and (hub := hub_of_thread(target.ident)) is not None:
         ending = _other(target, GeventHub, hub)
     if ending is not None:
@@ -125,7 +138,7 @@ def _other_here(target: Target) -> _Other | None:
 def _other(target: Target, kind: type[_Other], loop: Any) -> _Other:
     ending = target.endings.get(loop)
     if ending is None:
-        for key, before in list(target.endings.items()):
+        for key, before in target.endings.copy().items():
             if isinstance(before, _Other) and not before.runs:
                 target.endings.pop(key, None)
         ending = target.endings.setdefault(loop, kind(target, loop))
@@ -133,11 +146,24 @@ def _other(target: Target, kind: type[_Other], loop: Any) -> _Other:
 
 
 def _known(target: Target) -> Ending | _Other | None:
-    """Return the end of the innermost loop that runs, if it has begun."""
+    """Return what ends the innermost loop that runs, if there is that already."""
     for ending in reversed(list(target.endings.values())):
         if isinstance(ending, _ENDINGS) and ending.runs:
             return ending
     return None
+
+
+def _is_of_the_user(target: Target, frame: FrameType | None) -> bool:
+    """Whether the user's code runs the innermost loop, in the worker of a pool for example."""
+    if pool_of(target.thread) is not None:
+        return True
+    within = False
+    while frame is not None and frame.f_code is not contain.__code__:
+        if within and stack.is_user(frame.f_code.co_filename):
+            return True
+        within = within or frame.f_code.co_name in _RUNS or any(of(frame) for *_, of in _OTHERS)
+        frame = frame.f_back
+    return False
 
 
 def _waits_in_loop(frame: FrameType | None) -> bool:
@@ -150,37 +176,42 @@ def _waits_in_loop(frame: FrameType | None) -> bool:
 
 
 def _running_in(target: Target) -> Ending | _Other | None:
-    """Return the end of the loop that a target runs, as far as can be seen."""
+    """Return what ends the loop that a target runs, None if no loop is seen."""
     if target.ident == threading.get_ident():
         if (other := _other_here(target)) is not None:
             return other
         here = target.running_loop()
         return None if here is None else _ending(target, here)
-    # One that is known first: the stack of a thread that runs changes under one's eyes.
+    # A known loop comes first, because the stack of a running thread changes while it is read.
     if (known := _known(target)) is not None:
         return known
     if sys.version_info < (3, 12):  # see Target.innermost_frame
         found = _by_its_tasks(target)
         return None if found is None else _ending(target, found)
+    return _seen(target)
+
+
+def _seen(target: Target) -> Ending | _Other | None:
+    """Return what ends the loop on the stack of another thread, None if no loop is seen."""
     for _ in range(_TRIES):
-        with target.gate:
-            frame = target.innermost_frame()
-        found, whole = _on_stack(target, frame)
+        with Looking():
+            frame = look()(target)
+            found, whole = _on_stack(target, frame)
         if found is not None or whole or frame is None:
             return found
     return None
 
 
 def _on_stack(target: Target, frame: FrameType | None) -> tuple[Ending | _Other | None, bool]:
-    """Return the end of the innermost loop on a stack, and whether the whole stack was seen.
+    """Return what ends the innermost loop on a stack, and whether the whole stack was seen.
 
-    It was not if a frame was left meanwhile, which leads nowhere then.
+    If a frame returns while the stack is read, it has no caller any more, and the rest is not seen.
     """
     while frame is not None and frame.f_code is not contain.__code__:
         loop: Any = None
         if frame.f_code.co_name in _RUNS:
             loop = frame.f_locals.get("self")
-        elif frame.f_code is _RUN:  # of uvloop's loop there is no frame
+        elif frame.f_code is RUN:  # uvloop's loop itself has no frame
             loop = getattr(frame.f_locals.get("self"), "_loop", None)
         for kind, _, of in _OTHERS:
             if (other := of(frame)) is not None:
@@ -192,7 +223,7 @@ def _on_stack(target: Target, frame: FrameType | None) -> tuple[Ending | _Other 
 
 
 def _by_its_tasks(target: Target) -> asyncio.AbstractEventLoop | None:
-    """Return the loop that a target runs, CPython 3.11: asyncio lists all tasks."""
+    """Return the loop that a target runs, from asyncio's list of all tasks; for CPython 3.11."""
     tasks: Any = asyncio.tasks
     for _ in range(10):
         try:
@@ -202,6 +233,6 @@ def _by_its_tasks(target: Target) -> asyncio.AbstractEventLoop | None:
                 if own and getattr(loop, "_thread_id", None) == target.ident:
                     return loop  # type: ignore[no-any-return]
             break
-        except RuntimeError:  # the list changed
+        except RuntimeError:  # the set of tasks changed while it was copied
             pass
     return None

@@ -1,29 +1,32 @@
 """Running code on CPython 3.12 and newer: safe points by ``sys.monitoring``.
 
-While a Kill is pending, and only then, a monitoring tool has INSTRUCTION events in the
-user's code that is on the stack of a thread to be killed. The thread calls `_on_instruction`
-before each instruction and decides whether it dies there.
+While a Kill is pending, and only then, ipykill is a monitoring tool with INSTRUCTION events in
+the code objects on the stack of the thread to be killed. The thread calls `_on_instruction` before
+each instruction of these and decides whether it dies there.
 
 Why a Kill gets in, and only where it may:
 
-1. The killer, with the target's gate held, asks for the target's innermost frame and
-   switches the events on in its code object. CPython rewrites the code in place, so they
-   come with the very next instruction, in a loop that is running as well. Likewise in the
-   innermost one that is in reach. That is a guess, for a foreign thread's stack changes
-   under one's eyes; nothing rests on it.
-2. It also sets `Target.survey`. Where the target may not die, and before its frame is left or
-   calls another, it walks its stack itself and switches the events on in all code in reach,
-   and in the functions defined in that code. (Where it dies at once, there is no need, and
-   events in the outer frames would only slow the exception on its way.)
-3. What is called after that and was on no stack is found at a later tick of the reaper, by
+1. The killing thread, with the target's gate held, asks for the target's innermost frame and
+   switches the events on in its code object. CPython rewrites the code in place, so they come
+   with the very next instruction, in a running loop too. It does the same for the innermost
+   frame in reach. That one is a guess, because another thread's stack changes while it is
+   read; nothing depends on it.
+2. It also sets `Target.survey`. At a safe point where it does not die, and before its frame
+   returns or calls another one, the target walks its stack itself and switches the events on in
+   all code in reach, and in the functions defined in that code. (If it dies at once, there is no
+   need, and events in the outer frames would only slow the exception on its way.)
+3. Code that is called later, and was on no stack, is found at a later tick of the reaper, by
    step 1.
-4. Other threads that run the same code get the events too. The callback goes by the
-   calling thread, so for them nothing happens; at instructions where no Kill may land it
+4. Other threads that run the same code get the events too. The callback does nothing for
+   them, because it looks at the calling thread. At instructions where no Kill may be raised it
    switches itself off.
 5. An exception that the callback raises comes from the instruction, before it does
    anything. (This holds for INSTRUCTION events. From a JUMP event an exception skips the
    enclosing ``finally``, CPython 3.12.1 and 3.13.0; a loop on one line has no LINE events.)
 6. After a Kill was swallowed the events are still on: the next safe point raises again.
+7. Cleanup that works for long comes to many safe points at which it may not die, and would be
+   hundreds of times slower if it looked at its stack at each. After some of these the events
+   are switched off where it comes, until the reaper arms it again, 20 ms later at most.
 """
 
 from __future__ import annotations
@@ -44,9 +47,10 @@ _monitoring = sys.monitoring
 _INSTRUCTION = _monitoring.events.INSTRUCTION
 _NO_EVENTS = _monitoring.events.NO_EVENTS
 _NAME = "ipykill"
-# First those that have no name: 0 to 2 and 5 are for debuggers, coverage, profilers and
-# optimizers by convention.
+# The ids without a conventional use come first: 0 to 2 and 5 are for debuggers, coverage tools,
+# profilers and optimizers.
 _TOOL_IDS = (4, 3, 5, 2, 1, 0)
+_REFUSED = 50  # safe points, see 7
 
 
 def _innermost_in_reach(frame: FrameType | None, target: Target) -> FrameType | None:
@@ -60,34 +64,33 @@ class Monitoring:
 
     Threading
     ---------
-    `_codes` is changed by the reaper and by the targets; a code object that two of them add
-    at once is added once, and to switch an event on twice changes nothing.
+    The reaper and the targets change `_codes`. If two of them add a code object at once, it is
+    added once, and switching an event on twice changes nothing.
 
-    There is one, and to begin it again changes nothing: an exception of a signal handler may cut
-    `begin` anywhere, and the handler itself may kill.
+    There is one (`running`), and to begin it again changes nothing: an exception of a signal
+    handler may cut `begin` anywhere, and that itself may kill.
     """
 
     def __init__(self) -> None:
         self._tool_id = 0
-        self._codes: dict[int, CodeType] = {}
+        self._codes: dict[int, CodeType] = {}  # that may have events
+        self._on: set[int] = set()  # and the ids of those that have them
 
     @staticmethod
     def available() -> bool:
         """Whether a tool id is free, or ours."""
         return any(_monitoring.get_tool(number) in (None, _NAME) for number in _TOOL_IDS)
 
-    @staticmethod
-    def begin() -> Monitoring | None:
+    def begin(self) -> Monitoring | None:
         """Take a tool id, or the one that is ours; None if there is none left."""
         for wanted in (_NAME, None):
             for tool_id in _TOOL_IDS:
                 if _monitoring.get_tool(tool_id) == wanted:
                     if wanted is None:
                         _monitoring.use_tool_id(tool_id, _NAME)
-                    _the_one._tool_id = tool_id
-                    callback = _the_one._on_instruction
-                    _monitoring.register_callback(tool_id, _INSTRUCTION, callback)
-                    return _the_one
+                    self._tool_id = tool_id
+                    _monitoring.register_callback(tool_id, _INSTRUCTION, self._on_instruction)
+                    return self
         return None
 
     def end(self) -> None:
@@ -101,18 +104,26 @@ class Monitoring:
         for code in list(self._codes.values()):
             _monitoring.set_local_events(self._tool_id, code, _NO_EVENTS)
         self._codes.clear()
+        self._on.clear()
 
     def arm(self, target: Target) -> None:
         """Switch the events on where `target` is."""
+        self._restart(target)
         with target.gate:
             frame = target.innermost_frame()
             if frame is not None and not is_ours(frame.f_code):
                 target.survey = True
-                # Code out of reach as well: from there the target surveys its stack. Except
-                # in a trace function, where there are no events.
+                # Also if the code is out of reach: its events make the target walk its stack.
+                # (In a trace function there are no events.)
                 self._add(frame.f_code)
                 if (reached := _innermost_in_reach(frame, target)) is not None:
                     self._add(reached.f_code)
+
+    def _restart(self, target: Target) -> None:
+        """Switch the events on again that were switched off for `target`, see 7."""
+        if target.refused > _REFUSED:
+            target.refused = 0
+            _monitoring.restart_events()
 
     def arm_here(self, target: Target, frame: FrameType) -> None:
         """Switch the events on in the stack of the calling thread."""
@@ -124,9 +135,10 @@ class Monitoring:
             caller = caller.f_back
 
     def _add(self, code: CodeType) -> None:
-        if id(code) not in self._codes:
+        if id(code) not in self._on:
             self._codes[id(code)] = code
             _monitoring.set_local_events(self._tool_id, code, _INSTRUCTION)
+            self._on.add(id(code))  # not before: a target that meets it relies on that
 
     def _add_all(self, code: CodeType) -> None:
         self._add(code)
@@ -139,7 +151,8 @@ class Monitoring:
             target = current_target()
             known = codemap(code)
             safe = offset in known.safe or offset in known.later
-            if target is not None:
+            # Before it is armed, it may meet events of an earlier Kill that are about to go.
+            if target is not None and target.survey is not None:
                 frame = sys._getframe(1)
                 if safe and may_land(target, frame, offset) and loops.may_strike(target, frame):
                     if target.survey:
@@ -147,9 +160,8 @@ class Monitoring:
                     raise target.strike()
                 if target.survey and (safe or offset in known.leaving):
                     self.arm_here(target, frame)
+                target.refused += safe
+                safe = safe and target.refused <= _REFUSED
             return None if safe else _monitoring.DISABLE
-        except RecursionError:  # ours, not the code's: it is too deep for the question
+        except RecursionError:  # of these calls: the user's code is too near the limit to ask
             return None
-
-
-_the_one = Monitoring()

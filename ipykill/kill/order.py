@@ -2,46 +2,54 @@
 
 A thread that is killed cleans up, and its cleanup may need the threads that it has started: a
 worker that is told to end and waited for, an event loop that closes what it has opened, a pool
-that writes what is left. Struck at the same time, they would be gone, and the cleanup would
+that writes what is left. Killed at the same time, these would be gone, and the cleanup would
 wait for their answer for ever. So each thread has a *leader*, the one that started it, and is
-not killed before that is dead. It need not wait for so long
+not killed before the leader is dead. It is killed earlier
 
-1. when the leader has come to nothing new for a second: it waits in cleanup for what does not
-   come, or it is in a call that cannot be broken;
-2. when the leader's cleanup joins it, and it stands still, or is a worker of a pool at work on
-   what it was given before the Kill: its end is all that the cleanup wants.
+1. if the leader has made no progress for a second: it waits in cleanup for something that does
+   not come, or it is in a call that cannot be broken;
+2. if the leader's cleanup joins it, and it stands still, or is a pool's worker, at work on
+   what it was given before the Kill: all that the cleanup wants is its end;
+3. if trio waits for it, which cannot cancel what a thread does for it.
 
-What is begun while the leader is being killed is *late*: a thread of a library, or work that is
-given to a pool. It is a part of the cleanup, which nothing breaks, and dies after it. A thread
-that the user's own code starts then is held at its first line (`hold`), and as a rule dies there.
+A library's thread that starts while its leader is being killed, and work that is given to a pool
+then, is *late*: it is a part of the cleanup, no Kill is raised in it, and it dies after the
+cleanup. So is a thread in which an event loop waits for its pool or for a process, whenever it has
+started. A thread that the user's own code starts then is held at its first line (`hold`), and
+usually dies there.
 
-All this is looked after by the reaper. Whose turn has come is known to the thread itself
-(`Target.wanted`).
+The reaper decides whose turn it is (`give_turns`); the thread itself looks (`Target.has_turn`).
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from types import FrameType
 
-from . import policy, waits
+from ..base import stack
+from . import loops, policy, waits
 from .looking import Look, look
+from .switches import has_gil
 from .target import Target
 
-__all__ = ["give_turns", "hold"]
+__all__ = ["give_turns", "hold", "serves_loop"]
 
-_STALL = 1.0  # seconds without anything new, after which a leader's cleanup is not waited for,
-_STILL = 0.1  # and a thread that is joined is taken for one that will not end by itself
-_NEEDED = 0.02  # and a leader for one that needs the thread which is held
-_LOOK = 0.0005  # between two looks at such a leader
-_IDLE = 0.02  # the part of the time that a thread works at least if it comes to something new
+_STALL = 1.0  # seconds without progress after which a leader is not waited for,
+_STILL = 0.1  # after which a thread that is joined counts as one that does not end by itself,
+_NEEDED = 0.02  # after which a leader counts as one that needs the thread that is held
+_LOOK = 0.0005  # seconds between two looks at such a leader
+_IDLE = 0.02  # share of the time for which a thread that makes progress uses the CPU, at least
+
+_OF_LOOPS = {"_do_shutdown", "_do_waitpid"}  # functions of asyncio, and of uvloop
 
 
 class _Watch:
-    """Since when a thread has come to nothing new, as far as can be seen from outside.
+    """For how long a thread has made no progress, as far as can be seen from outside.
 
-    It has if its place has changed and it has used some time: a loop that polls does not.
+    A thread makes progress if its place changes and it uses CPU time; a loop that polls does not.
+    A loop that computes is always seen at its jump back, where it gives up the interpreter's lock.
     """
 
     __slots__ = ("cpu_time", "place", "since")
@@ -53,10 +61,12 @@ class _Watch:
 
     def still_for(self, target: Target, frame: FrameType | None, now: float) -> float:
         """Look at the thread; return for how many seconds it has stood still."""
-        # Only numbers are kept: on CPython 3.11 no frame of another thread may be.
+        # Only numbers, because on CPython 3.11 a frame of another thread must not be kept.
         place = None if frame is None else (id(frame), frame.f_lasti)
         cpu_time = target.cpu_time()
-        if place != self.place:
+        if not has_gil():  # its place is not known
+            place = 0, int(cpu_time * 1e6)
+        if place != self.place or (frame is not None and not stack.is_calling(frame)):
             if cpu_time - self.cpu_time > _IDLE * (now - self.since):
                 self.since, self.cpu_time = now, cpu_time
             self.place = place
@@ -64,14 +74,14 @@ class _Watch:
 
 
 def give_turns(targets: Sequence[Target], now: float) -> None:
-    """Let those of a group be killed whose turn has come; for the reaper.
+    """Let those threads of a group be killed whose turn has come; called by the reaper.
 
     Parameters
     ----------
     targets
         All threads of the group.
     now
-        On the monotonic clock.
+        On the monotonic clock, in seconds.
     """
     waiting = [target for target in targets if not target.has_turn]
     if not waiting:
@@ -82,7 +92,8 @@ def give_turns(targets: Sequence[Target], now: float) -> None:
         if leader is None or not leader.has_turn:
             continue
         frame = see(leader)
-        if _watch(leader, now).still_for(leader, frame, now) > _STALL:
+        stalls = _watch(leader, now).still_for(leader, frame, now) > _STALL
+        if stalls or loops.waits_for_threads(leader):
             for target in waiting:
                 target.turn |= target.leader is leader
         elif policy.shelter(frame, foreign=True) is not None:
@@ -92,14 +103,24 @@ def give_turns(targets: Sequence[Target], now: float) -> None:
             _give_turn_to_joined(see(target), waiting, see, now)
 
 
+def serves_loop(thread: threading.Thread) -> bool:
+    """Whether an event loop has a thread wait for it: for its thread pool, or for a process.
+
+    The loop waits for the answer, and there is none if a Kill is raised in the thread.
+    """
+    return getattr(getattr(thread, "_target", None), "__name__", "") in _OF_LOOPS
+
+
 def hold(target: Target) -> None:
-    """Hold a thread that was started during a Kill, until it is known whether it is needed.
+    """Block a thread that was started during a Kill until it is known whether it is needed.
+
+    Called in that thread, before its first line. If this returns, its leader stands still and may
+    be waiting, for ever, for something that this thread is to do.
 
     Raises
     ------
     JobKilled
-        It is not: its leader is dead, or joins it. Else the leader stands still; it may wait for
-        something that this thread is to do, and would do so for ever.
+        The thread is not needed: its leader is dead, or joins it.
     """
     leader = target.leader
     watch = _Watch(time.monotonic())
@@ -114,7 +135,7 @@ def hold(target: Target) -> None:
 def _give_turn_to_joined(
     frame: FrameType | None, waiting: Sequence[Target], see: Look, now: float
 ) -> None:
-    """Let the thread be killed that a piece of cleanup, which is at `frame`, joins."""
+    """Let the thread be killed that the cleanup at `frame` joins, if it joins one."""
     thread = waits.joined(frame)
     if thread is None:
         return
@@ -122,7 +143,7 @@ def _give_turn_to_joined(
     for target in waiting:
         if pool is not None:
             target.turn |= waits.pool_of(target.thread) is pool
-        # All of them, for the next one will be joined as well.
+        # Every thread is watched, because the cleanup may join the others next.
         elif _watch(target, now).still_for(target, see(target), now) > _STILL:
             target.turn |= target.thread is thread
 

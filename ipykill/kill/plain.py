@@ -1,4 +1,4 @@
-"""The engine of last resort: ask the interpreter to raise, wherever the thread is.
+"""The plain engine: ask the interpreter to raise the Kill, wherever the thread is.
 
 This is the well-known recipe. It may land between ``lock.acquire()`` and ``try:`` and in a
 ``finally:``, and it does not reach a thread that waits.

@@ -1,17 +1,18 @@
-"""Where a Kill may be raised: in running code, and in a call that waits.
+"""Decide where a Kill may be raised: in running code, and in a call that waits.
 
-The question is always asked by the thread that is to be killed, about its own stack, at the
-instruction where the exception would come: nobody else can change the answer meanwhile.
+The thread that is to be killed asks, about its own stack, at the instruction where the exception
+would be raised. So no other thread can change the answer before it is used. (Other threads ask
+only to describe or to guess, see `foreign` in `shelter`.)
 
-In *running code* (`may_land`) the instruction must be a safe one (`codemap`) of a frame
-that is in reach: the user's own code at once; libraries only when the Kill has not found
-such a place for a while, and never the standard library's modules that hold locks or
-change what the whole process shares.
+In *running code* (`may_land`) the instruction must be a safe point (`codemap`) of a frame that is
+*in reach*. The user's own code is in reach at once. Libraries are only when the Kill has found
+no such place for a while, and modules of the standard library that hold locks, or change what
+the whole process shares, never are.
 
 In a *waiting call* (`may_break`) any frame will do, the standard library's too: its waits
-are written for an exception at exactly this point, which Ctrl-C raises there.
+are written for an exception at exactly this point, because Ctrl-C raises one there.
 
-Both require that nothing on the stack shelters what it is doing (`shelter`).
+Both require that no frame on the stack is doing something that must be completed (`shelter`).
 """
 
 from __future__ import annotations
@@ -30,11 +31,12 @@ from types import CodeType, FrameType
 from typing import ParamSpec, TypeVar
 
 from ..base import stack
-from .codemap import by_identity, codemap
+from ..base.by_identity import by_identity
+from .codemap import codemap
 from .dying import is_order
 from .finalizers import collects, finalizes
 from .target import Target, contain, current_target
-from .tasks import is_of_a_loop
+from .tasks import EXITS, is_of_a_loop
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -52,18 +54,18 @@ __all__ = [
     "unbroken",
 ]
 
-# __exit__ runs if and only if __enter__ completed, and a finalizer's error is only printed.
+# No Kill in these: __exit__ is called only if __enter__ completed; an error of __del__ is printed.
 _ENTERS = frozenset({"__enter__", "__aenter__"})
 _GUARDED = _ENTERS | {"__exit__", "__aexit__", "__del__"}
 
-# What they wait for is the first thing that they do, or a generator's own code, which is as
-# ready for an exception as any.
+# The waits in these may be broken: the wait is the first thing that they do, or it is in the code
+# of a generator, which is as prepared for an exception as any other code.
 _PASSING_ON = (
     threading.Condition.__enter__.__code__,
     contextlib._GeneratorContextManager.__enter__.__code__,
 )
 
-# They wait for a moment only, and leave a half-made thing behind when that is broken.
+# These wait only for a moment, and leave something half-made behind when that is broken.
 _SHORT = (
     threading.Thread.start.__code__,
     subprocess.Popen._execute_child.__code__,  # type: ignore[attr-defined]
@@ -73,17 +75,18 @@ _SHORT = (
 
 _IMPORTING = "importing"
 
-# A task of asyncio in pure Python (of nest_asyncio) goes on in an `except`, with an exception.
+# asyncio's tasks in pure Python (nest_asyncio uses them) continue their coroutine inside an
+# `except` block, which is no cleanup.
 _WAKEUP = asyncio.tasks._PyTask._Task__wakeup.__code__  # type: ignore[attr-defined]
 
-_SPAWN = os.path.join("ptyprocess", "ptyprocess.py")  # with which IPython runs a !command
+_SPAWN = os.path.join("ptyprocess", "ptyprocess.py")  # IPython runs a !command with it
 
-_TEXT = "<string>"  # the file of code that was made from a text
+_TEXT = "<string>"  # the file name of code that was compiled from a string
 
 _HANDLER = os.path.join(os.path.dirname(__file__), "wake.py")
 _STDLIB = os.path.join(os.path.dirname(os.__file__), "")
 _OURSELVES = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
-# Where running code holds a lock, a file or a thread before it enters its try.
+# Files that are never in reach: code there holds a lock, a file or a thread outside of any `try`.
 _CLOSED = (
     "<frozen",
     _OURSELVES,
@@ -91,11 +94,15 @@ _CLOSED = (
         _STDLIB + name
         for name in (
             *("threading.py", "queue.py", "logging", "contextlib.py", "concurrent", "weakref.py"),
-            *("_weakrefset.py", "subprocess.py", "tempfile.py", "asyncio", "selectors.py"),
-            *("socketserver.py", "multiprocessing", "warnings.py", "functools.py", "shutil.py"),
-            *("random.py", "importlib"),
+            *("_weakrefset.py", "tempfile.py", "asyncio", "multiprocessing", "warnings.py"),
+            *("functools.py", "importlib"),
         )
     ),
+)
+# And these only where a loop begins anew.
+_LOOPS_ONLY = tuple(
+    _STDLIB + name
+    for name in ("subprocess.py", "selectors.py", "socketserver.py", "shutil.py", "random.py")
 )
 
 
@@ -109,13 +116,18 @@ def _is_open_library(filename: str) -> bool:
     return not filename.startswith(_CLOSED) and not is_of_a_loop(filename)
 
 
+@functools.lru_cache(maxsize=5000)
+def _has_loops_only(filename: str) -> bool:
+    return filename.startswith(_LOOPS_ONLY)
+
+
 def is_ours(code: CodeType) -> bool:
     """Whether this is code of ipykill."""
     return code.co_filename.startswith(_OURSELVES)
 
 
 def in_reach(code: CodeType, *, libraries: bool) -> bool:
-    """Whether running code of this code object may be killed in it."""
+    """Whether a Kill may be raised in running code of this code object, as far as its file says."""
     return _is_open(code.co_filename, libraries=libraries)
 
 
@@ -124,12 +136,12 @@ def _is_open(filename: str, *, libraries: bool) -> bool:
 
 
 def reaches(frame: FrameType, *, libraries: bool) -> bool:
-    """Whether running code of this frame may be killed in it, as far as its file says.
+    """Whether a Kill may be raised in running code of this frame, as far as its file says.
 
-    Code that was made from a text has no file. It is of the module among whose names it runs, as
-    the ``__init__`` of a dataclass is, or the user's own. Only what `collections.namedtuple` makes
-    runs among no module's names: it belongs to whoever calls it, for in the middle of ``Popen()``,
-    or of ipykill itself, nothing may be broken because of it.
+    Code that was compiled from a string has no file. It counts as code of the module whose globals
+    it has (the ``__init__`` of a dataclass), or else as the user's. Only the code that
+    `collections.namedtuple` makes has no module's globals. It counts as code of its caller, so that
+    no Kill is raised in it in the middle of ``Popen()`` or of ipykill itself.
     """
     owner = frame
     while owner.f_back is not None and _is_of_a_named_tuple(owner):
@@ -156,9 +168,10 @@ def may_land(target: Target, frame: FrameType, offset: int) -> bool:
     known = codemap(frame.f_code)
     if not (
         (target.group.kill_requested or target.wanted)
-        and (offset in known.safe or (target.libraries and offset in known.later))
+        and (offset in known.safe or offset in known.later)
+        and (offset in known.beginnings or not _has_loops_only(frame.f_code.co_filename))
         and reaches(frame, libraries=target.libraries)
-        and shelter(frame, calling=False, late=target.libraries, last=target.at_last) is None
+        and shelter(frame, calling=False, **target.resorts) is None
     ):
         return False
     if not target.wanted:
@@ -169,10 +182,10 @@ def may_land(target: Target, frame: FrameType, offset: int) -> bool:
 def may_turn(target: Target, frame: FrameType) -> bool:
     """Whether a Kill may be raised between two instructions of running code, if it is wanted.
 
-    Asked by the target's own thread, about its innermost frame. Where its last instruction was
-    the jump back of a loop, nothing is in the making.
+    Asked by the target's own thread, about its innermost frame. It may be raised if the last
+    instruction was the jump back of a loop: then no statement is half done.
     """
-    # The library may be the tool that traces the thread, which would lose its tracing.
+    # A library may be the tool that traces the thread; an exception would end its tracing.
     libraries = target.libraries and not target.traced
     return (
         frame.f_lasti in codemap(frame.f_code).turns
@@ -186,7 +199,7 @@ def may_break(target: Target, frame: FrameType) -> bool:
 
     Asked by the target's own thread, about its innermost frame.
     """
-    return shelter(frame, waiting=True, late=target.libraries, last=target.at_last) is None
+    return shelter(frame, waiting=True, **target.resorts) is None
 
 
 def shelter(
@@ -195,10 +208,13 @@ def shelter(
     calling: bool = True,
     waiting: bool = False,
     late: bool = False,
+    later: bool = False,
     last: bool = False,
     foreign: bool = False,
 ) -> tuple[FrameType, str] | None:
-    """Return the innermost frame from `frame` outwards that must not be broken, and why.
+    """Return the innermost frame from `frame` outwards in which no Kill may be raised, and why.
+
+    None if there is no such frame.
 
     Parameters
     ----------
@@ -210,43 +226,46 @@ def shelter(
         Whether the Kill has been sought for a while. Then an ``__enter__`` that waits may be
         broken, and an ``except`` block of code that is going to try again, unless what it
         handles comes from the Kill itself.
+    later
+        Whether it has been for so long that the same holds for one that may raise again.
     last
-        Whether nothing else has helped for so long that a library may be broken between its
-        calls of ``acquire()`` and ``release()``, outside of any ``try``.
+        Whether the Kill has been pending for so long (`resorts`) that it may be raised in
+        a library between ``acquire()`` and ``release()`` outside of any ``try``.
     foreign
-        Whether `frame` is of another thread than the calling one. On CPython 3.11 what is in it is
-        not looked at then, it may be gone.
+        Whether `frame` belongs to another thread than the calling one. On CPython 3.11 its
+        variables are not read then, because it may be gone.
     """
     names = _GUARDED - _ENTERS if late and waiting else _GUARDED
     collecting = collects()
     looks = not foreign or sys.version_info >= (3, 12)
     called: FrameType | None = None
     runs_module = False
-    # Nothing that is raised in the body of `contain` comes further.
+    # An exception that is raised in the body of `contain` goes no further than that.
     while frame is not None and (code := frame.f_code) is not contain.__code__:
         known = codemap(code)
         why = _shelters(code)
         if why and not (why == _IMPORTING and runs_module):
             return frame, why
-        # The import system is written for an exception that comes out of a module: it drops the
-        # half-made module and releases its locks. Only its own code must not be broken.
+        # The import system is prepared for an exception out of a module's code: it drops the
+        # half-made module and releases its locks. Only in its own code no Kill may be raised.
         runs_module = why == _IMPORTING or _is_user_module(code)
         if frame.f_lasti in known.holding and not last and _is_installed(code.co_filename):
             return frame, "holding a lock"
         if code.co_name in names and not (waiting and _is_one_of(code, _PASSING_ON)):
             return frame, f"in {code.co_name}"
-        # By whatever name: `__exit__ = close`, or a function in another one's place.
+        # A `with` may call a function of any name: `__exit__ = close`, or a replaced method.
         by_with = frame.f_lasti in known.exits or (
             frame.f_lasti in known.enters and not (late and waiting)
         )
         if by_with and called is not None and _is_user(called.f_code.co_filename):
             return called, f"in {called.f_code.co_name}, which a with block calls"
-        recovers = late and frame.f_lasti in known.recovering and not is_order(sys.exception())
+        ours = known.handling if later else known.recovering
+        recovers = late and frame.f_lasti in ours and not is_order(sys.exception())
         if frame.f_lasti in known.cleanup and not recovers and code is not _WAKEUP:
             return frame, "in cleanup"
         freed = id(code) in collecting or (looks and finalizes(frame, surely=last))
         if freed or (calling and frame.f_lasti in known.finalizing):
-            # Or a trace function, in which a debugger holds the thread.
+            # A debugger may hold the thread in a trace function, which is also called anywhere.
             return frame, "in a finalizer or a debugger"
         calling = True
         called, frame = frame, frame.f_back
@@ -267,19 +286,19 @@ _unbroken: set[CodeType] = set()
 
 
 def unbroken(fn: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Mark a function of ours that code of others calls: nothing is raised in all it calls."""
+    """Mark a function of ipykill's that foreign code calls: no Kill in it or in what it calls."""
     _unbroken.add(fn.__code__)
     return fn
 
 
 @by_identity
 def _shelters(code: CodeType) -> str:
-    """Return why no frame of `code` may ever be broken, empty if one may."""
+    """Return why no Kill may ever be raised in a frame of `code`; empty if one may."""
     if _is_one_of(code, _SHORT) or (code.co_name == "spawn" and code.co_filename.endswith(_SPAWN)):
         return f"in {code.co_name}()"
     if code.co_filename == _HANDLER or code in _unbroken:
-        # What the handler calls may be code without a file, of a dataclass say, which
-        # looks like the user's own.
+        # The handler may call code without a file, of a dataclass for example, which would
+        # count as the user's own.
         return "in ipykill"
     return _IMPORTING if code.co_filename.startswith("<frozen importlib") else ""
 
@@ -290,16 +309,27 @@ def _is_one_of(code: CodeType, codes: tuple[CodeType, ...]) -> bool:
 
 
 def is_cleaning() -> bool:
-    """Whether the code that calls cleans up, as a part of a job that is being killed."""
+    """Whether the calling code is cleanup, which a Kill, one that comes later too, leaves alone."""
     target = current_target()
-    return (
-        target is not None
-        and target.group.kill_requested
-        and (target.struck > 0 or not target.has_turn or shelter(sys._getframe(1)) is not None)
-    )
+    if target is None:
+        return False
+    if target.group.kill_requested:
+        dying = target.struck > 0 or not target.has_turn
+        return dying or shelter(sys._getframe(1)) is not None
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and (code := frame.f_code) is not contain.__code__:
+        if code.co_name in EXITS:
+            return True
+        # Each call that a job gives to a pool comes here, and most code has no `try` and no `with`.
+        if code.co_exceptiontable and code is not _WAKEUP:
+            known = codemap(code)
+            if frame.f_lasti in known.cleanup and frame.f_lasti not in known.recovering:
+                return True
+        frame = frame.f_back
+    return False
 
 
 def sheltered() -> bool:
-    """Whether the code that calls must not be broken: it cleans up, or is in a shield."""
+    """Whether no Kill may be raised in the calling code: it is cleanup, or in a shield."""
     target = current_target()
     return target is not None and (target.depth > 0 or shelter(sys._getframe(1)) is not None)

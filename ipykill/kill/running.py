@@ -12,8 +12,8 @@ any        `plain`         ``PyThreadState_SetAsyncExc``, which may land anywher
 any        `Unreached`     nothing, yet: where no monitoring tool is free, 3.11 without the wake-up
 ========== =============== ==============================================================
 
-An engine is held from the first pending Kill until the last: before and after it there is
-nothing in any thread.
+An engine is in use from the first pending Kill to the end of the last. At all other times no event
+and no trace function of ipykill's is on in any thread.
 """
 
 from __future__ import annotations
@@ -30,22 +30,28 @@ __all__ = ["Engine", "by_what", "choose", "limits", "why_not"]
 
 
 class Engine(Protocol):
-    """A way to raise a Kill in code that runs. All methods but `arm_here`: one at a time."""
+    """A way to raise a Kill in running code.
+
+    Threading
+    ---------
+    `arm_here` is called by the target's own thread. All other methods are called by the reaper or
+    by the thread that kills, one at a time.
+    """
 
     def arm(self, target: Target) -> None:
-        """Let the Kill land in `target`, whatever it runs now; called again and again."""
+        """Make `target` ask itself, in whatever it runs now, whether it dies; called repeatedly."""
         ...
 
     def arm_here(self, target: Target, frame: FrameType) -> None:
-        """Do the same in the calling thread, `target`'s own, whose stack is `frame`."""
+        """Do the same in the calling thread, which is `target`'s own and is at `frame`."""
         ...
 
     def rest(self) -> None:
-        """Watch nothing, until something is armed again."""
+        """Switch everything off until something is armed again."""
         ...
 
     def end(self) -> None:
-        """Leave nothing behind."""
+        """Switch everything off for good, and leave nothing behind."""
         ...
 
 
@@ -53,9 +59,14 @@ if sys.version_info >= (3, 12):
     from .monitoring import Monitoring
 
     _BY = "by sys.monitoring"
+    _monitoring = Monitoring()
+    if sys.version_info >= (3, 13) and not has_gil():
+        from .free_threaded import FreeThreaded
+
+        _monitoring = FreeThreaded()
 
     def _special() -> Engine | None:
-        return Monitoring.begin()
+        return _monitoring.begin()
 
     def _why_not_special() -> str:
         return "" if Monitoring.available() else "all tool ids of sys.monitoring are in use"
@@ -73,13 +84,13 @@ else:
 
 
 class Unreached:
-    """The engine where running code cannot be reached without harm: until it can, nothing is."""
+    """The engine where no special engine is available now: it does nothing until one is."""
 
     def __init__(self) -> None:
         self._engine: Engine | None = None
 
     def arm(self, target: Target) -> None:
-        """Take the special engine, if it is to be had meanwhile, and arm with that."""
+        """Take the special engine, if it is available by now, and arm with it."""
         if self._engine is None and not _not_here():
             self._engine = _special()
         if self._engine is not None:
@@ -102,28 +113,27 @@ class Unreached:
 
 
 def choose() -> Engine:
-    """Return a new engine, the best there is now that tears nothing, or the one chosen."""
+    """Return a new engine: the best that is safe here, or the plain one if the user chose it."""
     if level() == "plain":
         return plain.Plain()
+    claims.failed()  # makes the maps cautious if this Python's bytecode is not as expected
     engine = None if _not_here() else _special()
     return Unreached() if engine is None else engine
 
 
 def why_not() -> str:
-    """Return why a Kill would not land at safe points, empty if it would."""
+    """Return why a Kill would not be raised at safe points; empty if it would."""
     return _not_here() or _why_not_special() if level() != "plain" else "switched off"
 
 
 def _not_here() -> str:
     if sys.implementation.name != "cpython":
         return "this is not CPython"
-    if not has_gil():
-        return "this CPython has no global interpreter lock"
     return ""
 
 
 def limits() -> str:
-    """Return in words what of running code a Kill reaches here, and why; empty: all of it."""
+    """Return in words which running code a Kill does not reach here, and why; empty if none."""
     if level() == "plain":
         return ""
     if reason := why_not():
@@ -138,5 +148,5 @@ def limits() -> str:
 
 
 def by_what() -> str:
-    """Return how a Kill lands at safe points on this version."""
+    """Return in words how this version of CPython is made to ask at safe points."""
     return _BY

@@ -1,4 +1,4 @@
-"""`shield`: a block that a Kill does not break."""
+"""`shield`: a block in which no Kill is raised."""
 
 from __future__ import annotations
 
@@ -13,20 +13,25 @@ __all__ = ["shield"]
 
 
 class shield:
-    """A context manager in whose block a Kill waits for the end of the block.
+    """A context manager that delays a Kill, or an interrupt, to the end of its block.
 
-    Outside a job this does nothing. Shields nest; a Kill is raised at the end of the
-    outermost. It also keeps `ipykill.checkpoint` from raising.
+    Outside of a job it does nothing. Shields nest; a Kill is raised at the end of the outermost.
+    A shield also keeps `ipykill.checkpoint` from raising.
+
+    Threading
+    ---------
+    A shield protects the thread that enters it, which may enter it again.
     """
 
     # No Kill is raised in __enter__ or __exit__, because of their names, nor between them,
-    # because of the depth, except by the last line here.
+    # because of `Target.depth`, except by the `raise` in __exit__.
 
     def __init__(self) -> None:
-        self._target: Target | None = None
+        self._entered: list[Target | None] = []
 
     def __enter__(self) -> None:
-        self._target = target = current_target()
+        target = current_target()
+        self._entered.append(target)
         if target is not None:
             if not target.depth:
                 frame = sys._getframe(1)
@@ -39,10 +44,10 @@ class shield:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> Literal[False]:
-        target, self._target = self._target, None
+        target = self._entered.pop()
         if target is not None:
             target.depth -= 1
-            # In a shield within a finally: block the Kill goes on waiting.
+            # If the shield is inside a `finally:` block, the Kill is not raised yet.
             if target.wanted and policy.shelter(sys._getframe(1)) is None:
                 raise target.strike()
         return False

@@ -1,26 +1,28 @@
-"""Stand-ins for the handlers of signals, while a thread passes for the main thread.
+"""Stand-ins for the handlers of signals, while another thread passes for the main thread.
 
-While the word that says which thread is the main one is lent (`wake`), CPython runs in that
-thread the handlers of all signals that have come, of Ctrl-C and of an alarm, and what they raise
-would end the wrong code. So for this time each is replaced by a `Heard`, which only notes
-that its signal came. Afterwards the handlers are called by the main thread.
+While the main thread's ident is lent to another thread (`wake`), CPython runs the handlers of all
+signals that come in that thread. Those of Ctrl-C or of an alarm would raise their exception in the
+wrong code. So meanwhile each handler is replaced by a `Heard`, which only notes that its signal
+came. Afterwards the main thread calls the handlers.
 
-The main thread puts them there with `signal.signal` (`install`, `make_way`). The reaper lends
-alone when the main thread is deep in C code, and `signal.signal` is for the main thread only. So
-the reaper changes the interpreter's own table of handlers (`StandIns`):
+If the main thread lends, it does this with `signal.signal` (`install`, `make_way`). If the main
+thread is deep in C code, the reaper lends without it. As `signal.signal` works in the main thread
+only, the reaper changes the interpreter's own table of handlers (`StandIns`):
 
-1. The table is found by what it holds (`_table`): the handler of every signal, as
-   `signal.getsignal` tells them, ours among them, which no other memory has in this order.
-2. A pointer is exchanged with the interpreter's lock held, so nobody sees half of it. The table
-   owns a reference to what it holds, so they change hands with it.
-3. If the main thread sets a handler meanwhile, that stays, and the `Heard` is what it is told
-   was there before. Should it put that back, the `Heard` makes way when it is called.
-4. Signals that were heard come again (``PyErr_SetInterruptEx``), now in the main thread. It may
-   wait in a call by now, or have looked in vain for one that came (and CPython 3.13 looks once);
-   so it has to be told of any (`StandIns.missed`).
+1. The table is found by its contents (`_table`): the handlers of all signals, as
+   `signal.getsignal` returns them, in this order. No other memory has that.
+2. A pointer is exchanged with the interpreter's lock held, so no thread sees half of it. The
+   table owns a reference to each handler, so reference counts are changed with it.
+3. If the main thread sets a handler meanwhile, that handler stays, and `signal.signal` returns
+   the `Heard` as the previous one. If the main thread later puts the `Heard` back, this restores
+   the real handler when it is called.
+4. A signal that was noted is raised again (``PyErr_SetInterruptEx``), now for the main thread.
+   That may wait in a call by now, or may have looked for signals in vain before (CPython 3.13
+   looks only once). So the reaper sends it a signal afterwards (`StandIns.missed`), and again,
+   because one that comes just before the main thread enters a system call does not wake it.
 
-Where the table is not found, the reaper does not lend. While somebody lends, the main thread may
-not set a handler; what is ipykill's own takes `lending` for that (`set_handler`).
+If the table is not found, the reaper does not lend. While any thread lends, `signal.signal` fails
+in the main thread, so ipykill's own code uses `set_handler`, which waits for `lending`.
 """
 
 from __future__ import annotations
@@ -39,21 +41,30 @@ from typing import Any, TypeAlias
 from ..base import locks
 from . import target as targets
 
-__all__ = ["Handler", "Heard", "StandIns", "install", "lending", "make_way", "set_handler"]
+__all__ = [
+    "Handler",
+    "Heard",
+    "StandIns",
+    "install",
+    "lending",
+    "make_way",
+    "refuse_others",
+    "set_handler",
+]
 
 Handler: TypeAlias = Callable[[int, FrameType | None], Any]
 
 _POINTER = ctypes.sizeof(ctypes.c_void_p)
-_ENTRY = 2 * _POINTER  # whether the signal has come, an int, and the handler
+_ENTRY = 2 * _POINTER  # an int, whether the signal has come, and the pointer to the handler
 _SEARCHED = 1 << 14  # bytes of _PyRuntime, from CPython 3.12 on
 
 
 lending = locks.RLock()
-"""Held by the one who lends the word."""
+"""Held by the thread that lends the main thread's ident."""
 
 
 def set_handler(number: int, handler: Any) -> Any:
-    """Do what `signal.signal` does, in the main thread, when nobody lends."""
+    """Call `signal.signal` when no thread lends; call this in the main thread."""
     with lending:
         return signal.signal(number, handler)
 
@@ -61,10 +72,11 @@ def set_handler(number: int, handler: Any) -> Any:
 class Heard(list[None]):
     """A stand-in for a signal's handler that only notes that the signal came.
 
-    An exception of a handler may leave it behind; then it makes way when it is called. And the
-    thread that calls it may have been called away before it could note anything, so both that
-    thread and the one that ends the stand-in look whether there is a note: first the one stores
-    the note and the other that it is over, then each looks, and who takes the note passes it on.
+    If a handler's exception leaves it in place, it restores the usual handler when it is called.
+
+    The thread that calls it may have to wait before it can store its note, while another thread
+    ends the stand-in. So the one stores the note, the other stores that the stand-in is over, and
+    then both look for the note; the thread that takes it passes the signal on.
     """
 
     def __init__(self, number: int, usual: Handler) -> None:
@@ -74,7 +86,7 @@ class Heard(list[None]):
         self._over = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Note it."""
+        """Note that the signal came."""
         me = threading.get_ident()
         if me == targets.main_ident == targets.main_word.value:
             signal.signal(number, self.usual)
@@ -86,7 +98,7 @@ class Heard(list[None]):
             signal.pthread_kill(targets.main_ident, signal.SIGURG)
 
     def end(self) -> bool:
-        """Note that it is over; return whether the signal came, and has to be passed on."""
+        """End the stand-in; return whether the signal came and the caller has to pass it on."""
         self._over = True
         return self._take()
 
@@ -99,8 +111,31 @@ class Heard(list[None]):
         return True
 
 
+def _for_main(real: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(real)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            raise ValueError(f"{real.__name__} only works in main thread of the main interpreter")
+        return real(*args, **kwargs)
+
+    call.__module__ = "signal"  # where it is, so that it can be pickled
+    return call
+
+
+def refuse_others() -> None:
+    """Let only the main thread set handlers of signals, not also one that passes for it.
+
+    Trio tries to set one to find out whether it is in the main thread, and would take all signals.
+    The wrappers stay, as the check in CPython does.
+    """
+    for name in ("signal", "set_wakeup_fd"):
+        real = getattr(signal, name)
+        if getattr(real, "__globals__", None) is not globals():
+            setattr(signal, name, _for_main(real))
+
+
 def _handlers(ours: Handler) -> Iterator[tuple[int, Handler]]:
-    """Return the signals that have a handler in Python but ours, and those."""
+    """Yield each signal that has a handler in Python, except ours, with the handler."""
     for number in range(1, signal.NSIG):
         usual = getsignal(number)
         if callable(usual) and usual is not ours:
@@ -108,9 +143,9 @@ def _handlers(ours: Handler) -> Iterator[tuple[int, Handler]]:
 
 
 def install(stand_ins: list[Heard], ours: Handler) -> None:
-    """Put a stand-in in the place of each handler but ours, and note it before."""
+    """Replace each handler except ours by a stand-in, which is first added to `stand_ins`."""
     for number, usual in _handlers(ours):
-        # One that was left behind is over.
+        # A Heard that an exception left in place is replaced as well.
         heard = Heard(number, usual.usual if isinstance(usual, Heard) else usual)
         stand_ins.append(heard)
         signal.signal(number, heard)
@@ -126,7 +161,7 @@ def make_way(stand_ins: list[Heard], frame: FrameType) -> None:
     finally:
         try:
             signal.signal(heard.number, heard.usual)
-        except BaseException:  # of a handler: it begins with those of signals that have come
+        except BaseException:  # signal.signal() first runs handlers that are due, and one raised
             signal.signal(heard.number, heard.usual)
             raise
         finally:
@@ -135,14 +170,12 @@ def make_way(stand_ins: list[Heard], frame: FrameType) -> None:
 
 
 class StandIns:
-    """Within, every handler but `ours` is replaced; for a thread that is not the main one.
+    """A context in which every handler except `ours` is replaced; not for the main thread.
 
     Attributes
     ----------
     stand
-        Whether they could be replaced.
-    missed
-        Whether a signal came that the main thread has not handled; afterwards.
+        Whether they can be replaced.
     """
 
     def __init__(self, ours: Handler) -> None:
@@ -150,7 +183,6 @@ class StandIns:
         self._stand_ins: list[Heard] = []
         self._table = _table(ours)
         self.stand = self._table is not None
-        self.missed = False
 
     def __enter__(self) -> None:
         if self._table is not None:
@@ -166,16 +198,21 @@ class StandIns:
             _exchange(self._table, heard.number, heard, heard.usual)
             if heard.end():
                 ctypes.pythonapi.PyErr_SetInterruptEx(heard.number)
-            come = ctypes.c_int.from_address(self._table + heard.number * _ENTRY)
-            self.missed = self.missed or bool(come.value)
+
+    def missed(self) -> bool:
+        """Whether a signal came, in the block or since, that the main thread has not handled."""
+        if self._table is None:
+            return False
+        entries = (self._table + heard.number * _ENTRY for heard in self._stand_ins)
+        return any(ctypes.c_int.from_address(entry).value for entry in entries)
 
 
 def _exchange(table: int, number: int, old: Handler, new: Handler) -> bool:
-    """Put `new` where `old` is, if that is there; return whether it is."""
+    """Replace the handler `old` by `new` in the table; return False if `old` is not there."""
     _incref(new)
     entry = ctypes.c_void_p.from_address(table + number * _ENTRY + _POINTER)
     here, there = id(new), id(old)
-    # From here to the store no function is called, so nobody else runs.
+    # From here to the store no function is called, so no other thread runs.
     found = entry.value == there
     if found:
         entry.value = here
@@ -192,7 +229,7 @@ for _function in (_incref, _decref):
 
 @functools.cache
 def _table(ours: Handler) -> int | None:
-    """Return the address of the interpreter's handlers, that of number 0; None if not found."""
+    """Return the address of the interpreter's table, its entry 0; None if it is not found."""
     mine = id(ours).to_bytes(_POINTER, sys.byteorder)
     try:
         for begin, end in _places():
@@ -209,7 +246,7 @@ def _table(ours: Handler) -> int | None:
 
 
 def _places() -> Iterator[tuple[int, int]]:
-    """Return where the table may be: in the runtime, on 3.11 in the variables after it."""
+    """Yield the ranges of memory to search: _PyRuntime, on 3.11 the static variables after it."""
     runtime = ctypes.addressof(ctypes.c_char.in_dll(ctypes.pythonapi, "_PyRuntime"))
     if sys.version_info >= (3, 12):
         yield runtime, runtime + _SEARCHED

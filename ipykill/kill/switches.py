@@ -1,4 +1,4 @@
-"""One switch for what is special: how much of the machinery a Kill may use."""
+"""One switch for the user: how much of CPython's internals a Kill may use."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def use(level: str) -> None:
     Parameters
     ----------
     level
-        ``"full"``: all that works here. ``"public"``: nothing that is private to CPython; a
-        waiting call then ends by itself before the job dies. ``"plain"``: only
+        ``"full"``: all that works here. ``"public"``: nothing that is private to CPython; then
+        a job that waits dies only when its call returns by itself. ``"plain"``: only
         ``PyThreadState_SetAsyncExc``, which can leave locks held and cleanup undone.
 
     Raises
@@ -52,7 +52,7 @@ def use(level: str) -> None:
 def has_gil() -> bool:
     """Whether this CPython has a global interpreter lock.
 
-    Without one, what a thread looks at in another one changes in that moment. So a
-    free-threading build gets what it can do itself, even if its lock happens to be on.
+    Without one, the state of another thread changes while it is read. So on a free-threading
+    build ipykill does not look into other threads, even if the lock happens to be on.
     """
     return not sysconfig.get_config_var("Py_GIL_DISABLED")

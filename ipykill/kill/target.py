@@ -6,12 +6,12 @@ too late:
 
 1. `contain` registers the `Target`, looks whether its group is being killed already, and
    opens it; from here on a Kill may be raised in the body.
-2. When the body has ended, `contain` closes the target, in the target's own thread. Every
-   way by which a Kill is raised looks at `Target.open` in that same thread first, so after
-   this none is.
+2. When the body has ended (`Ending.finish` counts as a part of it), `contain` closes the
+   target, in the target's own thread. Every way by which a Kill is raised looks at
+   `Target.open` in that same thread first, so after this none is.
 3. Between the end of the body and that store only code of this file runs. It is out of
    reach of a Kill in running code, and it does not wait, so nothing is lost on the way.
-4. The thread's ident, its thread state and its clock are used by others only with `gate`
+4. Other threads use the thread's ident, its thread state and its clock only with `gate`
    held and `open` seen; closing takes the gate. So they are never those of a dead thread.
 
 Only the plain engine (`plain`) leaves the decision to the interpreter; closing takes back
@@ -32,20 +32,21 @@ from types import CodeType, FrameType
 from ..base import locks
 from ..exceptions import JobKilled, TaskInterrupted, TaskKilled
 from ..threads import take_back
+from . import resorts
 from .group import Ending, Group
 from .switches import has_gil
 
 __all__ = ["Group", "Target", "contain", "current_target"]
 
-# The main thread's ident, as the interpreter holds it, and as it is, and its thread state:
-# `wake` lends the word to a thread, and installs the interpreter's own here.
+# `main_word` is the interpreter's variable with the main thread's ident, and `wake` writes another
+# ident there for a moment; `main_ident` and `main_state` are the real ones. `wake` sets all three.
 main_word = ctypes.c_ulong(0)
 main_ident = main_state = 0
 
 arm_here: Callable[[Target, FrameType], None] = lambda target, frame: None  # noqa: E731
-"""Lets a Kill of the calling thread land in `frame` and its callers; `pursuit` sets it."""
+"""Makes the calling thread ask, in `frame` and its callers, whether it dies; set by `pursuit`."""
 
-# For the brackets see `ipykill.threads`.
+# Looked up with brackets, for the reason given in `ipykill.threads`.
 get_thread_state = ctypes.pythonapi["PyThreadState_Get"]
 get_thread_state.argtypes = []
 get_thread_state.restype = ctypes.c_void_p
@@ -66,7 +67,7 @@ def frame_of(thread_state: int) -> FrameType | None:
     return frame
 
 
-_WAY, _WAYS = 0.0005, 40  # seconds for which a thread gives way, and how often
+_WAY, _WAYS = 0.0005, 40  # seconds for which a thread gives way to its leader, and how often
 
 _HAS_CLOCKS = hasattr(time, "pthread_getcpuclockid")
 
@@ -83,7 +84,7 @@ class Target:
     struck : int
         How many times a Kill was raised in it.
     dropped : int
-        How often C code that called it back has dropped one, as ctypes does.
+        How often C code that called it back, as ctypes does, has dropped the exception.
     endings : dict
         What ends the event loops that the thread runs, by loop, see `loops`.
     first : bool
@@ -91,53 +92,57 @@ class Target:
     leader : Target or None
         The thread that is to die before this one, see `order`.
     leads : bool
-        Whether this one is such a thread.
+        Whether this one is the leader of another.
     turn : bool
         Whether this one is to be killed although its leader lives.
     late : bool
-        Whether it does, at this moment, what its leader's cleanup began.
+        Whether what it does at this moment was begun by its leader's cleanup.
     watch : object
         What `order` has seen of it.
     service : object
         What is known of how a library started the thread, None if none did.
     shared : bool or None
-        Whether it serves others, as far as somebody has looked.
+        Whether other jobs need it as well; None if that was not looked at yet.
     released : bool
-        Whether the group has let it go.
+        Whether the group has let it go, so that it is not killed.
     ways : int
         How often it has given way to its leader.
     busy : bool
-        Whether its CPU clock moved between the last attempts to wake it.
+        Whether it has used much CPU time since the last attempt to wake it.
     asked : bool
         Whether the plain engine asked the interpreter to raise in this thread.
-    libraries : bool
-        Whether libraries are in reach too, see `policy`.
-    at_last : bool
-        Whether a library may be left with a lock that it holds without a ``try``, see `policy`.
-    survey : bool
-        Whether the thread shall arm its whole stack at the next chance, see `monitoring`.
+    sought_for, worked_for, used_before : float
+        For how many seconds the Kill has been sought, its CPU time since then and before.
+    refused : int
+        At how many safe points, about, it might not die since the reaper has armed it.
+    survey : bool or None
+        Whether the thread shall arm its whole stack at the next chance, see `monitoring`; None
+        until it was armed for the first time.
     traced : bool
-        Whether somebody else's tracing keeps ours out, see `tracing`.
+        Whether another tool traces it, so that ipykill does not, see `tracing`.
+    stands : (object, float)
+        The wait in which its cleanup was seen last, and since when, monotonic.
     waits_at : (frame, int) or None
         The frame, and the offset in it, of a call in which the thread was found once and
         may be killed, see `wake`.
     shielded_by : (code, int) or None
         The code, and the offset in it, of the outermost shield that the thread is in.
     lender : lock or None
-        Held while somebody waits for an answer of this thread, see `wake`.
+        Held while another thread waits for this one to answer, see `wake`.
 
     Threading
     ---------
-    `depth`, `open`, `struck` and `traced` are written by the target's own thread only, `libraries`,
-    `at_last` and `busy` by the reaper. `waits_at` is set by the killer when it is None, else by the
+    `depth`, `open`, `struck` and `traced` are written by the target's own thread only, what tells
+    times and `busy` by the reaper. `waits_at` is set by the killer when it is None, else by the
     target. For the rest see the module's docstring.
     """
 
     __slots__ = (
-        *("_clock", "_cpu_time", "asked", "at_last", "busy", "depth", "dropped", "endings"),
-        *("first", "gate", "group", "ident", "late", "leader", "leads", "lender", "libraries"),
-        *("open", "outer_loop", "released", "service", "shared", "shielded_by", "struck"),
-        *("survey", "thread", "thread_state", "traced", "turn", "waits_at", "watch", "ways"),
+        *("_clock", "_cpu_time", "asked", "busy", "depth", "dropped", "endings", "first"),
+        *("gate", "group", "ident", "late", "leader", "leads", "lender", "open", "outer_loop"),
+        *("refused", "released", "service", "shared", "shielded_by", "sought_for", "struck"),
+        *("survey", "thread", "thread_state", "traced", "turn", "used_before", "waits_at"),
+        *("stands", "watch", "ways", "worked_for"),
     )
 
     def __init__(self, group: Group, thread: threading.Thread) -> None:
@@ -150,7 +155,7 @@ class Target:
         self.busy = False
         self.depth = 0
         self.endings: dict[object, Ending] = {}
-        # In which all this is one step: that of the kernel, around a cell in the foreground.
+        # The kernel's own loop, if this is a cell in the foreground: it runs around the cell.
         self.outer_loop = asyncio._get_running_loop()
         self.open = False
         self.struck = 0
@@ -159,13 +164,14 @@ class Target:
         self.late = False
         self.leader: Target | None = None
         self.leads = False
-        self.libraries = False
-        self.at_last = False
-        self.survey = False
+        self.sought_for = self.worked_for = self.used_before = 0.0
+        self.refused = 0
+        self.survey: bool | None = None
         self.shielded_by: tuple[CodeType, int] | None = None
         self.traced = False
         self.turn = False
         self.watch: object = None
+        self.stands: tuple[object, float] = None, 0.0
         self.ways = 0
         self.service: object = None
         self.shared: bool | None = None
@@ -177,26 +183,36 @@ class Target:
 
     @property
     def wanted(self) -> bool:
-        """Whether a Kill, or an interrupt, is to be raised here, now or later in the body."""
+        """Whether a pending Kill or interrupt may be raised: the body runs, outside of shields."""
         return self.open and not self.depth and self.sought
 
     @property
+    def libraries(self) -> bool:
+        """Whether libraries are in reach too, see `policy`."""
+        return resorts.libraries(self.sought_for, self.worked_for if _HAS_CLOCKS else None)
+
+    @property
+    def resorts(self) -> resorts.Resorts:
+        """What may be broken by now that is left alone at first."""
+        return resorts.resorts(self.sought_for)
+
+    @property
     def has_turn(self) -> bool:
-        """Whether no other thread has to die before this one."""
+        """Whether no other thread has to die before this one, see `order`."""
         leader = self.leader
         return leader is None or not leader.open or (self.turn and not self.late)
 
     def follow(self, leader: Target | None, *, late: bool) -> None:
-        """Let `leader`, if it is of the same group, die before this thread."""
+        """Let `leader`, if it is in the same group, die before this thread."""
         if leader is not None and leader.group is self.group:
             self.leader, self.late = leader, late
             leader.leads = True
 
     def give_way(self) -> None:
-        """Leave the interpreter to the leader, if that is to die first; own thread only.
+        """Let the leader run, if it has to die first; own thread only.
 
-        A thread that computes would delay it, and with it its own end. But the leader may need
-        what this one computes, so there is an end to that.
+        A thread that computes slows the leader's end, and so its own. But the leader may need
+        what this thread computes, so it gives way only a few times.
         """
         if self.ways < _WAYS and not self.has_turn:
             self.ways += 1
@@ -204,7 +220,7 @@ class Target:
 
     @property
     def sought(self) -> bool:
-        """Whether somebody asked for a Kill of this thread, or for an interrupt."""
+        """Whether a Kill of this thread, whose turn it is, or an interrupt is pending."""
         if self.group.kill_requested:
             return self.has_turn and not self.released
         return self.first and self.group.interrupt_requested
@@ -215,14 +231,14 @@ class Target:
         return None if loop is self.outer_loop else loop
 
     def strike(self) -> type[BaseException]:
-        """Note that something is being raised, and return what to raise; own thread only."""
+        """Note that a Kill or interrupt is being raised; return the class; own thread only."""
         kill = self.group.kill_requested
         self.note()
         kind: type[BaseException] = KeyboardInterrupt
-        if kill:  # a loop may wait for what another thread does, and be given the exception
+        if kill:  # a loop in another thread may wait for this one, and get its exception
             kind = JobKilled if self.first else TaskKilled
         loop = self.running_loop()
-        if loop is not None:  # what leaves it would leave its tasks alone, see `ending`
+        if loop is not None:  # an exception that left it would abandon its tasks, see `ending`
             if asyncio.current_task(loop) is not None:
                 kind = TaskKilled if kill else TaskInterrupted
             elif kill:
@@ -232,9 +248,9 @@ class Target:
         return kind
 
     def note(self) -> None:
-        """Note that what was asked for is being done; own thread only."""
+        """Note that the Kill or interrupt is being delivered; own thread only."""
         if not self.group.kill_requested:
-            with self.gate:  # who notes where the thread waits looks in it whether it is wanted
+            with self.gate:  # `pursuit` looks at `sought` in it before it sets `waits_at`
                 self.group.interrupt_requested = False
                 self.waits_at = None
             self.group.interrupt_processes()
@@ -242,19 +258,19 @@ class Target:
             return
         self.struck += 1
         self.group.struck = True
-        # Who lends goes on when this thread has ended (`release`), and does not take the
-        # interpreter's lock from it before; unless another thread has to die first.
+        # With one target, the lender is answered when this thread has ended (`core.family`), so
+        # that it does not take the interpreter's lock before. With more, it goes on at once.
         if len(self.group.targets()) > 1:
             self.answer()
 
     def answer(self) -> None:
-        """Let the lender go, if one waits for this thread; own thread only."""
+        """Release the lender, if one waits for this thread to answer; own thread only."""
         lender, self.lender = self.lender, None
         if lender is not None:
             lender.release()
 
     def signal(self, number: int) -> bool:
-        """Send a signal to the thread, if its body runs; return whether it does."""
+        """Send a signal to the thread, if its body runs; return whether it runs."""
         with self.gate:
             if self.open:
                 signal.pthread_kill(self.ident, number)
@@ -263,9 +279,9 @@ class Target:
     def innermost_frame(self) -> FrameType | None:
         """Return where the thread is at this moment; call with `gate` held.
 
-        On CPython 3.11 not to be kept: there the frame object may outlive the frame (a thread
-        that is clearing a frame still shows it). None without a global interpreter lock, where
-        the frame may be gone before it is ours.
+        On CPython 3.11 the frame must not be kept: its object may outlive it (a thread that is
+        clearing a frame still shows it). None without a global interpreter lock, because there
+        the frame may be gone before a reference is taken.
         """
         if not self.open or not has_gil():
             return None
@@ -276,7 +292,7 @@ class Target:
         with self.gate:
             if self.open and _HAS_CLOCKS:
                 if self._clock is None:
-                    # Of a dead thread, this would read freed memory.
+                    # For a dead thread, this would read freed memory.
                     self._clock = time.pthread_getcpuclockid(self.ident)
                 self._cpu_time = time.clock_gettime(self._clock)
             return self._cpu_time
@@ -286,14 +302,14 @@ class Target:
         with self.gate:
             self.open = False
             self._cpu_time = time.thread_time()
-            if main_word.value == self.ident:  # from here on nobody lends it to this thread
+            if main_word.value == self.ident:  # from here on it is not lent to this thread
                 main_word.value = main_ident
             if self.asked:
                 take_back()
         self.waits_at = None
 
     def release(self) -> None:
-        """Give the thread up while it goes on."""
+        """Kill this thread no more, although it goes on."""
         self.released = True
         if threading.get_ident() == self.ident:
             self.close()
@@ -326,7 +342,8 @@ def contain(target: Target, body: Callable[[], object]) -> BaseException | None:
     _targets[target.ident] = target
     target.open = True
     try:
-        if target.wanted:
+        # A thread that a library keeps for others begins all the same; it is let go where it waits.
+        if target.wanted and (target.service is None or not target.group.shares(target)):
             raise target.strike()
         body()
     except BaseException as error:
@@ -336,7 +353,7 @@ def contain(target: Target, body: Callable[[], object]) -> BaseException | None:
             ending.finish()
     except BaseException as error:
         failure = failure or error
-    # From here on nothing runs in its name: if it passes for the main thread, no longer.
+    # The body has ended: from here on the thread does not pass for the main thread any more.
     if main_word.value == target.ident:
         main_word.value = main_ident
     # For the plain engine: at most two requests are left, see threads.py.
@@ -364,11 +381,13 @@ def contain(target: Target, body: Callable[[], object]) -> BaseException | None:
 
 
 def _after_fork_in_child() -> None:
-    # Only the calling thread is left; somebody else may have held its gate.
-    target = current_target()
-    if target is not None:
+    # Only the calling thread is left. Another thread may have held a gate, and the idents and
+    # thread states of the others are those of dead threads.
+    caller = current_target()
+    for target in _targets.values():
         target.gate = locks.RLock()
         target.lender = None
+        target.open = target is caller
     _targets.clear()
 
 

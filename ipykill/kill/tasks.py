@@ -1,7 +1,7 @@
-"""What a task of asyncio that waits is doing, as it is seen from its loop.
+"""What a waiting asyncio task is doing: where it waits, whether in cleanup, and for what.
 
-Nothing here runs code of the task's: it looks at the frames that wait, and at the futures that
-they wait for.
+These functions are called in the thread of the task's loop. They run no code of the task's, but
+look at its frames and at the futures that it waits for.
 """
 
 from __future__ import annotations
@@ -10,8 +10,17 @@ import asyncio
 import contextlib
 import gc
 import os
+import sys
 from collections.abc import Collection, Iterator
-from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType
+from types import (
+    AsyncGeneratorType,
+    CodeType,
+    CoroutineType,
+    FrameType,
+    FunctionType,
+    GeneratorType,
+    ModuleType,
+)
 from typing import Any, TypeAlias
 
 from .codemap import codemap
@@ -25,10 +34,14 @@ __all__ = [
     "cleans_up",
     "executes",
     "frames_of",
+    "helps_cleanup",
     "in_handler",
     "is_done",
+    "is_in_cleanup",
     "is_machinery",
     "is_of_a_loop",
+    "needed_of",
+    "outside_greenlet",
     "serves",
     "tasks_of",
     "waiting",
@@ -36,14 +49,14 @@ __all__ = [
 
 Task: TypeAlias = "asyncio.Task[Any]"
 
-# Libraries whose own waits for tasks are no cleanup: `TaskGroup.__aexit__`, above all.
+# Libraries whose own waits for tasks are no cleanup, above all `TaskGroup.__aexit__`.
 _MACHINERY = (
     os.path.join(os.path.dirname(asyncio.__file__), ""),
     *(f"{os.sep}{name}{os.sep}" for name in ("anyio", "trio", "uvloop", "gevent")),
     *(f"{os.sep}{name}.py" for name in ("nest_asyncio", "nest_asyncio2")),
 )
 EXITS = frozenset({"__exit__", "__aexit__", "__del__"})
-# A loop runs these when its tasks have ended, and they are cleanup as a whole.
+# A loop runs these when its tasks have ended. They are cleanup as a whole.
 _CLOSING = {
     asyncio.BaseEventLoop.shutdown_asyncgens.__code__,
     asyncio.BaseEventLoop.shutdown_default_executor.__code__,
@@ -53,7 +66,10 @@ _INNER = ("cr_await", "gi_yieldfrom", "ag_await")
 _KINDS = (CoroutineType, GeneratorType, AsyncGeneratorType)
 # The callbacks of run_coroutine_threadsafe(), and of run_until_complete() of uvloop.
 _WAITERS = ("_chain_future.", "Loop.run_until_complete.")
+# All code has these, so that they connect nothing.
+_WIDE = (asyncio.AbstractEventLoop, FunctionType, ModuleType, type)
 _MOST = 1000  # frames of one task
+_CHAIN = 10  # tasks of which each waits for the one before
 
 
 def is_machinery(code: CodeType) -> bool:
@@ -67,10 +83,10 @@ def is_of_a_loop(filename: str) -> bool:
 
 
 def waiting(coroutine: Any) -> Iterator[tuple[FrameType | None, object]]:
-    """Return the frames of a coroutine that waits, outermost first, and whose they are.
+    """Yield the frames of a coroutine that waits, outermost first, each with its coroutine.
 
-    None stands for ``aclose()`` and ``athrow()`` of an asynchronous generator, below which comes
-    what that does to end itself.
+    The frame is None for ``aclose()`` and ``athrow()`` of an asynchronous generator; the frames
+    after it are those of the generator that is being ended.
     """
     for _ in range(_MOST):
         if coroutine is None or asyncio.isfuture(coroutine):
@@ -78,6 +94,8 @@ def waiting(coroutine: Any) -> Iterator[tuple[FrameType | None, object]]:
         for attribute in _FRAMES:
             if isinstance(frame := getattr(coroutine, attribute, None), FrameType):
                 yield frame, coroutine
+                if getattr(coroutine, "cr_suspended", False):  # another thread may look, too
+                    yield from _in_greenlet(frame)
         for attribute in _INNER:
             if hasattr(coroutine, attribute):
                 coroutine = getattr(coroutine, attribute)
@@ -85,9 +103,46 @@ def waiting(coroutine: Any) -> Iterator[tuple[FrameType | None, object]]:
         else:
             if type(coroutine).__name__ == "async_generator_athrow":
                 yield None, coroutine
-            # `await anext(...)` and the like: an object of C that holds what it drives.
+            # `await anext(...)` and the like: a C object that refers to the generator it drives.
             held = gc.get_referents(coroutine)
             coroutine = next((it for it in held if isinstance(it, _KINDS)), None)
+
+
+def _in_greenlet(frame: FrameType) -> Iterator[tuple[FrameType, object]]:
+    """Yield the frames of ordinary code that waits through a coroutine, each with its greenlet.
+
+    SQLAlchemy runs code that does not know of asyncio in a greenlet, and `greenlet_spawn` awaits
+    for it. The coroutine's own frames do not tell that this code cleans up.
+    """
+    if frame.f_code.co_name != "greenlet_spawn":
+        return
+    greenlet = frame.f_locals.get("context")
+    inner = getattr(greenlet, "gr_frame", None)  # None while it runs
+    stack: list[FrameType] = []
+    while isinstance(inner, FrameType) and len(stack) < _MOST:
+        stack.append(inner)
+        inner = inner.f_back
+    yield from ((it, greenlet) for it in reversed(stack))
+
+
+def outside_greenlet() -> FrameType | None:
+    """Return the frame that waits for the greenlet of SQLAlchemy's that calls this; None if none.
+
+    The stack of a greenlet ends with its first function, and does not tell who has started it.
+    """
+    current: Any = getattr(sys.modules.get("greenlet"), "getcurrent", object)()
+    if not getattr(current, "__sqlalchemy_greenlet_provider__", False):
+        return None
+    frame = current.parent.gr_frame
+    return frame if isinstance(frame, FrameType) else None
+
+
+def _is_greenlet(coroutine: object) -> bool:
+    """Whether it is a greenlet, which does not tell the exception that it handles.
+
+    After its task was cancelled, this is most probably the cancellation.
+    """
+    return hasattr(coroutine, "gr_frame")
 
 
 def frames_of(coroutine: object) -> list[FrameType]:
@@ -101,7 +156,8 @@ def in_handler(frame: FrameType, coroutine: object, *, late: bool) -> bool:
     Parameters
     ----------
     late
-        Whether an ``except`` block does not count that is going to try again, see `policy.shelter`.
+        Whether to leave out an ``except`` block of code that is going to try again, see
+        `policy.shelter`.
     """
     known = codemap(frame.f_code)
     if frame.f_lasti not in known.cleanup:
@@ -110,24 +166,53 @@ def in_handler(frame: FrameType, coroutine: object, *, late: bool) -> bool:
 
 
 def cleans_up(task: Task, *, asked: bool, late: bool = False) -> bool:
-    """Whether a task that waits does so in cleanup, which must not be cut.
+    """Whether a task that waits does so in cleanup, which must not be cut short.
 
     Parameters
     ----------
     asked
-        Whether it was cancelled before. If not, a group that waits for its tasks is waiting
-        and not cleaning up, for that is what ends them.
+        Whether it was cancelled before. If not, a TaskGroup that waits for its tasks does not
+        count as cleanup, because cancelling the task is what ends them.
     late
         See `in_handler`.
     """
     for frame, coroutine in waiting(task.get_coro()):
         if frame is None or frame.f_code in _CLOSING:
             return True
-        if in_handler(frame, coroutine, late=late):
+        if in_handler(frame, coroutine, late=late and not (asked and _is_greenlet(coroutine))):
             return True
         if frame.f_code.co_name in EXITS and (asked or not is_machinery(frame.f_code)):
             return True
     return False
+
+
+def helps_cleanup(
+    task: Task | None, loop: asyncio.AbstractEventLoop, *, late: bool = False
+) -> bool:
+    """Whether a running task was started by the cleanup of another one, which waits for it.
+
+    On a busy machine a loop may seem to be kept from its work by such a task. An ``__aexit__``, of
+    a group of tasks for example, is cleanup only if its task was cancelled, and has run since.
+    """
+    waits = Waits(asyncio.all_tasks(loop))
+    for _ in range(_CHAIN):
+        task = None if task is None else waits.owner(task) or waits.helped(task)
+        if task is None:
+            return False
+        exits = bool(task.cancelling()) and awaits(task) is not None
+        if is_in_cleanup(task.get_coro(), exits=exits, late=late):
+            return True
+    return False
+
+
+def is_in_cleanup(coroutine: object, *, exits: bool, late: bool) -> bool:
+    """Whether a coroutine waits in a ``finally`` or ``except`` block, or if `exits` in an exit."""
+    return any(
+        frame is None
+        or in_handler(frame, inner, late=late and not (exits and _is_greenlet(inner)))
+        or (exits and frame.f_code.co_name in EXITS)
+        for frame, inner in waiting(coroutine)
+    )
 
 
 def awaits(task: Task) -> object:
@@ -137,12 +222,12 @@ def awaits(task: Task) -> object:
 
 
 def executes(task: Task) -> bool:
-    """Whether a task is on the stack of its thread, and so waits for nothing."""
+    """Whether a task is running, on the stack of its thread, and so waits for nothing."""
     return bool(getattr(task.get_coro(), "cr_running", False))
 
 
 def is_done(future: asyncio.Future[Any]) -> bool:
-    """Whether a future is done, also if its own ``done()`` is made to deny it (`ending`)."""
+    """Whether a future is done, even while its ``done()`` is replaced (`holding`)."""
     return type(future).done(future)
 
 
@@ -155,13 +240,13 @@ def tasks_of(future: asyncio.Future[Any]) -> list[Task]:
 
 
 def serves(task: Task) -> bool:
-    """Whether somebody waits for a task who is not one: a thread, or who runs the loop."""
+    """Whether a thread, not only a task, waits for `task`: another thread, or the loop's own."""
     names = (getattr(callback, "__qualname__", "") for callback in _callbacks(task))
     return any(name.startswith(_WAITERS) for name in names)
 
 
 class Waits:
-    """Which of some tasks wait for which."""
+    """Which of the given tasks wait for which others of them."""
 
     def __init__(self, tasks: Collection[Task]) -> None:
         self._tasks = set(tasks)
@@ -172,9 +257,9 @@ class Waits:
                 self._waiters.update((id(it), task) for it in (future, *tasks_of(future)))
 
     def owner(self, task: Task) -> Task | None:
-        """Return the one that cancels `task` when it is cancelled."""
+        """Return the task that, when it is cancelled, cancels `task`; None if there is none."""
         for callback in _callbacks(task):
-            # Of a TaskGroup. Not its class: there are several by now.
+            # A TaskGroup's callback. Its class is not looked at, because there are several.
             parent = getattr(getattr(callback, "__self__", None), "_parent_task", None)
             if parent in self._tasks:
                 return parent  # type: ignore[no-any-return]
@@ -184,13 +269,59 @@ class Waits:
         return self._waiters.get(id(task))
 
     def helped(self, task: Task) -> Task | None:
-        """Return the one that waits for `task`, alone or among others, in whatever way."""
+        """Return a task that waits for `task`, alone or among others; None if there is none."""
         for callback in _callbacks(task):
             for cell in getattr(callback, "__closure__", None) or ():  # of wait(), for example
                 with contextlib.suppress(ValueError):  # it is empty
                     if (waiter := self._waiters.get(id(cell.cell_contents))) is not None:
                         return waiter
         return self._waiters.get(id(task))
+
+
+def needed_of(tasks: Collection[Task], others: Collection[Task]) -> set[Task]:
+    """Return those of `tasks` for which cleanup of another one waits, or that hold what it awaits.
+
+    They were started by that cleanup, as far as can be seen: a helper of asyncio's own that sets
+    a future when a process has started, or a user's task that sets an event or takes from a queue.
+    The cleanup would wait for ever if they were cancelled, perhaps before their first line.
+    """
+    awaited: dict[int, set[Task]] = {}
+    for task in others if tasks else ():
+        if cleans_up(task, asked=task.cancelling() > 0):
+            for it in _waited_for(task):
+                awaited.setdefault(id(it), set()).add(task)
+    return {
+        task for task in tasks if any(awaited.get(id(it), set()) - {task} for it in _held_by(task))
+    }
+
+
+def _waited_for(task: Task) -> Iterator[object]:
+    """Yield the future that a task waits for, and the event or the queue to which it belongs."""
+    if (future := awaits(task)) is not None:
+        yield future
+        for frame in frames_of(task.get_coro()):
+            owner = frame.f_locals.get("self") if is_machinery(frame.f_code) else None
+            if owner is not None and not isinstance(owner, asyncio.AbstractEventLoop):
+                yield owner
+
+
+def _held_by(task: Task) -> Iterator[object]:
+    """Yield a task, what its variables and callbacks hold, and what the objects there hold.
+
+    No code of these objects runs.
+    """
+    yield task
+    values = [it for frame in frames_of(task.get_coro()) for it in frame.f_locals.values()]
+    for callback in _callbacks(task):
+        values += gc.get_referents(*(getattr(callback, "__closure__", None) or ()))
+        values.append(getattr(callback, "__self__", None))
+    for value in values:
+        yield value
+        if not isinstance(value, _WIDE):
+            for part in gc.get_referents(value):
+                yield part
+                if type(part) is dict and not isinstance(value, dict):  # its attributes
+                    yield from list(part.values())
 
 
 def _callbacks(task: Task) -> list[object]:

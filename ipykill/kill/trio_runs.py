@@ -1,21 +1,21 @@
 """How what runs in ``trio.run`` is ended: as Ctrl-C ends it. anyio on trio is the same.
 
-Trio raises the KeyboardInterrupt of a Ctrl-C in the main task, at the point where that waits, and
-at once in code of any task that does not belong to trio itself. From there it travels out through
-the nurseries, which cancel what else they have started, and wait for its cleanup. A Kill does the
-same, but that it leaves cleanup alone:
+Trio raises the KeyboardInterrupt of a Ctrl-C in the main task, where that waits, or at once in
+running code of any task that is not trio's own. The exception leaves the nurseries one by one,
+which cancel the other tasks that they have started and wait for the cleanup of these. A Kill does
+the same, except that it leaves cleanup alone:
 
-1. Whoever seeks the thread asks the run to look (``run_sync_soon``, which any thread and any
-   signal handler may call). From the first look on, a system task looks again and again, and an
-   instrument after each step of the main task (`_look`).
-2. If the main task waits, not in cleanup, its wait is aborted, as trio aborts it, with a
-   `JobKilled`. A task does not run while the run looks, so what is seen is still true then. It is
-   seen as well where the Kill was swallowed: in the next wait.
-3. Code that computes keeps the run from looking. It is broken as any running code is, where
-   trio says that a KeyboardInterrupt may be raised (``currently_ki_protected``). So is what goes
-   on although it was cancelled.
+1. The thread that kills asks the run to look (``run_sync_soon``, which any thread and any signal
+   handler may call). From the first look on, a system task looks again and again, and an
+   instrument looks after each step of the main task (`_look`).
+2. If the main task waits, and not in cleanup, the run aborts the wait with a `JobKilled`, as
+   trio does. No task runs during a look, so what was seen is still true then. If the task
+   swallows the Kill, a later look sees it in its next wait.
+3. Code that computes keeps the run from looking. It is killed like any running code, where
+   trio allows a KeyboardInterrupt (``currently_ki_protected``). So is code that goes on
+   although it was cancelled.
 
-What waits in trio's own loop, or in a lock of its own, is never broken.
+No exception is raised where trio's own loop waits, or in its locks.
 
 An interrupt and a Stop are delivered to the main task in the same way, once.
 """
@@ -33,19 +33,20 @@ from ..base import stack
 from ..exceptions import JobKilled, JobStopped
 from . import policy
 from . import target as targets
+from .awaited import end_awaited
 from .target import Target
-from .tasks import EXITS, frames_of, in_handler, is_machinery, waiting
+from .tasks import EXITS, frames_of, in_handler, is_in_cleanup, is_machinery, waiting
 
 __all__ = ["TrioRun", "run_here", "run_of"]
 
 # All in seconds.
-_LOOK, _LOOK_MAX = 0.001, 0.05  # between two looks,
-_BLOCKED = 0.002  # until a run that does not come to the first one is blocked,
-_BLOCKED_LATER = 0.25  # and to another one
-_LOST = 1.0  # until it is told again
-_LATE = 0.3  # until code is broken that goes on
+_LOOK, _LOOK_MAX = 0.001, 0.05  # between two looks
+_BLOCKED = 0.002  # after which a run that has not come to its first look counts as blocked,
+_BLOCKED_LATER = 0.25  # and one that has not come to a later look
+_LOST = 1.0  # after which it is told again
+_LATE = 0.3  # after which a Kill may be raised in code that goes on
 
-_MISSES = 20  # steps of the main task without a wait that could be aborted
+_MISSES = 20  # looks at the main task, one after another, that found no wait to abort
 
 _Request = Literal["kill", "interrupt", "stop"]
 _KINDS: dict[_Request, type[BaseException]] = {
@@ -70,12 +71,12 @@ def run_of(frame: FrameType) -> Any:
 
 
 class TrioRun:
-    """The end of a run of trio in the thread of `target`. See the module's docstring.
+    """Ends a run of trio in the thread of `target`. See the module's docstring.
 
     Threading
     ---------
-    Any thread may call `ring`, `stop`, `hindrance` and what is a property, a signal handler too;
-    none of them blocks. All else happens in the run, or in code that it runs.
+    Any thread, or a signal handler, may call `ring`, `stop`, `hindrance` and the properties; none
+    of them blocks. All else is called in the thread of the run.
     """
 
     def __init__(self, target: Target, run: Any) -> None:
@@ -84,14 +85,14 @@ class TrioRun:
         self._trio: Any = sys.modules["trio"]
         self._checkpoint = sys.modules["trio._core._run"].checkpoint.__code__
         self._stop = False
-        self._rung: float | None = None  # since when it waits for the run, monotonic
-        self._due = 0.0  # when the next look is, monotonic; 0: there was none
-        self._attends = False
-        self._since = 0.0  # when it looked for the first time, monotonic; 0: it does not now
-        self._missed = 0  # steps of the main task, one after another
+        self._rung: float | None = None  # when the run was told to look and has not yet, monotonic
+        self._due = 0.0  # when the next look is due, monotonic; 0 before the first
+        self._attends = False  # whether the system task runs
+        self._since = 0.0  # when that began to look, monotonic; 0 if it does not run
+        self._missed = 0  # see _MISSES
 
     def ring(self) -> None:
-        """Let the run look at what is asked of its thread, unless it does so anyway."""
+        """Tell the run to look at what is asked of its thread, unless it does so anyway."""
         if (self._rung is None and not self._attends) or self._is_lost(_LOST):
             self._rung = time.monotonic()
             try:
@@ -106,7 +107,7 @@ class TrioRun:
 
     @property
     def is_blocked(self) -> bool:
-        """Whether the run does not come to look."""
+        """Whether code keeps the run from looking: a look is overdue."""
         return self._is_lost(_BLOCKED_LATER if self._due else _BLOCKED)
 
     @property
@@ -116,7 +117,7 @@ class TrioRun:
 
     @property
     def is_quick(self) -> bool:
-        """Whether nothing is to be raised in what runs here."""
+        """Whether the run ends its tasks by itself, so that nothing is raised in running code."""
         return not self.is_blocked and not self._is_vain
 
     def _is_lost(self, seconds: float) -> bool:
@@ -129,31 +130,49 @@ class TrioRun:
 
     @property
     def _is_vain(self) -> bool:
-        """Whether code goes on that is not ended by what is delivered."""
+        """Whether code goes on although the Kill was delivered, or finds no wait to abort."""
         return self._is_late or self._missed > _MISSES
 
     def may_strike(self) -> bool:
         """Whether something may be raised in the code that runs now; own thread only."""
         if self._trio.lowlevel.currently_ki_protected():
             return False
-        return self.is_blocked or (self._is_vain and self._goes_on())
+        if self._is_vain and self._goes_on():
+            return True
+        return self.is_blocked and not self._helps_cleanup()
+
+    def _helps_cleanup(self) -> bool:
+        """Whether the running task was started by the cleanup of another, in a nursery of its own.
+
+        On a busy machine a look may be overdue although no code keeps the run from it.
+        """
+        nursery = self._trio.lowlevel.current_task().parent_nursery
+        while nursery is not None:
+            task, late = nursery.parent_task, self._is_late
+            if is_in_cleanup(task.coro, exits=False, late=late):
+                return True
+            asked = self._target.struck and task._next_send_fn is None  # and has run since
+            if asked and _cleans_up(task, late=late):
+                return True
+            nursery = task.parent_nursery
+        return False
 
     def _goes_on(self) -> bool:
-        """Whether the task that runs was told to end, and does not."""
+        """Whether the running task was told to end, and goes on."""
         if self._trio.lowlevel.current_task() is self.loop.main_task:
-            return True  # if it waited anywhere but in cleanup, it would have been told
+            return True  # any wait of it outside of cleanup would have been aborted
         cancelled: float = self._trio.current_effective_deadline()
         return cancelled == -float("inf")
 
     def strikes(self, kind: type[BaseException]) -> type[BaseException]:
-        """Return what is to be raised: trio takes it for what it is."""
+        """Return the exception to raise: trio needs no other."""
         return kind
 
     def finish(self) -> None:
         """Do nothing: a run never ends before its tasks do."""
 
     def hindrance(self, labels: Mapping[str, str]) -> str:
-        """Return in words what the run waits for that ends its tasks; else nothing."""
+        """Return in words what the run waits for while it ends its tasks; empty if it does not."""
         if self.is_blocked or not self._since:
             return ""
         task = self.loop.main_task
@@ -163,6 +182,17 @@ class TrioRun:
             return f"the main task of trio cleans up{where}; it dies after that"
         return "trio ends its tasks, and it dies after that"
 
+    def waits_for_threads(self) -> bool:
+        """Whether a task waits for the end of a call in a thread, which trio cannot cancel."""
+        try:
+            tasks = list(self.loop.tasks)
+        except RuntimeError:  # they changed meanwhile
+            return False
+        frames = (frame for task in tasks for frame in frames_of(task.coro))
+        return any(
+            it.f_code.co_name == "to_thread_run_sync" and is_machinery(it.f_code) for it in frames
+        )
+
     # In the run
 
     @policy.unbroken
@@ -171,7 +201,7 @@ class TrioRun:
         self._due = time.monotonic()
         if not self._attends and self._request() is not None:
             self._since = time.monotonic()
-            with contextlib.suppress(RuntimeError):  # the main task has ended, and the run will
+            with contextlib.suppress(RuntimeError):  # the main task, and so soon the run, has ended
                 self._trio.lowlevel.spawn_system_task(self._attend)
                 self._attends = True
             self._look()
@@ -185,7 +215,7 @@ class TrioRun:
         finally:
             self._attends = False
             self._since = 0.0
-            if self._request() is not None:  # what runs after trio, dies there
+            if self._request() is not None:  # the Kill is raised in what runs after trio
                 targets.arm_here(self._target, sys._getframe())
             with contextlib.suppress(KeyError):
                 self._trio.lowlevel.remove_instrument(watch)
@@ -202,7 +232,7 @@ class TrioRun:
             pause = min(pause * 2, _LOOK_MAX)
 
     def _arm(self) -> None:
-        """Let what goes on be broken where it goes on: most of the time, it is on no stack."""
+        """Arm the frames of all tasks: a task that goes on is on no stack most of the time."""
         for task in list(self.loop.tasks):
             for frame in frames_of(task.coro):
                 targets.arm_here(self._target, frame)
@@ -217,7 +247,7 @@ class TrioRun:
         return None
 
     def stepped(self, task: object) -> None:
-        """Look, if it is the main task that has come to its next wait."""
+        """Look, if it is the main task that has just run."""
         if task is self.loop.main_task:
             self._look()
 
@@ -227,7 +257,8 @@ class TrioRun:
         if request is None or self.loop.main_task_outcome is not None:
             return
         if policy.shelter(_caller_of_run(sys._getframe())) is not None:
-            return  # it serves a cleanup itself
+            return  # trio.run() itself was called by a cleanup
+        end_awaited([main], self._target.group)
         if _cleans_up(main, late=self._is_late):
             self._missed = 0
             return
@@ -241,7 +272,7 @@ class TrioRun:
             self._note(request)
             main._attempt_abort(deliver)
         elif main._next_send_fn is not None and self._passes_a_checkpoint(main):
-            # It waits for its turn only, and may be told so, as if it had been cancelled there.
+            # It waits only for its turn to run; the exception is raised as if it were cancelled.
             self._note(request)
             main._next_send = sys.modules["outcome"].capture(deliver)
 
@@ -257,7 +288,7 @@ class TrioRun:
 
 
 class _Watch:
-    """The instrument of trio: what it has in public is called by the run."""
+    """A trio instrument, whose public methods the run calls."""
 
     def __init__(self, run: TrioRun) -> None:
         self._run = run
@@ -275,16 +306,17 @@ def _caller_of_run(frame: FrameType | None) -> FrameType | None:
 
 
 def _cleans_up(task: Any, *, late: bool) -> bool:
-    """Whether a task that waits does so in cleanup, which must not be cut.
+    """Whether a task that waits does so in cleanup, which must not be cut short.
 
-    A nursery at its end waits and does not clean up: that is where main tasks spend their time.
+    The wait of a nursery for its tasks, in its ``__aexit__``, is no cleanup: that is where main
+    tasks spend their time.
     """
     leaves = False
     for frame, coroutine in waiting(task.coro):
         if frame is None or in_handler(frame, coroutine, late=late):
             return True
         if frame.f_code.co_name == "_nested_child_finished" and is_machinery(frame.f_code):
-            leaves = False  # in an ``__aexit__`` that has the nursery, and did nothing else yet
+            leaves = False  # an outer ``__aexit__`` does nothing but leave this nursery
         elif not is_machinery(frame.f_code):
             leaves |= frame.f_code.co_name in EXITS
     return leaves

@@ -1,9 +1,9 @@
-"""The few waits of the standard library that have to be got ready before they are left.
+"""The few waits of the standard library that must be prepared before a Kill is raised in them.
 
-An exception out of ``Condition.wait``, ``Popen.wait`` and their like is what these were
-written for, because Ctrl-C raises one. Only: they were written for one main thread whose
-program is about to end. `leave` does what is missing. It runs in the waiting thread itself,
-inside the signal handler, so the wait stands still meanwhile.
+``Condition.wait``, ``Popen.wait`` and their like are written for an exception out of the wait,
+because Ctrl-C raises one; but for one in the main thread, of a program that is about to end.
+`leave` does what is missing for other threads. It runs in the waiting thread itself, in the
+signal handler, so the wait stands still meanwhile.
 """
 
 from __future__ import annotations
@@ -12,25 +12,26 @@ import asyncio
 import concurrent.futures.thread
 import contextlib
 import ctypes
-import dis
 import gc
-import inspect
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
 
 from ..processes import ChildProcess, timing
 from . import interrupters, policy
+from .awaited import end_after_grace
+from .mentioned import mentioned
 from .target import Target, contain
 
 __all__ = ["hasten", "interrupt_query", "joined", "leave", "may_be_left", "pool_of"]
 
-_NEAR = 4  # frames: how far out the wait may be from the call that waits
-_MOMENT = 0.001  # seconds that a lock may be held by who lets a waiter go
+_NEAR = 4  # frames, the innermost included, among which the frame of the wait is looked for
+_MOMENT = 0.001  # seconds to wait for the lock of a condition, which a notify() may hold
 _LOCKS = type(threading.Lock()), type(threading.RLock())
 _REAP = 0.5  # seconds that a killed child process has to be gone
 
@@ -47,23 +48,32 @@ _OS_POPEN_CLOSE = _OS_POPEN and _OS_POPEN.close.__code__
 _POPEN_OWNERS = {subprocess.run.__code__, subprocess.call.__code__}
 _POPEN_WAITPID = getattr(subprocess.Popen, "_try_wait", None)
 _JOIN = threading.Thread.join.__code__
+_PROCESS_JOIN = BaseProcess.join.__code__
 _LOOP_CLOSES = asyncio.Runner.close.__code__
 _LOOP_CALLS = asyncio.Handle._run.__code__
 _POOL_WORKER = concurrent.futures.thread._worker.__code__
 
 
 def may_be_left(frame: FrameType, target: Target) -> bool:
-    """Whether an exception does any good in the wait of `frame`.
+    """Whether a Kill should be raised where `frame` waits.
 
-    It does not in an idle pool worker, in an event loop that waits for the end of the tasks
-    that it has cancelled, and in a thread that others rely on until the processes it serves
-    have ended, see `hasten`.
+    It should not in an idle pool worker, in an event loop that waits for the tasks that it has
+    cancelled, in a thread that other jobs need, in one that trio will answer, and in a thread that
+    manages processes until these have ended and it has told those who wait for their results, see
+    `hasten`.
     """
     if _is_shared(target, frame):
         return False
     if frame.f_code is _POOL_WORKER or (target.group.spares and _serves(target.thread)):
         return False
-    if _manages_processes(target.thread) and _workers(target, target.thread):
+    if _manages_processes(target.thread):
+        # When its processes have ended, it has to tell those who wait for their results.
+        tells = getattr(target.thread, "pending_work_items", None) and not target.resorts["later"]
+        if tells or _workers(target, target.thread):
+            return False
+    # Trio cancels what the thread has asked it for, and answers, as long as it runs.
+    led = target.leader is not None and target.leader.open
+    if led and frame.f_code.co_name == "_send_message_to_trio":
         return False
     caller: FrameType | None = frame
     while caller is not None and caller.f_code is not _LOOP_CALLS:
@@ -74,7 +84,7 @@ def may_be_left(frame: FrameType, target: Target) -> bool:
 
 
 def _is_shared(target: Target, frame: FrameType) -> bool:
-    """Whether others need the thread, which runs nothing of the user's."""
+    """Whether other jobs need the thread, and it runs none of the user's code now."""
     if target.service is None or not target.group.shares(target):
         return False
     caller: FrameType | None = frame
@@ -86,17 +96,26 @@ def _is_shared(target: Target, frame: FrameType) -> bool:
 
 
 def leave(frame: FrameType, target: Target) -> bool:
-    """Get the wait in which `frame` is ready to be left; return whether it may be left."""
+    """Prepare the wait at `frame` for an exception; return whether it may be raised.
+
+    Called in the waiting thread.
+    """
     _leave_join(frame)
     for near in _near(frame):
         if near.f_code is _CONDITION_WAIT:
             return _leave_condition(near)
+        if near.f_code is _PROCESS_JOIN and target.group.kill_requested:
+            child = target.group.child_of(near.f_locals["self"])
+            if child is not None and not target.group.spares:
+                target.group.note_descendants([child])
+                child.press()
+            break
         if near.f_code in _POPEN_WAITS:
             if not target.group.kill_requested:
-                break  # its processes are told with all the others, see Target.note
+                break  # Target.note interrupts all processes of the job
             process = near.f_locals["self"]
             child = target.group.child_of(process)
-            process._sigint_wait_secs = 0  # for a process that Ctrl-C ends as well
+            process._sigint_wait_secs = 0  # that wait is for a process that Ctrl-C ends as well
             if child is not None and not target.group.spares:
                 _end_process(process, child, frame)
             elif child is not None and any(it.f_code in _POPEN_OWNERS for it in _near(near)):
@@ -106,16 +125,17 @@ def leave(frame: FrameType, target: Target) -> bool:
 
 
 def hasten(frame: FrameType, target: Target) -> bool:
-    """End what the thread waits for, where the wait itself must not be broken.
+    """End what a thread waits for, if no Kill may be raised in the wait itself.
 
-    ``with subprocess.Popen(...)`` waits for the end of the process in its ``__exit__``; an
-    idle worker of a thread pool waits for work; the thread that manages a pool of processes
-    tells all who wait for a result that there will be none, when the processes are gone.
+    Called in the waiting thread. ``with subprocess.Popen(...)`` waits in its ``__exit__`` for the
+    end of the process; an idle worker of a thread pool waits for work; the thread that manages a
+    pool of processes waits for these, and then fails the futures of the pool.
 
     Returns
     -------
     bool
-        Whether the wait may be broken after all, because what it waits for is spared.
+        Whether the Kill may be raised in the wait after all, because the process that it waits
+        for is spared.
     """
     group = target.group
     if not group.kill_requested:
@@ -146,11 +166,12 @@ def hasten(frame: FrameType, target: Target) -> bool:
                 if child.asked:
                     group.struck = True  # whatever the code makes of it, it was killed
             return False
+    end_after_grace(frame, target)
     return False
 
 
 def _awaited(frame: FrameType) -> object:
-    """Return the process for which `frame` waits, or which is to read what it flushes before."""
+    """Return the process whose end `frame` waits for, or to which it flushes data before that."""
     if frame.f_code is _OS_POPEN_CLOSE:
         return vars(frame.f_locals["self"]).get("_proc")
     waits = frame.f_code in _POPEN_WAITS or frame.f_code is _POPEN_EXIT
@@ -160,41 +181,41 @@ def _awaited(frame: FrameType) -> object:
 def interrupt_query(target: Target, frame: FrameType, place: int, *, search: bool) -> bool:
     """Interrupt the query that the target runs in `frame`; any thread but the target's.
 
-    What the call in `frame` mentions is interrupted if `interrupters` knows how, and if the target
-    is still at that place: a server interrupts what it does when it is asked, and that may be the
-    next query by then, of the cleanup. For the same reason a server is not asked twice in a hurry.
+    An object that the call in `frame` mentions is interrupted if `interrupters` knows its class and
+    the target is still at `place`. A server interrupts what it does when it gets the request, which
+    by then may be the next query, one of the cleanup. So it is not asked again soon.
 
-    SQLite does not look for signals, but has an ``interrupt()`` of its own. The connection is
-    one that the call in `frame` mentions, or with `search`, which takes long, any that the
-    target opened: such a one is known by the message with which it refuses to serve others.
-    One opened with ``check_same_thread=False`` may serve somebody else at this moment, so it
-    must be mentioned.
+    SQLite does not look for signals, but a connection has an ``interrupt()``. It is called on
+    connections that the call in `frame` mentions. With `search`, which takes long, it is called
+    on all that the target opened: these are recognised by the error with which they refuse to
+    serve another thread. A connection with ``check_same_thread=False`` may be serving another
+    thread, so it has to be mentioned.
 
     Returns
     -------
     bool
-        Whether something that `interrupters` knows was asked.
+        Whether an object that `interrupters` knows was interrupted.
     """
-    found = _mentioned(frame)
+    found = mentioned(frame)
     asked = False
     for thing in found:
         if target.wanted and interrupters.knows(thing) and _is_at(target, frame, place):
-            target.group.struck = asked = True  # before, or the thread may have ended with an error
+            target.group.struck = asked = True  # first: the thread may end at once, with an error
             interrupters.interrupt(thing)
     sqlite3: Any = sys.modules.get("sqlite3")
     if sqlite3 is None:
         return asked
-    mentioned = []
+    own = []
     for thing in found:
         if issubclass(type(thing), sqlite3.Cursor):
             thing = sqlite3.Cursor.connection.__get__(thing)
-        mentioned.append(thing)
-    for thing in gc.get_objects() if search else mentioned:
+        own.append(thing)
+    for thing in gc.get_objects() if search else own:
         if not issubclass(type(thing), sqlite3.Connection):
             continue
         try:
             sqlite3.Connection.cursor(thing)
-            is_its = any(thing is other for other in mentioned)
+            is_its = any(thing is other for other in own)
         except sqlite3.ProgrammingError as error:
             is_its = f"thread id {target.ident} " in str(error)
         if is_its and target.wanted:
@@ -209,38 +230,8 @@ def _is_at(target: Target, frame: FrameType, place: int) -> bool:
         return target.innermost_frame() is frame and frame.f_lasti == place
 
 
-def _mentioned(frame: FrameType) -> list[object]:
-    """Return what the names stand for, ``self.names`` too, in the expression that `frame` is at.
-
-    No code of others runs for that.
-    """
-    code = frame.f_code
-    positions = list(code.co_positions())
-    here = positions[frame.f_lasti // 2]
-    if None in here:
-        return []
-
-    def inside(offset: int) -> bool:
-        line, end_line, column, end_column = positions[offset // 2]
-        if line is None or end_line is None or column is None or end_column is None:
-            return False  # what the compiler has added
-        return here[::2] <= (line, column) and (end_line, end_column) <= here[1::2]
-
-    names: set[str] = set()
-    for it in dis.get_instructions(code):
-        # One instruction may load two variables, from 3.13 on.
-        held = it.argval if isinstance(it.argval, tuple) else (it.argval,)
-        if inside(it.offset):
-            names |= {name for name in held if isinstance(name, str)}
-    variables = frame.f_globals | frame.f_locals
-    found = [variables[name] for name in names if name in variables]
-    for thing in list(found):
-        found += [inspect.getattr_static(thing, name, None) for name in names]
-    return found
-
-
 def joined(frame: FrameType | None) -> threading.Thread | None:
-    """Return the thread for whose end a thread waits that is at `frame`; any thread may ask."""
+    """Return the thread that `frame` joins, None if it joins none; any thread may ask."""
     for near in _near(frame):
         if near.f_code is _JOIN:
             thread = near.f_locals.get("self")
@@ -249,7 +240,7 @@ def joined(frame: FrameType | None) -> threading.Thread | None:
 
 
 def _serves(thread: threading.Thread) -> bool:
-    """Whether processes, which are spared, need a thread that has nothing to do."""
+    """Whether a thread, even an idle one, serves processes, which need it if they are spared."""
     target = getattr(thread, "_target", None)
     name = getattr(target, "__qualname__", "")
     return (
@@ -260,7 +251,7 @@ def _serves(thread: threading.Thread) -> bool:
 
 
 def _manages_processes(thread: threading.Thread) -> bool:
-    # Of concurrent.futures and of loky.
+    # concurrent.futures and loky have a class of this name.
     return type(thread).__name__ == "_ExecutorManagerThread"
 
 
@@ -288,25 +279,25 @@ def _near(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def _leave_condition(wait: FrameType) -> bool:
-    """Take the waiter back, so that no notify() can choose it; False: one has already.
+    """Take the waiter off the list, so that no notify() chooses it; False if one already has.
 
-    notify() lets a waiter go and takes it off the list with the condition's lock held. So who
-    has the lock, and is on the list, was not chosen. (Who cannot have it could not leave
-    wait() either, which takes it again.)
+    notify() releases a waiter and takes it off the list with the condition's lock held. So a
+    thread that has the lock and finds its waiter on the list was not chosen. (A thread that
+    cannot get the lock could not leave wait() either, which acquires it again.)
     """
     waiter = wait.f_locals.get("waiter")
     if waiter is None:
         return True
     condition = wait.f_locals["self"]
     lock: Any = getattr(condition, "_lock", None)
-    held = isinstance(lock, _LOCKS)  # one of another kind is code of others, which is not called
+    held = isinstance(lock, _LOCKS)  # a lock of another class would run foreign code
     if held and not lock.acquire(timeout=_MOMENT):
         return False
     try:
         condition._waiters.remove(waiter)
     except ValueError:
-        # The notify was for this thread alone. Let wait() return, and whoever called it use
-        # or pass on what it was notified of.
+        # The notify() was for this thread alone. Let wait() return, so that its caller uses or
+        # passes on what it was notified of.
         return False
     finally:
         if held:
@@ -328,10 +319,10 @@ def _end_process(process: Any, child: ChildProcess, innermost: FrameType) -> Non
 
 
 def _hand_over(process: Any) -> None:
-    """Save a process from `subprocess.run`, which kills it when its wait is broken.
+    """Save a process from `subprocess.run`, which kills it when an exception ends the wait.
 
-    That is done by its object, which nobody else has; it is made to believe that the process
-    has ended. Another object goes where `subprocess` keeps those that are to be reaped.
+    `run` uses a Popen object to which no other code refers. That object is told that the process
+    has ended. A copy of it goes on the list of processes that `subprocess` reaps later.
     """
     heir = object.__new__(subprocess.Popen)
     vars(heir).update(vars(process), stdin=None, stdout=None, stderr=None)
@@ -343,14 +334,14 @@ def _hand_over(process: Any) -> None:
 
 
 def _end_pool(target: Target, worker: FrameType) -> None:
-    """End the pool of an idle worker thread, if nobody else has a part in it."""
+    """Shut down the pool of an idle worker, if all its workers belong to the job."""
     group = target.group
     if target.leader is not None and target.leader.open:
-        return  # it may still use its pool, in a finally: for example
+        return  # the leader may still use the pool, for example in a `finally:`
     reference = worker.f_locals.get("executor_reference")
     executor = reference() if callable(reference) else None
     if executor is None:
-        return  # it was collected: the worker is about to end
+        return  # the pool was collected, so the worker is about to end
     if set(executor._threads) <= set(group.threads()):
         executor.shutdown(wait=False, cancel_futures=True)
     else:
@@ -358,7 +349,7 @@ def _end_pool(target: Target, worker: FrameType) -> None:
 
 
 def pool_of(thread: threading.Thread) -> concurrent.futures.ThreadPoolExecutor | None:
-    """Return the pool that a thread works for, or is going to."""
+    """Return the pool whose worker a thread is, also before it runs; None if it is no worker."""
     target = getattr(thread, "_target", None)
     if getattr(target, "__code__", None) is not _POOL_WORKER:
         return None
@@ -370,9 +361,9 @@ def pool_of(thread: threading.Thread) -> concurrent.futures.ThreadPoolExecutor |
 def _leave_join(frame: FrameType) -> None:
     """Keep ``Thread.join`` from marking a live thread as dead; CPython up to 3.12.
 
-    When an exception breaks its wait, bpo-45274's handler sees the lock of the other
-    thread held, takes that for an acquisition of its own, releases the lock and marks the
-    thread as ended. It is given another lock to look at, as a debugger would.
+    When an exception ends its wait, the handler from bpo-45274 sees that the other thread's lock
+    is held, takes that for an acquisition of its own, releases the lock and marks the thread as
+    ended. So the frame's local variable is set to another lock, as a debugger would do.
     """
     join = getattr(threading.Thread, "_wait_for_tstate_lock", None)
     if join is not None and frame.f_code is join.__code__:

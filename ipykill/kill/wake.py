@@ -1,51 +1,56 @@
-"""How a waiting call is woken: by the interpreter's own Ctrl-C path.
+"""Wake a thread that waits in a call, in the way that CPython itself handles Ctrl-C.
 
-When a signal interrupts a call that waits, CPython runs the Python signal handlers (PEP
-475), and if one raises, the call ends with that exception: so Ctrl-C ends ``sleep``,
-``recv``, ``Lock.acquire``. It does so in the main thread only, which it knows by its ident,
-``_PyRuntime.main_thread``. To wake another thread, the main thread lends it that word for a
-moment. `install` finds the word, proves that it is the one, and installs a handler for
-SIGURG, which is ignored by default (Go uses it for the same purpose).
+When a signal interrupts a call that waits, CPython runs the Python signal handlers (PEP 475),
+and if one raises, the call ends with that exception. So Ctrl-C ends ``sleep``, ``recv``,
+``Lock.acquire``. CPython does so in the main thread only: the thread whose ident is in the
+variable ``_PyRuntime.main_thread``, *the word*. To wake another thread, the main thread *lends*
+it the word: it writes the other thread's ident there for a moment. `install` finds the word,
+proves that it is the right one, and installs a handler for SIGURG, which is ignored by default
+(Go uses it for the same purpose).
 
-1. The reaper files a `_Request` and sends SIGURG to the main thread, whose handler runs: in
-   a system call, between two instructions, wherever main is. A signal that comes just
-   before main enters a system call does not wake it, so the reaper sends again.
-2. In the handler main looks, with the target's gate held, whether it is open, so the signal
-   cannot go to a dead thread (the gate is an RLock: the interrupted code of main may hold
-   it). Then it writes the target's ident into the word, sends it SIGURG, and waits for
-   `Target.lender`, at most `_Request.patience`, and sends again while the word is there.
-3. Main runs no other Python code while the word is lent. So nothing in main finds itself
-   not to be the main thread, and no Ctrl-C is handled elsewhere: it waits until main has
-   the word again, and main looks for it then, because CPython 3.13 might have stopped
-   looking in the meantime. The handlers of other signals, which CPython may run in the target
-   before ours, are replaced for this time (`standins`).
-4. The target's call is interrupted, the target takes itself for the main thread and runs
-   the same handler. That puts the word back first of all. If the Kill may be raised from the
-   call in which it waits (`policy`), it gets that call ready to be left (`waits`) and raises.
-   If not, it arms its own stack (`running`), and the call goes on waiting. A target that ends
-   puts the word back as well.
-5. C functions look for signals without waiting as well, ``str()`` does, and to break them
-   would be to break running code anywhere. So it must be known that the target was in the
-   same call of the same frame a moment before: `Target.waits_at`, which the killer writes,
-   or, where that is not possible (3.11), the target itself when it is woken first. It holds
-   the frame, since another one could get the same address, and only the target lets it go,
-   so that what dies with the frame dies in its own thread.
-6. A target that goes on answers, one that dies does so with its last step. One that does
-   not wait dies by the way for running code, or does not answer. In any case main has the
-   word again when its patience ends. (Up to 3.12 running code answers, see `cstack`, and
-   dies at once if that happens to be at the jump back of a loop.)
-7. When main does not answer for 40 ms it sits in C code that does not look for signals, so
-   it runs no Python either. Then the reaper lends the word itself, with stand-ins as well, for a
-   shorter time, and not when main has moved.
-   Whether main or the reaper lends is decided by who gets `_Request.claim`; and who has
-   `standins.lending` lends or puts stand-ins in place, nobody else.
+1. The reaper files a `_Request` and sends SIGURG to the main thread, whose handler runs
+   wherever that is: in a system call, or between two instructions. A signal that comes just
+   before the main thread enters a system call does not wake it, so the reaper sends it again.
+2. In the handler the main thread looks whether the target is open, with the target's gate
+   held, so that no signal goes to a dead thread. (The gate is an RLock, because the interrupted
+   code of the main thread may hold it.) Then it writes the target's ident into the word, sends
+   SIGURG to the target, and again while the word is lent, and waits for `Target.lender`, at most
+   `_Request.patience` seconds.
+3. The main thread runs no other Python code while the word is lent. So no code in it finds
+   that it is not the main thread. A Ctrl-C is handled when the main thread has the word again;
+   it looks for one then, because CPython 3.13 may have stopped looking. CPython may run the
+   handlers of other signals in the target, so these are replaced meanwhile (`standins`).
+4. The target's call is interrupted. The target passes for the main thread, so it runs the same
+   handler. That first puts the main thread's ident back. If a Kill may be raised in the call
+   that waits (`policy`), the handler prepares the call (`waits`) and raises it. If not, it arms
+   the target's stack (`running`), and the call goes on waiting. A target that ends puts the
+   main thread's ident back as well.
+5. C functions that do not wait look for signals as well, ``str()`` for example, and an exception
+   there would be one at any instruction. So a Kill is raised only if the target was in the same
+   call of the same frame a moment before: `Target.waits_at`. The killing thread writes it, or on
+   3.11, where it cannot, the target when it is woken first. It refers to the frame, because
+   another frame could get the same address. Only the target drops the reference, so that what
+   is freed with the frame is freed in the target's own thread.
+6. A target that goes on answers the lender at once. One that dies answers when it ends, or at
+   once if its group has other threads. A target that does not wait is killed by its engine
+   (`running`), or does not answer. In any case the word is the main thread's again when the
+   patience ends. (Up to 3.12 running code answers, see `cstack`, and dies at once if it is at the
+   jump back of a loop.)
+7. If the main thread does not answer for 40 ms, it is in C code that does not look for
+   signals, so it runs no Python code. Then the reaper lends the word itself, with stand-ins as
+   well, for a shorter time, and only while the main thread has not moved. The thread that
+   gets `_Request.claim`, main or reaper, lends; and only the thread that has `standins.lending`
+   lends or installs stand-ins.
+
+   It does so at once, for the first moments of a Kill, when the main thread waits in a call that
+   code outside of the standard library has made. That may be C code that fails when a signal
+   interrupts it, as CPython's own does not (PEP 475).
 
 8. A target that *is* the main thread (a cell that goes on in the background, see
-   `ipykill.foreground`) needs no word: its handler asks itself what any other target asks, and
-   raises.
+   `ipykill.foreground`) needs no word: its handler decides like that of any other target.
 
-Whoever raises a stray SIGURG, or had a handler for it before us: that handler is called
-for every signal that is not an answer to a request.
+A handler of SIGURG that was there before ours is called for every SIGURG that does not belong to
+a request.
 """
 
 from __future__ import annotations
@@ -60,19 +65,19 @@ from types import FrameType
 from typing import Any
 
 from ..base import locks
-from . import cstack, in_main, loops, policy, standins, waits
+from . import cstack, in_main, loops, main_thread, policy, standins, waits
 from . import target as targets
 from .switches import has_gil, level
 from .target import Target, current_target
 
-__all__ = ["install", "wake", "why_not", "works"]
+__all__ = ["by_what", "install", "wake", "why_not", "works"]
 
-_AGAIN, _AGAIN_MAX = 0.0002, 0.005  # seconds until the signal is sent to main again,
-_TIMES = 12  # and how many times in all: 40 ms
-_LOST = 1.0  # seconds after which a request that main claimed is given up
+_AGAIN, _AGAIN_MAX = 0.0002, 0.005  # seconds until the signal is sent to the main thread again,
+_TIMES = 12  # and how many times in all: about 40 ms
+_LOST = 1.0  # seconds after which a request that the main thread claimed is given up
 _ALONE = 0.002  # seconds for which the reaper lends without the main thread
-_RESEND = 0.0002  # seconds until the signal is sent to the target again, which doubles,
-_RESEND_MAX = 0.02  # and after which it is not, see `pursuit`
+_RESEND = 0.0002  # seconds until the signal is sent to the target again, which double,
+_RESEND_MAX = 0.02  # up to this; then it is not sent again, see `pursuit._QUIET`
 
 in_main.ring = lambda: _ring()
 
@@ -83,15 +88,15 @@ _why_not = "ipykill was not imported in the main thread"
 
 
 class _Request:
-    """A wish to have `target` woken."""
+    """A request of the reaper's that `target` be woken."""
 
     __slots__ = ("claim", "done", "patience", "target")
 
     def __init__(self, target: Target, patience: float) -> None:
         self.target = target
         self.patience = patience  # seconds
-        self.claim = threading.Lock()  # held by the one who lends
-        self.done = threading.Lock()  # released when the word is back
+        self.claim = threading.Lock()  # held by the thread that lends
+        self.done = threading.Lock()  # released when the word is the main thread's again
         self.done.acquire()
 
 
@@ -112,8 +117,17 @@ def why_not() -> str:
     return _why_not
 
 
+def by_what() -> str:
+    """Return how waiting calls are woken."""
+    how = "by SIGURG, the way of Ctrl-C"
+    return how if has_gil() else f"{how}, as soon as the main thread looks for signals"
+
+
 def install() -> None:
-    """Get ready to wake threads, if this is the main thread; to do it again is harmless."""
+    """Get ready to wake threads. In other threads than the main one this does nothing.
+
+    It may be called again at any time.
+    """
     global _why_not, _found, _previous
     if threading.current_thread() is not threading.main_thread() or level() != "full":
         return
@@ -129,6 +143,8 @@ def install() -> None:
             targets.main_ident = threading.get_ident()
             targets.main_state = targets.get_thread_state()
             targets.main_word = found
+            main_thread.is_this()
+            standins.refuse_others()
             _found = True
         if (before := signal.getsignal(_signal)) is not _on_signal:
             _previous = before
@@ -138,13 +154,11 @@ def install() -> None:
 
 
 def _find_word() -> ctypes.c_ulong | str:
-    """Return ``_PyRuntime.main_thread``, or why it is not to be had."""
+    """Return ``_PyRuntime.main_thread``, or in words why it is not found."""
     if sys.implementation.name != "cpython":
         return "this is not CPython"
     if not hasattr(signal, "pthread_kill") or not _signal:
         return "this system cannot send a signal to one thread"
-    if not has_gil():
-        return "this CPython has no global interpreter lock"
     try:
         runtime = ctypes.addressof(ctypes.c_char.in_dll(ctypes.pythonapi, "_PyRuntime"))
     except ValueError:
@@ -159,7 +173,7 @@ def _find_word() -> ctypes.c_ulong | str:
 
 
 def _decides(word: ctypes.c_ulong) -> bool:
-    """Whether `word` makes this thread the main thread: signal.signal() refuses without."""
+    """Whether `word` decides that this is the main thread: else signal.signal() raises."""
     me = word.value
     handler = signal.getsignal(_signal)
     try:
@@ -177,10 +191,11 @@ def _ring() -> None:
 
 
 def wake(target: Target, patience: float) -> None:
-    """Raise the Kill in `target` if it waits in a call where it may be raised.
+    """Make `target` raise the Kill, if it waits in a call where that may be raised.
 
-    For the reaper, or the main thread. When this returns, the main thread has the word and
-    the target has answered, or did not within `patience` seconds.
+    Called by the reaper, or by a main thread that kills. It blocks until the target has answered,
+    or `patience` seconds, and somewhat longer if the main thread does not answer. Then the word is
+    the main thread's again.
     """
     global _request
     if threading.get_ident() == targets.main_ident:
@@ -188,14 +203,20 @@ def wake(target: Target, patience: float) -> None:
             _lend_in_main(target, patience)
             ctypes.pythonapi.PyErr_CheckSignals()
         return
+    early = not target.resorts["late"]
+    if early and target.ident != targets.main_ident and main_thread.waits_in_a_call():
+        _lend_alone(target, min(patience, _ALONE))
+        return
     request = _request = _Request(target, patience)
     try:
         if _main_lends(request) or target.ident == targets.main_ident:
             return
         if request.claim.acquire(blocking=False):
-            _lend_alone(target, min(patience, _ALONE))
+            # Without a lock main may go on at any moment, and run Python meanwhile.
+            if has_gil():
+                _lend_alone(target, min(patience, _ALONE))
         else:
-            # Not for ever: a Ctrl-C may come between the claim and its `try`.
+            # Not for ever: in the main thread a Ctrl-C may come between the claim and the `try`.
             request.done.acquire(timeout=_LOST)
     finally:
         _request = None
@@ -210,9 +231,9 @@ def _main_lends(request: _Request) -> bool:
 
 
 def _lend_in_main(target: Target, patience: float) -> None:
-    """Lend the word from the main thread, which alone handles signals meanwhile."""
+    """Lend the word, in the main thread."""
     stand_ins: list[standins.Heard] = []
-    with standins.lending:  # the reaper may be lending: then nobody may call signal.signal()
+    with standins.lending:  # while the reaper lends, signal.signal() fails
         try:
             standins.install(stand_ins, _on_signal)
             _lend(target, patience)
@@ -221,21 +242,16 @@ def _lend_in_main(target: Target, patience: float) -> None:
 
 
 def _lend_alone(target: Target, patience: float) -> None:
-    """Lend the word without the main thread, until that runs Python again."""
+    """Lend the word, in the reaper, as long as the main thread runs no Python code."""
     stand_ins = standins.StandIns(_on_signal)
     with standins.lending, stand_ins:
         if stand_ins.stand:
-            _lend(target, patience, _main_place())
-    if stand_ins.missed:
+            _lend(target, patience, main_thread.place())
+    pause = _RESEND
+    while stand_ins.missed() and pause <= _RESEND_MAX:
         signal.pthread_kill(targets.main_ident, _signal)
-
-
-def _main_place() -> tuple[int, int] | None:
-    """Return where the main thread is, if that can be looked at."""
-    if sys.version_info < (3, 12):  # see Target.innermost_frame
-        return None
-    frame = targets.frame_of(targets.main_state)
-    return None if frame is None else (id(frame), frame.f_lasti)
+        time.sleep(pause)
+        pause *= 2
 
 
 def _lend(target: Target, patience: float, main_place: tuple[int, int] | None = None) -> None:
@@ -260,12 +276,12 @@ def _signal_target(
     end = time.monotonic() + patience
     pause = _RESEND
     while targets.main_word.value == target.ident and target.signal(_signal):
-        # A signal that came just before the target entered a system call was in vain.
+        # Sent again, because a signal just before the target enters a system call has no effect.
         if pause > _RESEND_MAX:
             break
         if answered.acquire(timeout=min(pause, patience)) or time.monotonic() >= end:
             return
-        if main_place is not None and main_place != _main_place():
+        if main_place is not None and main_place != main_thread.place():
             return
         pause *= 2
     answered.acquire(timeout=max(end - time.monotonic(), 0))
@@ -302,16 +318,17 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
 
 
 def _reached(target: Target, frame: FrameType | None, inside: bool) -> bool:
-    """Whether the target, whose own thread this is, dies in `frame`; if not, it is armed there."""
+    """Whether the calling thread, `target`'s own, dies in `frame`; if not, it is armed there."""
     leaves = False
     if frame is not None and target.wanted:
-        # Nothing is raised in what is done from here on, by whatever other way.
+        # Meanwhile no other part of ipykill raises a Kill in this thread.
         target.depth += 1
         try:
             leaves = _leaves(target, frame, inside)
-            if not leaves and not loops.hears(target):
+            # If it leaves as well: what swallows the Kill, dies where it goes on.
+            if not loops.hears(target):
                 targets.arm_here(target, frame)
-        except RecursionError:  # ours, not the code's: it is too deep for the question
+        except RecursionError:  # of these calls: the user's code is too near the limit to ask
             pass
         finally:
             target.depth -= 1
@@ -319,7 +336,10 @@ def _reached(target: Target, frame: FrameType | None, inside: bool) -> bool:
 
 
 def _leaves(target: Target, frame: FrameType, inside: bool) -> bool:
-    """Whether the target, reached in `frame`, leaves the call in which it waits."""
+    """Whether a Kill is to be raised now in `frame`, where the signal came in the target's thread.
+
+    `inside` says whether the handler runs inside a call of `frame`, or between two instructions.
+    """
     before, target.waits_at = target.waits_at, None
     if not inside:
         return policy.may_turn(target, frame) and loops.may_strike(target, frame)
@@ -339,7 +359,7 @@ _calling_previous = False
 
 def _call_previous(number: int, frame: FrameType | None) -> None:
     global _calling_previous
-    # It may call us in turn.
+    # The previous handler may call ours in turn.
     if callable(_previous) and not _calling_previous:
         _calling_previous = True
         try:
@@ -352,6 +372,7 @@ def _after_fork_in_child() -> None:
     # CPython has made the calling thread the main thread.
     global _request
     _request = None
+    main_thread.is_this()
     standins.lending = locks.RLock()
     if _found:
         targets.main_ident = threading.get_ident()

@@ -1,44 +1,48 @@
 """Where a job's output goes: to the cell that launched it, and into its log.
 
-The kernel says of every output to which cell it belongs, but not in the same way in all
-of its versions, and in none for the threads that a job starts. So ipykill does not ask
-it: each job knows the cell that launched it (`JobOutput.parent`), and
+The kernel marks every output with the cell that it belongs to, but not in the same way in all
+versions of ipykernel, and in no version for the threads that a job starts. So ipykill does not
+rely on that. Each job knows the cell that launched it (`_KernelOutput.parent`), and
 
-- the two standard streams are tapped: what is written inside a job, by whatever holds the
-  stream (print, logging, tqdm, a handler made long ago), goes to the job's output;
-- each thread of a job registers a hook with the display publisher that puts the launching
-  cell in place of the newest one.
+- the two standard streams are tapped: all text that code of a job writes to them (by print,
+  logging, tqdm, or a handler that was made earlier) goes to the job's output;
+- each thread of a job registers a hook with the display publisher, which sends the thread's
+  displays to the launching cell instead of the newest one.
 
-What does not pass through Python cannot be routed: bytes that C code or a child process
+Output that does not pass through Python cannot be routed: bytes that C code or a child process
 writes to file descriptors 1 and 2 go where the kernel puts them, below the newest cell.
 
 `job_output`
-    What is the same everywhere: `JobOutput`, which knows where what is written leads.
+    `JobOutput`: the parts that are the same in a kernel and in a terminal.
 `streams`
-    The taps.
+    The taps of the standard streams.
 `kernel`
-    In a kernel: messages.
+    The output of a job as messages of a kernel.
 `backlog`, `budget`
-    Of which only so many are sent.
+    How many of these messages are sent, and which are left out.
 `region`
-    What clears them.
+    What clears the output of a job below its cell.
 `cells`
-    To which cell they belong.
+    Which cell launched a job.
 `iopub`
-    The one thread that sends them.
+    The one thread that sends messages.
 `terminal`
-    In a terminal.
+    The output of a job above the prompt of a terminal.
 `errors`
-    Tracebacks.
+    Tracebacks as text.
+`capture`, `widgets`
+    Redirected streams, captured output, and widgets that a job changes.
+`held_locks`
+    Locks that a killed job has left locked.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import sys
 from typing import Any
 
+from ..base.wrapping import wrap
 from ..core import questions
 from ..core.current import candidate
 from ..core.failure import message
@@ -68,19 +72,19 @@ __all__ = [
 
 
 def set_lines(number: int) -> None:
-    """Let the cell of a flood show so many lines; 0: as many as a page bears."""
+    """Set how many lines the cell of a job that prints very much shows; 0: no limit of lines."""
     budget.lines = number
 
 
 def show_errors_of_jobs(shell: Any) -> None:
-    """Let what shows an error in a job show it in its cell, if it is the user's code.
+    """Change the shell's methods that show an error, for calls from code of a job.
 
-    Where IPython's own code does so, ``%run`` or ``%%time``, the job fails: nobody else would
-    know. A job that is to end ends.
+    If the user's code calls one, the error is shown below the job's cell. If IPython's own code
+    does, in ``%run`` or ``%%time``, the error is raised instead, so that the job fails: otherwise
+    nobody would know. A Kill or a Stop is always raised.
     """
 
     def in_jobs_too(show: Any) -> Any:
-        @functools.wraps(show)
         def shown(exc_tuple: Any = None, *args: Any, **kwargs: Any) -> None:
             ends = sys._getframe(1).f_code.co_name in ("run_code", "run_ast_nodes")
             cell = candidate() if ends else None
@@ -90,13 +94,13 @@ def show_errors_of_jobs(shell: Any) -> None:
                     show(exc_tuple, *args, **kwargs)
                     return
             error = exc_tuple[1] if isinstance(exc_tuple, tuple) else sys.exc_info()[1]
-            # A cell that went to the background is shown when it has ended: here, in the handler
-            # of IPython, a Kill would have to wait until all is formatted.
+            # The error of a cell that went to the background is shown when the job has ended:
+            # here, in an error handler of IPython, a Kill would have to wait for the formatting.
             if isinstance(error, JobKilled | JobStopped) or (ends and error is not None):
                 raise error
             caller = sys._getframe(1).f_globals.get("__name__", "")
             if error is not None and caller.startswith("IPython."):
-                raise error  # of a %run, which in the foreground shows it and goes on
+                raise error  # in the foreground, %run would show it and go on
             if error is not None:
                 lines = format_error(output.shell, error)
                 output.show_error(type(error).__name__, message(error), lines)
@@ -104,8 +108,7 @@ def show_errors_of_jobs(shell: Any) -> None:
         return shown
 
     for name in ("showtraceback", "showsyntaxerror"):
-        if name not in vars(shell):
-            setattr(shell, name, in_jobs_too(getattr(shell, name)))
+        wrap(shell, name, in_jobs_too)
 
 
 def install(shell: Any, manager: JobManager) -> None:
@@ -124,7 +127,7 @@ def install(shell: Any, manager: JobManager) -> None:
 
 
 def uninstall(manager: JobManager) -> None:
-    """Route no more jobs; the output of those that run still finds its way."""
+    """Route the output of later jobs no more; that of running jobs is still routed."""
     manager.host = None
     if not manager.running():
         kernel.forget_cells()

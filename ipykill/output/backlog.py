@@ -1,4 +1,4 @@
-"""What is on its way from a job to its cell, of which only so much may wait."""
+"""The output that is on its way from a job to its cell: a queue with limits."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ from .errors import clean
 
 __all__ = ["Backlog", "Piece"]
 
-# What of a job waits to be sent; beyond, the oldest is left out.
+# A *flood* is output that comes faster than it can be sent, so that some of it is left out.
+
+# How much output of one job may wait to be sent; if there is more, the oldest is left out.
 KEEP = 50_000  # characters
 DISPLAYS = 50
-KEEP_BYTES = 2_000_000  # of displays
-# What of a job stands in its cell. A page draws a text again with each part that comes to it,
-# for which it needs a fifth of a second when it has a million characters.
-ROOM = 1_000_000  # characters, without the end
-# And lines: a flood is some screens high, and a job that prints one a second is never cut.
+KEEP_BYTES = 2_000_000  # bytes of displays
+# How many characters one job may put into its cell before its end. A page draws the whole text
+# again with each part that is added, and needs 0.2 s for that when it has a million characters.
+ROOM = 1_000_000
+# How many lines, beyond `budget.lines`: a job that prints one line a second is never cut.
 _LINES_A_SECOND = 1.0
-_LAST_LINES = 100  # that the end of a flood has
-_COLOUR = 40  # characters that take as long as an escape sequence
-# The end that each job has, however many end at once.
+_LAST_LINES = 100  # how many lines the end of a flood may have
+_COLOUR = 40  # a page needs as long for one escape sequence as for so many characters
+# How much of its end each job may always send, however many jobs end at once.
 _END = 4_000  # characters
 _END_DISPLAYS = 5
-_UPDATES = 500  # of displays, that may wait; each display has one at most
-_JOIN = 2_000  # characters; shorter texts that wait are joined with the next
+_UPDATES = 500  # how many updates of displays may wait, at most one for each display
+_JOIN = 2_000  # characters; a shorter text that waits is joined with the next one
 _LINE_END = re.compile(r"(\n|\x1b\[[0-9;]*[A-Hf])")
 EBB = 1.0  # seconds without a loss after which a flood is over
 
@@ -42,11 +44,11 @@ class Piece:
     __slots__ = ("message", "name", "number", "size", "text")
 
     def __init__(self, name: str, text: str = "", message: dict[str, Any] | None = None) -> None:
-        self.name = name  # of the stream, or the type of the message
+        self.name = name  # the name of the stream, or the type of the message
         self.text = text
         self.message = message
         self.size = len(text) if message is None else _size(message)
-        self.number = 0  # in the order in which they came
+        self.number = 0  # counts the pieces in the order in which they came
 
     def is_text(self) -> bool:
         """Whether it is text of a stream."""
@@ -60,29 +62,29 @@ class Piece:
 
 
 class Backlog:
-    """What is on its way to a cell, of which only so much may wait.
+    """The output that waits to be sent to a cell, or into a widget: a queue with limits.
 
-    Of a flood the beginning, as far as the budget goes, and the end get through; what is
-    between is left out and counted. What would be painted over at once is not sent: a line
-    after whose beginning the text returns, a display that is updated, an output that is
-    cleared. And when the cell is full, only displays get there, and the end of the text when
-    the job ends: the displays pass by the text that waits. Its lock is that of the
-    `JobOutput`.
+    The beginning of a flood is sent, as far as the budget goes, and its end; the middle is
+    left out, and a notice says how much that was. Output that would be overwritten at once is
+    not sent: a line that is repainted, an old state of a display, output that is cleared. When
+    the cell is full, only displays are sent, past the text that waits, and the end of the text
+    when the job ends. Not thread-safe: the caller holds the `_lock` of the `JobOutput`.
     """
 
-    # Text and displays wait in a queue each, since each has bounds of its own, and when the cell
-    # is full one overtakes the other. The numbers of the pieces say which was first.
+    # Text and displays wait in separate queues, because each has its own limits, and displays
+    # overtake text when the cell is full. The numbers of the pieces keep their order.
 
     def __init__(self, job_id: int) -> None:
         self._job_id = job_id
-        self._due: list[Piece] = []  # paid for, to be sent next
+        self._due: list[Piece] = []  # taken from the budget, and sent next
         self._texts: deque[Piece] = deque()
-        self._displays: deque[Piece] = deque()  # updates of displays and clearings too
+        self._displays: deque[Piece] = deque()  # also updates of displays, and clearings
         self._numbers = itertools.count()
-        self._characters = self._bytes = self._new = 0  # of what waits; and the new displays there
-        self._shown: dict[object, Piece] = {}  # displays that wait, by their id
-        self._left_out = [0, 0]  # characters and displays
-        self._clearing: Piece | None = None  # waits for what comes next
+        # How many characters, bytes of displays, and new displays wait.
+        self._characters = self._bytes = self._new = 0
+        self._shown: dict[object, Piece] = {}  # the displays that wait, by their ids
+        self._left_out = [0, 0]  # how many characters and displays, since the last notice
+        self._clearing: Piece | None = None  # a `clear_output(wait=True)`: waits for new output
         self._last_cut = 0.0
         self._begin_room()
 
@@ -95,7 +97,7 @@ class Backlog:
         return bool(self._due or self._front() or self._clearing)
 
     def _front(self) -> Piece | None:
-        """Return what is to be sent next. Text does not fit into a cell that is full."""
+        """Return the piece to be sent next; no text if the cell is full."""
         text = self._texts[0] if self._texts and self._room else None
         display = self._displays[0] if self._displays else None
         if text is None or (display is not None and display.number < text.number):
@@ -104,7 +106,7 @@ class Backlog:
 
     def write(self, name: str, text: str) -> None:
         """Append text of the stream `name`."""
-        for start in range(0, len(text), KEEP):  # a huge text is never copied as a whole
+        for start in range(0, len(text), KEEP):  # so that a huge text is not copied as a whole
             self._write(name, text[start : start + KEEP])
 
     def _write(self, name: str, text: str) -> None:
@@ -123,7 +125,7 @@ class Backlog:
         self._trim(KEEP)
 
     def _trim(self, most: int) -> None:
-        """Leave out the oldest text that waits, but for the last `most` characters."""
+        """Leave out the oldest text that waits, so that at most `most` characters are left."""
         while (excess := self._characters - most) > 0:
             self._leave_out(self._take_text(excess))
 
@@ -151,9 +153,9 @@ class Backlog:
         self._thin(DISPLAYS)
 
     def _clear_now(self) -> None:
-        """Do what waits for the next output: drop what would be cleared.
+        """Carry out a clearing that has waited for new output: drop all that waits before it.
 
-        But an update may be of a display elsewhere.
+        Updates are kept, because the display that one updates may stand in another cell.
         """
         if self._clearing is None:
             return
@@ -165,10 +167,10 @@ class Backlog:
         self._clearing = None
 
     def _thin(self, most: int) -> None:
-        """Leave out the oldest displays that wait, but for so many, and for the last.
+        """Leave out the oldest displays that wait, so that at most `most` are left, at least one.
 
-        Not what updates a display, for that is its last state, unless there is no end to them;
-        and not what clears the output, for what was shown before would stay.
+        Updates are kept, because each is the newest state of its display, as long as there are
+        not too many. A clearing is kept, because the output before it has to go.
         """
         while self._too_many(most):
             self._leave_out(self._take_display("display_data"))
@@ -179,7 +181,7 @@ class Backlog:
         return self._new > 1 and (self._new > most or self._bytes > KEEP_BYTES)
 
     def take(self, *, bounded: bool) -> list[Piece]:
-        """Take all that waits, or `bounded`, as much as the budget allows now."""
+        """Take what to send now: `bounded`, what the budget allows; else the end, or all."""
         pieces = self._take_bounded() if bounded else self._take_end()
         if self._clearing is not None and not (self._texts or self._displays or self._due):
             pieces.append(self._clearing)
@@ -187,8 +189,8 @@ class Backlog:
         return _joined(pieces)
 
     def _take_bounded(self) -> list[Piece]:
-        # Within a flood nothing more is shown until it ebbs, so that what is left out is told
-        # in one line; and when the cell is full, at the end.
+        # In a flood nothing more is shown until the flood is over, so that one notice says how much
+        # was left out; when the cell is full, the notice comes at the end of the job.
         full = not self._room
         flood = self._flooded and not full and time.monotonic() - self._last_cut < EBB
         first = self._due[0] if self._due else None if flood else self._front()
@@ -202,10 +204,10 @@ class Backlog:
         return pieces
 
     def _take_end(self) -> list[Piece]:
-        # The end of a job arrives, but if many end at once, of each only a little.
+        # The end of a job is always sent; if many jobs end at once, only a little of each.
         self._trim(max(_END, budget.ends.take(self._characters)))
         if self._lines is not None:
-            # No more than there are: the rest is for threads that outlive the job.
+            # Takes no more lines than wait: the rest is for threads that outlive the job.
             waiting = sum(piece.text.count("\n") for piece in self._texts)
             self._trim(self._size_of_last(max(self._lines.take(waiting), _LAST_LINES)))
         self._thin(max(_END_DISPLAYS, budget.messages.take(self._new)))
@@ -215,7 +217,7 @@ class Backlog:
         return pieces + self._take_all()
 
     def _size_of_last(self, lines: int) -> int:
-        """Return how many of the characters that wait are the last so many lines."""
+        """Return the number of characters in the last `lines` lines that wait."""
         size = 0
         for piece in reversed(self._texts):
             start = piece.size
@@ -227,7 +229,7 @@ class Backlog:
         return size
 
     def _buy(self, enough: Callable[[], bool] = lambda: False) -> list[Piece]:
-        """Take from the front as much as the budget allows, or until it is `enough`."""
+        """Take pieces from the front as long as the budget allows, or until `enough()`."""
         bought: list[Piece] = []
         while (front := self._front()) is not None and not enough():
             if front.is_text():
@@ -249,7 +251,7 @@ class Backlog:
         return bought
 
     def _whole_lines(self, text: str, most: int) -> int:
-        """Return how many of `most` characters there are lines for; at the last, it is full."""
+        """Return how many of `most` characters fit the lines left; if not all, the cell is full."""
         wanted = text.count("\n", 0, most)
         if self._lines is None or (paid := self._lines.take(wanted)) == wanted:
             return most
@@ -289,7 +291,7 @@ class Backlog:
         return piece
 
     def _take_display(self, kind: str = "") -> Piece:
-        """Take the oldest message that waits, or the oldest of a type."""
+        """Take the oldest message that waits, or the oldest of the type `kind`."""
         piece = next(piece for piece in self._displays if kind in ("", piece.name))
         assert piece.message is not None
         self._displays.remove(piece)
@@ -316,12 +318,12 @@ class Backlog:
         self._last_cut = time.monotonic()
 
     def _notice(self) -> str:
-        """Say what was left out, and let what comes after it begin with a whole line."""
+        """Return the notice of what was left out; the text that waits then begins a new line."""
         part = 0
         display = self._displays[0].number if self._displays else math.inf
         for piece in itertools.takewhile(lambda it: it.number < display, self._texts):
             if newline := piece.text.find("\n") + 1:
-                if part + newline <= self._characters // 2:  # or there is no other
+                if part + newline <= self._characters // 2:  # else too much would be lost
                     self._trim(self._characters - part - newline)
                 break
             part += piece.size
@@ -352,7 +354,7 @@ def _display_id(message: dict[str, Any]) -> object:
 
 
 def _size(message: dict[str, Any]) -> int:
-    """Return how many bytes a message takes, about."""
+    """Return about how many bytes a message takes."""
     data = message["content"].get("data", {})
     return 500 + sum(
         len(value) if isinstance(value, str | bytes) else len(repr(value))
@@ -361,7 +363,7 @@ def _size(message: dict[str, Any]) -> int:
 
 
 def _joined(pieces: Iterable[Piece]) -> list[Piece]:
-    """Join the texts that follow each other on the same stream."""
+    """Join texts of the same stream that follow each other."""
     joined: list[Piece] = []
     for is_text, group in itertools.groupby(pieces, key=Piece.is_text):
         if not is_text:
@@ -373,11 +375,11 @@ def _joined(pieces: Iterable[Piece]) -> list[Piece]:
 
 
 def _repainted(text: str) -> str:
-    r"""Return `text` without what its lines paint over: what is between two ``\r``.
+    r"""Return `text` without the parts of its lines that a later part overwrites, after ``\r``.
 
-    A part stays if no later one of its line is as long. So do the first, of which the
-    beginning may have been sent, and the last. A line ends where the cursor is moved as well:
-    bars below each other are painted so.
+    A part stays if every later part of its line is shorter. The first part stays, because its
+    beginning may have been sent, and so does the last. A line also ends where an escape sequence
+    moves the cursor, as between bars that stand below each other.
     """
     lines = _LINE_END.split(text)
     for number, line in enumerate(lines):

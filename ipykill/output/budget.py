@@ -1,4 +1,4 @@
-"""How much all jobs of a kernel may send, which is what a server and a browser bear."""
+"""How much output all jobs of a kernel may send, so that the server and the page keep up."""
 
 from __future__ import annotations
 
@@ -8,20 +8,27 @@ from ..base import locks
 
 __all__ = ["Bucket", "Budget", "budget"]
 
-# jupyter_server drops nearly everything of a connection above 1000 messages or 1 MB a second,
-# taken over three seconds (`_limit_rate`), and a page needs a second for about 100 kB of text.
+# jupyter_server drops nearly all messages of a connection above 1000 messages or 1 MB a second,
+# averaged over three seconds (`_limit_rate`), and a page needs a second for about 100 kB of text.
 MESSAGES = (200.0, 100.0)  # at once, and per second
 CHARACTERS = (200_000.0, 100_000.0)  # of text
 BYTES = (800_000.0, 250_000.0)  # of displays; pictures are easier on a page than text
 
 
 class Bucket:
-    """A budget that fills up steadily.
+    """A budget that fills up at a steady rate: a token bucket.
+
+    Parameters
+    ----------
+    size
+        How much it holds; it begins full.
+    rate
+        How much it gains a second.
 
     Threading
     ---------
-    Any thread may take, a finalizer in the middle of a `take` too; so `_lock` is a C-level
-    lock that its holder may take again.
+    Any thread may take, even a finalizer in the middle of a `take`; so `_lock` is a reentrant
+    C-level lock.
     """
 
     def __init__(self, size: float, rate: float) -> None:
@@ -31,7 +38,7 @@ class Bucket:
         self._lock = locks.RLock()
 
     def take(self, most: int) -> int:
-        """Take up to `most`; return how much there was."""
+        """Take up to `most`; return how much was taken."""
         with self._lock:
             now = time.monotonic()
             self._level = min(self._size, self._level + (now - self._time) * self._rate)
@@ -41,7 +48,7 @@ class Bucket:
             return taken
 
     def owe(self, amount: int) -> bool:
-        """Take all of `amount` if there is anything, and stay in debt for the rest."""
+        """Take all of `amount` if the bucket is not empty, going into debt; return whether."""
         if not self.take(1):
             return False
         with self._lock:
@@ -55,11 +62,11 @@ class Budget:
     Attributes
     ----------
     messages, characters, bytes
-        Of what is sent while jobs run: messages, text, and displays.
+        Messages, characters of text, and bytes of displays that are sent while jobs run.
     ends
-        Characters for the ends of jobs, which arrive however many end at once.
+        Characters that are sent when jobs end.
     lines
-        Of a flood, that one cell shows before it points to the log; 0: as many as a page bears.
+        How many lines one cell shows at once before it points to the log; 0: no limit of lines.
     """
 
     def __init__(self) -> None:

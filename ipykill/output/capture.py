@@ -1,18 +1,17 @@
 """`redirect_stdout`, `capture_output` and the widget `Output`, in a job and beside one.
 
-Both put another stream in the place of `sys.stdout`, for the whole process, and so does
-``%%capture``. Here a job that does so catches what it writes itself and nothing else, and
-the foreground does not catch what jobs write. A stream that is simply assigned to
-`sys.stdout` cannot be told from one that is meant for all.
+The first two, and ``%%capture``, replace `sys.stdout` for the whole process. Here a job that uses
+one catches only its own output, and the foreground does not catch that of jobs. A stream that
+code simply assigns to `sys.stdout` still gets the output of the whole process, because it may
+be meant to.
 
-The widget lets the front end move what belongs to one cell into itself; in a job that is the
-launching cell, and not the one that is running.
+The widget asks the front end to move the output of one cell into it. In a job that is the
+launching cell, not the cell that runs now.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 from types import ModuleType
 from typing import Any
@@ -23,6 +22,7 @@ from IPython.utils.capture import CapturedIO, capture_output
 from .. import output
 from ..base.holding import holds
 from ..base.imports import when_imported
+from ..base.wrapping import wrap
 from ..core.failure import message
 from ..exceptions import JobKilled, JobStopped
 
@@ -33,24 +33,23 @@ _holds = holds("its output is being captured")
 
 
 def install() -> None:
-    """Keep jobs and the foreground apart, from now on until the process ends."""
-    if not hasattr(capture_output.__enter__, "__wrapped__"):
-        _watch_redirections(contextlib._RedirectStream)
-        _watch_captures(capture_output)
-        _watch_captured_displays(CapturingDisplayPublisher)
-        when_imported("ipywidgets.widgets.widget_output", _watch_widget)
-        when_imported("rich.live", _watch_live_displays)
+    """Keep jobs and the foreground apart from now on."""
+    wrap(contextlib._RedirectStream, "__enter__", _redirecting)
+    wrap(contextlib._RedirectStream, "__exit__", _redirecting_no_more)
+    wrap(capture_output, "__enter__", _capturing)
+    wrap(capture_output, "__exit__", _capturing_no_more)
+    for name in ("publish", "clear_output"):
+        wrap(CapturingDisplayPublisher, name, _passing_by)
+    when_imported("ipywidgets.widgets.widget_output", _watch_widget)
+    when_imported("rich.live", _watch_live_displays)
 
 
-# The names of these methods matter: a Kill does not come into an __enter__ or __exit__.
+# The names of these functions matter: no Kill is raised in an `__enter__` or `__exit__`.
 
 
-def _watch_redirections(kind: Any) -> None:
-    enter, leave = kind.__enter__, kind.__exit__
+def _redirecting(enter: Any) -> Any:
+    # Several jobs and the foreground may use one object at once; each ends its own redirection.
 
-    # One object may be in use in several jobs and in the foreground at once, so each ends its own.
-
-    @functools.wraps(enter)
     @_holds
     def __enter__(self: Any) -> Any:
         target = self._new_target
@@ -67,7 +66,10 @@ def _watch_redirections(kind: Any) -> None:
             self._new_target = target
         return target
 
-    @functools.wraps(leave)
+    return __enter__
+
+
+def _redirecting_no_more(leave: Any) -> Any:
     @_holds
     def __exit__(self: Any, *error: Any) -> Any:
         job = output.of_job()
@@ -78,13 +80,10 @@ def _watch_redirections(kind: Any) -> None:
         entries.remove(entry)
         return entry[1]()
 
-    kind.__enter__, kind.__exit__ = __enter__, __exit__
+    return __exit__
 
 
-def _watch_captures(kind: Any) -> None:
-    enter, leave = kind.__enter__, kind.__exit__
-
-    @functools.wraps(enter)
+def _capturing(enter: Any) -> Any:
     @_holds
     def __enter__(self: Any) -> Any:
         job = output.of_job()
@@ -99,7 +98,10 @@ def _watch_captures(kind: Any) -> None:
             self._ipykill_ends.append(job.capture(displays))
         return CapturedIO(streams.get("stdout"), streams.get("stderr"), displays)
 
-    @functools.wraps(leave)
+    return __enter__
+
+
+def _capturing_no_more(leave: Any) -> Any:
     @_holds
     def __exit__(self: Any, *error: Any) -> None:
         ends = vars(self).pop("_ipykill_ends", None)
@@ -109,31 +111,27 @@ def _watch_captures(kind: Any) -> None:
             for end in ends:
                 end()
 
-    kind.__enter__, kind.__exit__ = __enter__, __exit__
+    return __exit__
 
 
-def _watch_captured_displays(kind: Any) -> None:
-    """Let what a job displays pass by a capture of the foreground."""
-    for name in ("publish", "clear_output"):
-        _watch_method(kind, name, getattr(kind, name))
+def _passing_by(method: Any) -> Any:
+    """Let the displays of jobs bypass a capture of the foreground."""
 
-
-def _watch_method(kind: Any, name: str, method: Any) -> None:
-    @functools.wraps(method)
     def passing(self: Any, *args: Any, **kwargs: Any) -> Any:
         job = output.of_job()
         if job is None:
             return method(self, *args, **kwargs)
-        return getattr(job.publisher, name)(*args, **kwargs)
+        return getattr(job.publisher, method.__name__)(*args, **kwargs)
 
-    setattr(kind, name, passing)
+    return passing
 
 
 def _watch_widget(module: ModuleType) -> None:
-    kind: Any = module.Output
-    enter, leave = kind.__enter__, kind.__exit__
+    wrap(module.Output, "__enter__", _entering)
+    wrap(module.Output, "__exit__", _leaving)
 
-    @functools.wraps(enter)
+
+def _entering(enter: Any) -> Any:
     @_holds
     def __enter__(self: Any) -> Any:
         job = output.of_job()
@@ -144,14 +142,17 @@ def _watch_widget(module: ModuleType) -> None:
         output.blocks.widgets.append(self)
         return entered
 
-    @functools.wraps(leave)
+    return __enter__
+
+
+def _leaving(leave: Any) -> Any:
     @_holds
     def __exit__(self: Any, kind: Any, error: Any, tb: Any) -> Any:
         job = output.of_job()
         if job is None or self not in job.widgets():
             _remove_last(self, output.blocks.widgets)
             return leave(self, kind, error, tb)
-        # As the original does, it shows an error and goes on; but a job that is to end ends.
+        # Like the original, it shows an error and suppresses it; but not a Kill or a Stop.
         shown = error is not None and not isinstance(error, JobKilled | JobStopped)
         if shown:
             lines = output.format_error(job.shell, error)
@@ -159,7 +160,7 @@ def _watch_widget(module: ModuleType) -> None:
         _remove_last(self, job.widgets())
         return shown or None
 
-    kind.__enter__, kind.__exit__ = __enter__, __exit__
+    return __exit__
 
 
 def _remove_last(widget: Any, widgets: list[Any]) -> None:
@@ -168,18 +169,18 @@ def _remove_last(widget: Any, widgets: list[Any]) -> None:
 
 
 def _watch_live_displays(module: ModuleType) -> None:
-    """Let a progress bar of rich not take what others print.
+    """Keep a progress bar of rich in a job from redirecting the output of the whole process.
 
-    Above a bar that it repaints it would print that itself, for which it assigns a stream of
-    its own to `sys.stdout` (``Live._enable_redirect_io``, rich 10 to 15). In a job it need not.
+    rich assigns a stream of its own to `sys.stdout`, to print text above the bar that it repaints
+    (``Live._enable_redirect_io``, rich 10 to 15). In a job it does not need that.
     """
-    enable = getattr(module.Live, "_enable_redirect_io", None)
-    if enable is None or hasattr(enable, "__wrapped__"):
-        return
+    if hasattr(module.Live, "_enable_redirect_io"):
+        wrap(module.Live, "_enable_redirect_io", _of_the_foreground)
 
-    @functools.wraps(enable)
+
+def _of_the_foreground(enable: Any) -> Any:
     def _enable_redirect_io(self: Any) -> None:
         if output.of_job() is None:
             enable(self)
 
-    module.Live._enable_redirect_io = _enable_redirect_io
+    return _enable_redirect_io

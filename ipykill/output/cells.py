@@ -1,4 +1,4 @@
-"""To which cell a job belongs, and whether it has that to itself."""
+"""Which cell a job belongs to, and whether other code of that cell has output there too."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ..core.job import Job
 __all__ = ["Cells", "Header", "blocks"]
 
 Header = dict[str, Any]
-"""The header of the message that ran a cell, which is the parent of all that belongs there."""
+"""The header of the message that ran a cell: the parent of all messages of that cell's output."""
 
 
 class _Blocks(threading.local):
-    """The blocks of widgets `Output` in which code of the foreground is, for each thread."""
+    """The `Output` widgets in whose ``with`` blocks each thread of the foreground is."""
 
     def __init__(self) -> None:
         self.widgets: list[Any] = []
@@ -24,7 +24,12 @@ blocks = _Blocks()
 
 
 class Cells:
-    """The cells of a notebook, as far as they matter here.
+    """Knows which cell of the notebook runs, and which was run last.
+
+    Attributes
+    ----------
+    newest
+        The cell that was run last.
 
     Threading
     ---------
@@ -38,28 +43,28 @@ class Cells:
         shell.events.register("pre_run_cell", self._begins)
 
     def forget(self) -> None:
-        """Follow the cells no more."""
+        """Stop following which cells are run."""
         self._shell.events.unregister("pre_run_cell", self._begins)
 
     def _now(self) -> Header:
         return dict(self._publisher.parent_header)
 
     def _begins(self, info: Any) -> None:
-        # What a front end asks for itself has no place where anything could be shown.
+        # Code that a front end runs for itself, silently, has no cell that could show output.
         if info.store_history:
             self.newest = self._now()
 
     def launching(self) -> Header | None:
         """Return the cell that runs, None in the callback of a widget.
 
-        A button's or a slider's callback is run by a message that belongs to no cell, so that
-        what it prints is shown nowhere but in the front end's log.
+        A message that belongs to no cell runs the callback of a button or a slider, so a front
+        end shows output of the callback only in its own log.
         """
         header = self._now()
         return header if header.get("msg_type") == "execute_request" else None
 
     def is_alone(self, job: Job) -> bool:
-        """Whether the cell that launches `job` now is nothing but its code."""
+        """Whether the cell that launches `job` now consists only of the job's code."""
         if job.cell is None:
             return False
         text = self._shell.history_manager.input_hist_raw[-1].strip()

@@ -21,13 +21,13 @@ def format_error(shell: Any, error: BaseException) -> list[str]:
     if isinstance(error, JobError):
         return [f"{type(error).__name__}: {error}"]
     try:
-        # IPython's formatter leaves out what is in a group, so IPython does this as well.
+        # IPython's formatter leaves out the members of a group, so IPython does this as well.
         if comes_from(error, BaseExceptionGroup):
             return "".join(traceback.format_exception(type(error), error, tb)).splitlines()
         if hasattr(error, "_render_traceback_"):
             return list(error._render_traceback_())
-        # A copy, because the formatter remembers the error for %debug and %tb, which are
-        # about the foreground.
+        # A copy, because the formatter remembers the error for %debug and %tb, which are for
+        # errors of the foreground.
         formatter = copy.copy(shell.InteractiveTB)
         with _traceback_lock:
             return list(formatter.structured_traceback(type(error), error, tb, tb_offset=0))
@@ -36,5 +36,5 @@ def format_error(shell: Any, error: BaseException) -> list[str]:
 
 
 def clean(text: str) -> str:
-    """Return `text` as it can be sent: without lone surrogates."""
+    """Return `text` with lone surrogates escaped, so that it can be sent as UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -1,12 +1,13 @@
 """Locks that a killed job has left locked.
 
 ``with lock:`` and ``try: ... finally: lock.release()`` are safe from a Kill. Code that takes
-a lock and releases it some lines below, without ``try``, is not: with the job the lock's
-holder is gone, and whoever wants the lock next waits for ever. That is worth a line.
+a lock and releases it some lines below, without ``try``, is not: the Kill ends the thread that
+holds the lock, and the next thread that wants the lock waits for ever. So ipykill prints a
+line about it below the job's cell.
 
-An `threading.RLock` knows who holds it. A plain lock does not, and another thread may have
-taken it as well; so only what speaks for the job is said: that the lock was free when the
-job was launched, that code of the job uses it, and that it is locked and stays locked.
+A `threading.RLock` knows which thread holds it. A plain lock does not, and another thread may
+have taken it as well. So a plain lock is named only if all of this is true: it was free when the
+job was launched, code of the job uses it, and it is locked and stays locked.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ..core.job import Job
 
 __all__ = ["Locks"]
 
-_LOOKS, _PAUSE = 10, 0.005  # at a lock, and seconds between two of them
+_LOOKS, _PAUSE = 10, 0.005  # how often a lock is looked at, and the seconds in between
 
 _Lock: Any = type(threading.Lock())
 _RLock: Any = type(threading.RLock())
@@ -30,12 +31,12 @@ _OWNER = re.compile(r"<locked .* owner=(\d+) ")
 
 
 class Locks:
-    """The locks of a namespace, as they were when `job` was launched."""
+    """The locks of a namespace; makes a note of those that are locked when `job` is launched."""
 
     def __init__(self, namespace: Mapping[str, object], job: Job) -> None:
         self._namespace = namespace
         self._job = job
-        # With the lock itself: another one could get its address.
+        # Keeps the lock itself, so that no other lock gets its address.
         self._locked = {
             id(lock): lock for _, lock in _locks(namespace) if type(lock) is _Lock and lock.locked()
         }
@@ -43,7 +44,7 @@ class Locks:
     def left(self) -> list[str]:
         """Return a line about each lock that the job, which was killed, has left locked."""
         dead = self._job.idents - {thread.ident for thread in threading.enumerate()}
-        dead.add(self._job.thread.ident or 0)  # this one: its code has ended
+        dead.add(self._job.thread.ident or 0)  # the thread that calls this: its code has ended
         lines = []
         suspects = []
         for name, lock in _locks(self._namespace):
@@ -58,7 +59,7 @@ class Locks:
         if suspects:
             names = used(self._job.codes, self._namespace)
             suspects = [(name, lock) for name, lock in suspects if name.split(".")[0] in names]
-        for _ in range(_LOOKS):  # one that others take again and again is free in between
+        for _ in range(_LOOKS):  # a lock that others take again and again is free in between
             if not suspects:
                 break
             time.sleep(_PAUSE)
@@ -72,14 +73,14 @@ class Locks:
 
 
 def _locks(namespace: Mapping[str, object]) -> Iterator[tuple[str, Any]]:
-    """Yield the locks among the variables, and in the objects of classes defined there."""
-    for name, value in list(namespace.items()):
+    """Yield the locks among the variables, and in the objects of classes that cells define."""
+    for name, value in dict(namespace).items():
         if name.startswith("_"):
             continue
         yield from _lock_of(name, value)
         if type(value).__module__ == "__main__":
             try:
-                attributes = list(vars(value).items())
+                attributes = vars(value).copy().items()
             except (TypeError, RuntimeError):
                 continue
             for attribute, inner in attributes:

@@ -1,19 +1,20 @@
-"""What jobs send leaves from one thread, the one that the kernel has for that.
+"""Lets the threads of jobs send messages without opening a socket each.
 
-Whoever wants something sent from that thread, ipykernel's ``IOPub``, wakes it through a socket,
-and each thread that does so gets a socket of its own, which is a file or two and stays for ten
-seconds after the thread has ended. A thousand jobs that end at once would need more files than
-the system grants; then nobody in the process can open one. So threads of jobs, and those of
-ipykill, wake it as any thread may wake an event loop.
+All messages of a kernel leave from one thread, ipykernel's ``IOPub``. A thread that wants
+something sent wakes it through a socket, and ipykernel makes such a socket for each thread. That
+takes a file descriptor or two, which stay open for ten seconds after the thread has ended. A
+thousand jobs that end at once would need more descriptors than the system allows; then nothing in
+the process could open a file. So threads of jobs, and those of ipykill, wake ``IOPub`` in another
+way: by a callback on its event loop.
 """
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import Callable
 from typing import Any
 
+from ..base.wrapping import wrap
 from ..core.current import current_job
 from ..kill import shield
 from ..threads import ServiceThread
@@ -24,32 +25,32 @@ __all__ = ["open_no_sockets", "send_together"]
 def open_no_sockets(pub_socket: Any) -> None:
     """Let the threads of jobs send through `pub_socket` without a socket for each of them.
 
-    To ask for it again changes nothing. It stays so until the process ends.
+    A second call changes nothing.
     """
-    # Seen in ipykernel 6.29 to 7.4, `ipykernel.iostream`. Other kernels have other threads.
+    # Tried with `ipykernel.iostream` of ipykernel 6.29 to 7.4. Other kernels have other threads.
     io_thread: Any = getattr(pub_socket, "io_thread", None)
     names = ("schedule", "_events", "_handle_event", "io_loop", "thread")
-    if not all(hasattr(io_thread, name) for name in names) or "schedule" in vars(io_thread):
-        return
-    schedule = io_thread.schedule
 
-    @functools.wraps(schedule)
-    def scheduled(event: Callable[[], object]) -> None:
-        if not _is_of_jobs() or not io_thread.thread.is_alive():  # as in the child of a fork
-            schedule(event)
-            return
-        # The queue is the one of all threads, so that a widget is known before it is shown,
-        # whoever shows it. The thread is woken after the event is in the queue, and deals with
-        # all that it finds there.
-        with shield():
-            io_thread._events.append(event)
-            io_thread.io_loop.add_callback(io_thread._handle_event, None)
+    def without_socket(schedule: Callable[[Callable[[], object]], None]) -> Any:
+        def scheduled(event: Callable[[], object]) -> None:
+            if not _is_of_jobs() or not io_thread.thread.is_alive():  # as in the child of a fork
+                schedule(event)
+                return
+            # Uses the queue that all threads use, so that events keep their order: a front end
+            # learns of a widget before it is shown. The event is in the queue before the thread
+            # is woken, which then handles all events that it finds.
+            with shield():
+                io_thread._events.append(event)
+                io_thread.io_loop.add_callback(io_thread._handle_event, None)
 
-    io_thread.schedule = scheduled
+        return scheduled
+
+    if all(hasattr(io_thread, name) for name in names):
+        wrap(io_thread, "schedule", without_socket)
 
 
 def send_together(pub_socket: Any, send: Callable[[Any], None]) -> None:
-    """Call ``send(socket)`` so that nothing else is sent meanwhile, now or soon."""
+    """Call ``send(socket)``, now or soon, in the thread where no other message comes between."""
     io_thread = getattr(pub_socket, "io_thread", None)
     if io_thread is None:
         send(pub_socket)
@@ -57,7 +58,7 @@ def send_together(pub_socket: Any, send: Callable[[Any], None]) -> None:
 
     def send_all() -> None:
         if not io_thread.closed:
-            send(io_thread.socket)  # which that thread has to itself
+            send(io_thread.socket)  # only this thread uses it
 
     io_thread.schedule(send_all)
 

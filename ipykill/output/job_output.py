@@ -1,7 +1,8 @@
-"""The output of a job, wherever it goes: its log, redirections, the end."""
+"""The output of a job, in a kernel and in a terminal: its log, its redirections, its end."""
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import deque
@@ -24,7 +25,7 @@ agent = Agent("output")
 
 
 class Told(str):
-    """What ipykill tells of a job: no part of what the job printed, and not in its log."""
+    """Text in which ipykill says something about a job; it is shown, but not put into the log."""
 
 
 class JobOutput:
@@ -32,12 +33,12 @@ class JobOutput:
 
     Threading
     ---------
-    `write` is called on any thread of the job, where a Kill may come at any moment, and
-    holds only `_lock`. Messages are sent with `_sending` held, so that they stay in order.
+    Any thread of the job calls `write`, which holds only `_lock`; a Kill may come there at any
+    moment. Messages are sent with `_sending` held, so that they stay in order.
 
     The garbage collector may run a finalizer in the middle of all this, in the same thread,
-    and what that prints comes here again. So `_lock` may be taken again by its holder, who
-    then finds `_busy`, leaves what it has in `_incoming`, and changes nothing.
+    and the finalizer may print, which calls `write` again. So `_lock` is reentrant. The inner
+    call finds `_busy` set, appends its text to `_incoming`, and changes nothing else.
     """
 
     def __init__(self, shell: Any, publisher: Any, job: Job) -> None:
@@ -49,8 +50,8 @@ class JobOutput:
         self._incoming: deque[tuple[Any, str, Any]] = deque()
         self._at_line_start = True
         self._locks = Locks(shell.user_ns, job)
-        # Where the streams lead instead, innermost last: an object that takes what is written,
-        # None for nowhere, or the name of the stream that it is written to.
+        # What the streams are redirected to, the innermost last: an object with a `write`, None
+        # for nowhere, or the name of a stream.
         self._redirections: dict[str, list[list[Any]]] = {"stdout": [], "stderr": []}
         self._captures: list[list[dict[str, Any]]] = []
         self._widgets: list[Any] = []
@@ -58,12 +59,12 @@ class JobOutput:
 
     @property
     def cell_message(self) -> str | None:
-        """The message that ran the launching cell, None outside a kernel."""
+        """The id of the message that ran the launching cell, None outside a kernel."""
         return None
 
-    # In a block of a widget `Output`, the job's own thread sends all that the job shows there;
-    # any other only what it shows itself: rich repaints a bar in such a block, in a thread of its
-    # own, while the job prints.
+    # If the job's own thread enters the block of an `Output` widget, the widget takes the output
+    # of all its threads; if another thread does, only the output of that thread: a thread of rich
+    # repaints a bar in such a block while the job prints.
 
     def widgets(self) -> list[Any]:
         """Return the widgets in whose blocks the calling thread is, innermost last."""
@@ -74,26 +75,26 @@ class JobOutput:
 
     @property
     def widget(self) -> Any:
-        """The widget that takes what the calling thread shows, None for the cell."""
+        """The widget that takes the output of the calling thread, None for the cell."""
         return (self.widgets() or self._widgets or [None])[-1]
 
     def pin(self, show: Callable[[], Iterable[dict[str, Any]]]) -> None:
-        """Let what was displayed below the launching cell stay there when that is cleared.
+        """Keep a display, such as a card, below the launching cell when the job clears its output.
 
         Parameters
         ----------
         show
-            Returns the contents of the displays that show it again.
+            Returns the contents of the messages that show it again.
         """
 
     def enter(self, job: Job) -> None:
-        """Prepare a thread of the job."""
+        """Route the displays of the calling thread, a new one of the job."""
 
     def leave(self, job: Job) -> None:
-        """Undo that."""
+        """Undo `enter` in the calling thread."""
 
     def write(self, name: str, text: str) -> int:
-        """Take what the job wrote to the stream `name`, ``stdout`` or ``stderr``."""
+        """Take text that the job wrote to the stream `name`, ``stdout`` or ``stderr``."""
         if not isinstance(text, str):
             msg = f"write() argument must be str, not {type(text).__name__}"
             raise TypeError(msg)
@@ -108,7 +109,7 @@ class JobOutput:
         return len(text)
 
     def _take_in(self, name: str, what: Any) -> None:
-        """Deal with what was written to the stream `name`, or with a message of this type."""
+        """Handle text that was written to the stream `name`, or a message of the type `name`."""
         with self._lock:
             self._incoming.append((self.widget, name, what))
             if self._busy:
@@ -135,7 +136,7 @@ class JobOutput:
         self.deliver(widget, name, what)
 
     def _keep(self, text: str) -> None:
-        """Write to the log. That its file takes no more is no fault of the job's."""
+        """Write to the log; an error of its file is told, not raised in the job."""
         try:
             self.job.log.write(text)
         except OSError as error:
@@ -143,7 +144,7 @@ class JobOutput:
 
     def _tell_of_file(self, error: OSError) -> None:
         why = error.strerror or type(error).__name__
-        told = f"[{self.job.id}] the file of --log is not whole and gets no more: {why}\n"
+        told = f"[{self.job.id}] the file of --log lacks what follows: {why}\n"
         self._incoming.append((None, "stderr", told if self._at_line_start else f"\n{told}"))
 
     def _target(self, name: str) -> Any:
@@ -151,9 +152,10 @@ class JobOutput:
         return inner[0][0] if inner else name
 
     def redirect(self, name: str, target: Any) -> Callable[[], None]:
-        """Lead the stream `name` to `target`; return what ends that."""
+        """Redirect the stream `name` to `target`; return a function that ends this."""
         tapped = getattr(target, "_ipykill_name", None)
-        if isinstance(tapped, str):  # where that leads now, or two could lead to each other
+        # A standard stream is replaced by what it leads to now, so that no two lead to each other.
+        if isinstance(tapped, str):
             target = self._target(tapped)
         entries, entry = self._redirections[name], [target]
         entries.append(entry)
@@ -164,7 +166,7 @@ class JobOutput:
         return end
 
     def capture(self, displays: list[dict[str, Any]]) -> Callable[[], None]:
-        """Put what is displayed into `displays`; return what ends that."""
+        """Append the job's displays to `displays`; return a function that ends this."""
         self._captures.append(displays)
 
         def end() -> None:
@@ -173,34 +175,37 @@ class JobOutput:
         return end
 
     def flush_stream(self, name: str) -> None:
-        """Flush what the stream `name` leads to instead; all else is sent soon anyway."""
+        """Flush what the stream `name` is redirected to; other output is sent soon anyway."""
         target = self._target(name)
         if not isinstance(target, str) and hasattr(target, "flush"):
             target.flush()
 
     def deliver(self, widget: Any, name: str, text: str) -> None:
-        """Pass `text` on to the user, to the cell or into a widget; `_lock` is held."""
+        """Pass `text` on to the cell, the widget or the terminal; called with `_lock` held."""
         raise NotImplementedError
 
     def flush(self) -> None:
-        """Send what waits."""
+        """Send all output that waits."""
 
     def update(self, widget: Any, keys: Iterable[str], send: Callable[[set[str]], object]) -> None:
-        """Send the parts `keys` of the state of a widget, now or soon."""
+        """Call ``send(keys)``, which sends those parts of a widget's state, now or soon."""
         send(set(keys))
 
     def show_error(self, kind: str, message: str, lines: list[str]) -> None:
-        """Show the traceback that the job ended with."""
+        """Show the traceback of an error."""
         self.write("stderr", "\n".join(lines) + "\n")
 
     def line(self, text: str, kind: type[str] = str) -> None:
-        """Write a line of ipykill's own."""
+        """Write a line of ipykill's own, which begins on a new line."""
         self.write("stdout", kind(("" if self._at_line_start else "\n") + text + "\n"))
 
     def finish(self, job: Job, error: BaseException | None) -> None:
-        """Deliver what is left: figures, the error, the last words."""
+        """Deliver the job's open figures, its error, and a line about its end; see `Host`."""
         try:
-            figures.show(job)
+            try:
+                figures.show(job)
+            except Exception:
+                _logger.exception("the figures of job %s could not be shown", job.id)
             if error is not None and job.report:
                 lines = format_error(self.shell, error)
                 self.show_error(type(error).__name__, message(error), lines)
@@ -217,16 +222,17 @@ class JobOutput:
             self.flush()
 
     def last_words(self) -> None:
-        """Say how the job ended, where that is worth a line."""
+        """Write a line that says how the job ended, unless that is shown anyway."""
 
 
+_logger = logging.getLogger("ipykill")
 _pid = os.getpid()
 
 
 def of_job() -> JobOutput | None:
-    """Return the output of the job whose code is calling."""
+    """Return the output of the job whose code is calling, None outside jobs."""
     job = current_job()
-    # A forked child has no thread that would send anything.
+    # The child of a fork has no thread that would send anything.
     if job is None or not isinstance(job.host, JobOutput) or os.getpid() != _pid:
         return None
     return job.host

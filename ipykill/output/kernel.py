@@ -1,4 +1,4 @@
-"""What jobs print and display in a Jupyter kernel: messages for the launching cell."""
+"""The output of jobs in a Jupyter kernel: messages for the launching cell."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .region import Message, Region
 __all__ = ["host"]
 
 _TICK = 0.1  # seconds between two messages with text of one job
-_PAUSE = 0.02  # seconds before the first, so that a line that is being written is whole
+_PAUSE = 0.02  # seconds before the first, so that a line is sent whole and not in parts
 
 _logger = logging.getLogger("ipykill")
 
@@ -46,7 +46,8 @@ class _KernelOutput(JobOutput):
         else:
             launching = cells.launching()
             self.parent = launching or cells.newest
-            # What it shows in a widget needs any cell that is still there.
+            # Launched by a widget's callback, no cell is its own: what it shows in a widget is sent
+            # as output of the newest cell, which the front end surely still has.
             self._follows = launching is None
             self._region.alone = cells.is_alone(job)
             around = blocks.widgets[-1] if blocks.widgets else None
@@ -54,11 +55,11 @@ class _KernelOutput(JobOutput):
             self._widgets.append(around)
         self._sending = locks.RLock()
         self._in_sending = False
-        # What is on its way to the cell, and into each widget that takes output of the job.
+        # The output that waits for the cell (None), and for each `Output` widget.
         self._backlogs: dict[Any, Backlog] = {None: Backlog(job.id)}
         self._scheduled = False
         self._next = 0.0
-        # Widgets of which a part of the state is to be sent: that part, and what sends it.
+        # For each widget whose state waits to be sent: the keys, and the function that sends them.
         self._updates: dict[Any, tuple[set[str], Callable[[set[str]], object]]] = {}
 
     @property
@@ -74,13 +75,14 @@ class _KernelOutput(JobOutput):
         self.publisher.register_hook(self.route)
 
     def leave(self, job: Job) -> None:
-        """Let the calling thread display elsewhere."""
+        """Take the hook of the calling thread away."""
         self.publisher.unregister_hook(self.route)
 
     def route(self, message: dict[str, Any]) -> None:
-        """Take a message of the display publisher, on a thread of the job.
+        """Take a message of the display publisher; a hook that a thread of the job calls.
 
-        It is sent from here, behind what was printed before, or when its turn comes.
+        This sends the message at once, after what was printed before, or leaves it in the backlog
+        if the budget is used up.
         """
         if self._captures:
             self._catch(message, self._captures[-1])
@@ -134,16 +136,16 @@ class _KernelOutput(JobOutput):
         self._send(bounded=False)
 
     def _send(self, *, bounded: bool) -> None:
-        """Send what waits; `bounded`: as much of it as the budget allows, the rest later."""
+        """Send what waits; if `bounded`, only what the budget allows, and the rest later."""
         with self._sending:
             with self._lock:
-                if self._busy or self._in_sending:  # a finalizer has come in between
+                if self._busy or self._in_sending:  # called by a finalizer that interrupts another
                     self._schedule(time.monotonic())
                     return
                 self._busy = True
                 try:
                     taken = {it: log.take(bounded=bounded) for it, log in self._backlogs.items()}
-                    if not bounded:  # nothing waits; and a widget is not to be kept
+                    if not bounded:  # nothing waits any more; keep no widget alive
                         self._backlogs = {None: self._backlog(None)}
                 finally:
                     self._busy = False
@@ -166,7 +168,7 @@ class _KernelOutput(JobOutput):
         for keys, send in updates:
             try:
                 send(keys)
-            except Exception:  # of the widget's own code
+            except Exception:  # raised by the widget's own code
                 _logger.exception("the state of a widget of job %s was not sent", self.job.id)
 
     def _send_to_cell(self, pieces: Iterable[Piece]) -> None:
@@ -180,10 +182,10 @@ class _KernelOutput(JobOutput):
             agent.call(functools.partial(self._send, bounded=True), region.due)
 
     def _send_into(self, widget: Any, messages: list[Message]) -> None:
-        """Let a widget `Output` take messages.
+        """Send messages into an `Output` widget.
 
-        A front end takes from a cell what comes while the widget names that cell: it does so for
-        these messages alone.
+        A front end moves the output of the cell that the widget names (`msg_id`) into the widget.
+        The widget names the cell of these messages only while they are sent.
         """
         comm = widget.comm
         if comm is None:  # it is closed
@@ -199,7 +201,7 @@ class _KernelOutput(JobOutput):
             self._send_message(socket, name(cell["msg_id"]), cell)
             for message in messages:
                 self._send_message(socket, message, cell)
-            # The foreground may be in a block of the widget.
+            # Back to what it was: the foreground may be in a block of the same widget.
             self._send_message(socket, name(widget.msg_id), cell)
 
         send_together(self.publisher.pub_socket, send)
@@ -246,7 +248,7 @@ _cells: Cells | None = None
 
 
 def host(shell: Any, publisher: Any) -> Callable[[Job], _KernelOutput]:
-    """Return what makes the output of a job in a kernel."""
+    """Return a function that makes the `Host` of a job in a kernel."""
     global _cells
     open_no_sockets(publisher.pub_socket)
     _cells = _cells or Cells(shell, publisher)
@@ -254,7 +256,7 @@ def host(shell: Any, publisher: Any) -> Callable[[Job], _KernelOutput]:
 
 
 def forget_cells() -> None:
-    """Follow the cells no more; to be called when there is no job."""
+    """Stop following which cells are run; call this when no job runs."""
     global _cells
     if _cells is not None:
         _cells.forget()

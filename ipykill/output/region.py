@@ -1,10 +1,11 @@
-"""What a job has put below its cell, as far as it can be cleared.
+"""The part of a cell's output that comes from a job, and how it is cleared.
 
-A front end clears all that stands below a cell, or nothing. A job's card stands there too, with
-its buttons, and below some cells the output of others. So where more than the job's own output
-may stand, `clear_output` is not passed on. What the job shows after it takes the place of what it
-showed before, piece by piece: each display has an id by which it can be replaced, and text, which
-has none, is shown as displays too. A picture that is drawn again and again then does not flicker.
+A front end can only clear all output of a cell. But the job's card stands there too, with its
+buttons, and below some cells the output of other code. So where anything else than the job's own
+output may stand, a `clear_output` of the job is not sent. Instead, what the job shows next replaces
+what it showed before, piece by piece: each display has an id by which it can be replaced, and
+text, which has no id, is shown as displays too. So a plot that is drawn again and again does not
+flicker. A *picture* below is the output between two clearings, a *slot* the place of one display.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ __all__ = ["Message", "Region"]
 Message = tuple[str, dict[str, Any]]
 """The type of a message, and its content."""
 
-# Seconds in which what was not yet replaced stays, since a picture takes a while: at least, and
-# at most; between them, twice as long as the last picture took.
+# Seconds after a clearing until old output that nothing has replaced is removed: twice as long as
+# the last picture took, but at least _GRACE and at most _LONGEST.
 _GRACE = 0.3
 _LONGEST = 10.0
 _TEXT = 4_000  # characters of text in one display, which is sent anew as it grows
@@ -35,16 +36,16 @@ _EMPTY = {"text/plain": ""}
 
 @dataclass
 class _Slot:
-    """A display that stands in the cell."""
+    """The place of one display in the cell."""
 
     id: str = field(default_factory=lambda: f"job-{uuid.uuid4().hex}")
-    name: str | None = None  # what the job calls it
+    name: str | None = None  # the display id that the job uses for it
     empty: bool = False
-    log: JobLog | None = None  # of text that may grow
-    size: int = 0  # characters that were written there
+    log: JobLog | None = None  # the text that it shows, if more may be added
+    size: int = 0  # how many characters were written there
 
     def message(self, kind: str, data: Any, metadata: Any = None) -> Message:
-        """Return the message that shows something here."""
+        """Return the message that shows `data` in this slot."""
         transient = {"display_id": self.id}
         return kind, {"data": data, "metadata": metadata or {}, "transient": transient}
 
@@ -55,11 +56,12 @@ class Region:
     Attributes
     ----------
     alone
-        Whether nothing stands below the cell but what the job shows and what is pinned.
+        Whether only output of the job, and what is pinned, stands below the cell.
     pinned
-        What stands there and is not cleared: each returns the contents of its displays.
+        What the job cannot clear, such as its card: functions that return the contents of the
+        messages that show it again.
     due
-        When `overdue` has something to do, None if it has nothing.
+        When `overdue` has something to remove, by `time.monotonic`; None if it has nothing.
 
     Threading
     ---------
@@ -71,12 +73,12 @@ class Region:
         self.pinned: list[Callable[[], Iterable[dict[str, Any]]]] = []
         self.due: float | None = None
         self._slots: list[_Slot] = []
-        self._next = 0  # the slot that the next output takes
-        self._names: dict[str | None, str] = {}  # slots that the job calls otherwise
-        self._fixed = False  # whether something stands there that has no id
-        self._in_slots = False
-        self._clearing = False  # when something comes
-        self._begun = self._last = 0.0  # when the first output of a picture came, and the last
+        self._next = 0  # the index of the slot that the next output takes
+        self._names: dict[str | None, str] = {}  # the job's display ids: those of their slots
+        self._fixed = False  # whether output without an id stands there
+        self._in_slots = False  # whether text is shown in slots, too
+        self._clearing = False  # whether the next output clears what stands there
+        self._begun = self._last = 0.0  # when the newest picture began, and its last output came
 
     def take(self, piece: Piece) -> list[Message]:
         """Return the messages that show a piece of output."""
@@ -85,7 +87,7 @@ class Region:
         content = piece.message["content"]
         if piece.name == "display_data":
             return [*self._begin(), *self._display(content)]
-        if piece.name == "update_display_data":  # which is no output of its own
+        if piece.name == "update_display_data":  # adds no output, so it clears nothing
             return [(piece.name, self._renamed(content))]
         if content["wait"]:
             self._clearing = True
@@ -94,7 +96,7 @@ class Region:
         return self._clear(now=True)
 
     def error(self, content: dict[str, Any]) -> list[Message]:
-        """Return the message that shows an error, which clears nothing."""
+        """Return the message that shows an error; an error clears nothing."""
         self._fixed = True
         self._clearing = False
         return [("error", content)]
@@ -102,13 +104,14 @@ class Region:
     def settle(self, *, whole: bool) -> list[Message]:
         """Return the messages that end the last picture, which stays.
 
-        If it is not `whole`, because the job was killed, what it has not replaced stays too.
+        If it is not `whole`, because the job has not ended by itself, the rest of the picture
+        before stays too.
         """
         self._clearing, self.due = False, None
         return self._empty(self._next) if whole else []
 
     def overdue(self) -> list[Message]:
-        """Return the messages that take away what nothing has replaced for a while."""
+        """Return the messages that remove old output which nothing has replaced for a while."""
         if self.due is None or time.monotonic() < self.due:
             return []
         return self._empty(self._next)
@@ -120,9 +123,9 @@ class Region:
         return self._clear(now=False)
 
     def _clear(self, *, now: bool) -> list[Message]:
-        """Clear what the job shows, `now` or as it is replaced."""
+        """Clear what the job shows, `now` or piece by piece as it is replaced."""
         if self.alone and not self._fixed and not self._slots and (now or not self.pinned):
-            return []  # and text goes on as text, which is best if nothing more is cleared
+            return []  # nothing to clear; text stays plain text, which is best
         self._in_slots = not self.alone or bool(self.pinned)
         if self.alone and (self._fixed or not self.pinned):
             self._fixed = False
@@ -133,7 +136,7 @@ class Region:
             messages: list[Message] = [("clear_output", {"wait": not now})]
             return messages + [("display_data", content) for content in again]
         messages = self._forget_twins()
-        messages += self._empty(0 if now else self._next)  # those are from an earlier picture
+        messages += self._empty(0 if now else self._next)  # the rest of an earlier picture
         self._next = 0
         if not now:
             took = self._last - self._begun
@@ -142,7 +145,7 @@ class Region:
         return messages
 
     def _forget_twins(self) -> list[Message]:
-        """Empty the displays that have a name in common: none of them can be replaced alone."""
+        """Empty and forget displays that share an id: none of them can be replaced alone."""
         counts = Counter(slot.id for slot in self._slots)
         if len(counts) == len(self._slots):
             return []
@@ -188,11 +191,15 @@ class Region:
         return [slot.message(kind, content["data"], content["metadata"])]
 
     def _advance(self, name: str | None = None) -> tuple[str, _Slot]:
-        """Return the slot that comes next, which the job calls `name`, and what shows it."""
+        """Return the type of the message that shows the next slot, and the slot.
+
+        The job uses `name` as the display id of what it shows there.
+        """
         kind = "update_display_data"
         if self._next == len(self._slots):
             kind = "display_data"
-            # The name is known to others too, but later another display may have it.
+            # Code elsewhere may know the job's display id, so the slot takes it at first. A slot
+            # that may be used for several displays needs an id of its own.
             self._slots.append(_Slot() if name is None or self._in_slots else _Slot(name))
         slot = self._slots[self._next]
         self._next += 1
@@ -209,7 +216,7 @@ class Region:
 
 
 def _beginning(text: str, most: int) -> str:
-    """Return the beginning of a text, of about so many characters, if it can be whole lines."""
+    """Return about `most` characters from the beginning of a text, whole lines if possible."""
     if len(text) <= most:
         return text
     end = text.find("\n", most, most + _TEXT) + 1

@@ -1,4 +1,4 @@
-"""The standard streams: what is written to them inside a job goes to the job's output."""
+"""Taps of the standard streams: text that a job writes to them goes to the job's output."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from ..base.tracebacks import hidden
+from ..base.wrapping import wrap
 from ..core.current import candidate
 from .job_output import of_job
 
@@ -17,9 +19,9 @@ __all__ = ["captured", "stand_in", "tap_again", "tap_prompt", "untap"]
 class _Tap:
     """Mixed into the class of a stream: leads what a job writes into the job's output.
 
-    It acts on the stream itself and not on `sys.stdout`, since a logging handler or a
-    library may hold on to the stream. And `write` is a property, because IPython 9 sets it
-    on the stream during each cell, to remember what the cell printed; so does no job see
+    It changes the stream itself, not `sys.stdout`, because a logging handler or a library may
+    have kept a reference to the stream. `write` is a property, because IPython 9 sets it on
+    the stream while a cell runs, to record what the cell prints; the text of a job bypasses
     that.
     """
 
@@ -43,8 +45,9 @@ class _Tap:
     def write(self) -> None:
         del vars(self)["write"]
 
+    @hidden
     def flush(self) -> None:
-        # A job's output is sent soon anyway; a message for each flush would be too many.
+        # A job's output is sent soon anyway; one message for each flush would be too many.
         output = of_job()
         if output is None:
             super().flush()  # type: ignore[misc]
@@ -53,7 +56,7 @@ class _Tap:
 
 
 class _Stream:
-    """Stands for a stream of C, to whose class nothing can be added."""
+    """A wrapper of a stream whose class is written in C, and to which no mixin can be added."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
@@ -94,26 +97,26 @@ def _tap_object(name: str, stream: Any) -> None:
 
 
 def stand_in(name: str, stream: Any) -> Any:
-    """Return what may take the place of `stream` as ``sys.stdout`` or ``sys.stderr``."""
+    """Return a tapped wrapper of `stream`, to be assigned to ``sys.stdout`` or ``sys.stderr``."""
     substitute = _Stream(stream)
     _tap_object(name, substitute)
     return substitute
 
 
 def tap_again() -> None:
-    """Tap the streams that have just taken the place of others."""
+    """Tap the present standard streams, as far as they are not tapped yet."""
     _tap("stdout")
     _tap("stderr")
 
 
 def captured() -> bool:
-    """Whether what stands for the streams now is there for a while only."""
+    """Whether a standard stream is being captured now, in a `io.StringIO`."""
     streams = [getattr(it, "stream", it) for it in (sys.stdout, sys.stderr)]
     return any(isinstance(stream, io.StringIO) for stream in streams)
 
 
 def untap(name: str) -> None:
-    """Let what a job writes to the stream go where any thread's goes."""
+    """Undo `_tap`: what a job writes to the stream goes where any thread's goes."""
     stream = getattr(sys, name)
     if isinstance(stream, _Tap):
         stream.__class__ = type(stream).__mro__[2]
@@ -122,17 +125,15 @@ def untap(name: str) -> None:
 
 
 def tap_prompt() -> None:
-    """Let prompt_toolkit's stand-in for the streams lead into the job's output as well."""
+    """Tap the object by which prompt_toolkit replaces the standard streams during a prompt."""
     try:
         from prompt_toolkit.patch_stdout import StdoutProxy
     except ImportError:
         return
-    proxy: Any = StdoutProxy
-    if hasattr(proxy.write, "__wrapped__"):
-        return
-    original = proxy.write
+    wrap(StdoutProxy, "write", _of_jobs_apart)
 
-    @functools.wraps(original)
+
+def _of_jobs_apart(original: Any) -> Any:
     def write(self: Any, text: str) -> int:
         output = of_job()
         if output is not None:
@@ -140,4 +141,4 @@ def tap_prompt() -> None:
         written: int = original(self, text)
         return written
 
-    proxy.write = write
+    return write

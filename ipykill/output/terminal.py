@@ -1,4 +1,4 @@
-"""What jobs print in a terminal: above the prompt."""
+"""The output of jobs in a terminal: above the prompt."""
 
 from __future__ import annotations
 
@@ -19,29 +19,30 @@ from .streams import tap_prompt
 
 __all__ = ["host"]
 
-_TICK = 0.1  # seconds until the rest of a line is written without its end
-_PAUSE = 0.02  # seconds between two looks at what waits
-_KEEP = 50_000  # characters that may wait
-_PATIENCE = 2.0  # seconds that a job waits for a terminal that takes nothing
+_TICK = 0.1  # seconds after which a line is written though its end is missing
+_PAUSE = 0.02  # seconds between two looks at the queue
+_KEEP = 50_000  # how many characters may wait
+_PATIENCE = 2.0  # seconds that a job waits for a terminal that accepts nothing
 
 
 class _Terminal:
-    """Writes to the terminal from outside the prompt, above it while it waits.
+    """Writes text of jobs to the terminal, above the prompt while that waits for input.
 
-    prompt_toolkit's own stand-in for the streams (`StdoutProxy`) loses what reaches it
-    when the prompt is just ending. Here text leaves the queue only when it is written, and
+    prompt_toolkit's own replacement of the streams (`StdoutProxy`) loses text that it gets
+    while the prompt is ending. Here text leaves the queue only when it is written, and
     writing is tried again until then.
 
     Threading
     ---------
-    Any thread may call `put` and `flush`. `_lock` is held while text is written.
+    Any thread may call any public method; only `wait_for_room` blocks. `_lock` is held while
+    text is written.
     """
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
         self._lock = locks.RLock()
         self._waiting: deque[tuple[str, str]] = deque()
-        self._size = 0  # about, since no lock guards it
+        self._size = 0  # about how many characters wait; no lock guards it
 
     def put(self, name: str, text: str) -> None:
         """Write `text` to the stream `name` soon."""
@@ -50,17 +51,17 @@ class _Terminal:
         agent.call(self.flush)
 
     def wait_for_room(self) -> None:
-        """Wait while more waits than a terminal shows in a moment, so that it stays bounded."""
+        """Wait while the queue is long, at most 2 seconds, so that it does not grow for ever."""
         end = time.monotonic() + _PATIENCE
         while self._size > _KEEP and time.monotonic() < end:
             time.sleep(_PAUSE)
 
     def flush(self) -> None:
-        """Write the whole lines that wait, and later the rest, as far as can be."""
+        """Write the whole lines that wait, and later the rest; try again if that is impossible."""
         app = self._prompt()
         if app is None:
             self._write(whole_lines=True)
-            if self._waiting:  # a progress bar, or a line of which the end is on its way
+            if self._waiting:  # a progress bar, or a line whose end comes in a moment
                 agent.call(self._flush_rest, time.monotonic() + _TICK)
             return
         try:
@@ -71,7 +72,7 @@ class _Terminal:
             agent.call(self.flush, time.monotonic() + _TICK)
 
     def _flush_rest(self) -> None:
-        # Nothing unfinished is written where a prompt waits: it would be painted over.
+        # Not while a prompt waits: it would overwrite an unfinished line.
         self._write(whole_lines=self._prompt() is not None)
 
     def _write_above(self, app: Any) -> None:
@@ -81,7 +82,7 @@ class _Terminal:
             run_in_terminal(functools.partial(self._write, whole_lines=True))
 
     def _prompt(self) -> Any:
-        """Return prompt_toolkit's application while it waits for input."""
+        """Return prompt_toolkit's application while it waits for input, else None."""
         app = getattr(getattr(self._shell, "pt_app", None), "app", None)
         return app if app is not None and app.is_running and app.loop is not None else None
 
@@ -110,7 +111,7 @@ class _TerminalOutput(JobOutput):
         self._terminal = terminal
 
     def write(self, name: str, text: str) -> int:
-        self._terminal.wait_for_room()  # before the lock is taken
+        self._terminal.wait_for_room()  # here, where no lock is held
         return super().write(name, text)
 
     def deliver(self, widget: Any, name: str, text: str) -> None:
@@ -125,7 +126,7 @@ class _TerminalOutput(JobOutput):
 
 
 def _take_unfinished(parts: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Take what comes after the last end of a line from `parts`, and return it backwards."""
+    """Remove the text after the last newline from `parts`, and return it in reverse order."""
     kept = []
     while parts:
         name, last = parts.pop()
@@ -139,6 +140,6 @@ def _take_unfinished(parts: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def host(shell: Any, publisher: Any) -> Callable[[Job], _TerminalOutput]:
-    """Return what makes the output of a job that a terminal shows."""
+    """Return a function that makes the `Host` of a job in a terminal."""
     tap_prompt()
     return functools.partial(_TerminalOutput, shell, publisher, _Terminal(shell))

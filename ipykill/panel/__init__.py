@@ -1,17 +1,19 @@
 """The panel and the cards: live views of the jobs, with buttons that end them.
 
-`ipykill.panel.widget` imports ipywidgets and anywidget, and is imported in a kernel only.
+`ipykill.panel.widget` imports ipywidgets and anywidget. It is imported in a kernel only, when the
+first job is shown or a front end asks for the jobs.
 """
 
 from __future__ import annotations
 
-import functools
+import importlib.util
 import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..base import locks
+from ..base.wrapping import wrap
 from ..core import render
 from ..core.job import Job
 from ..core.manager import JobManager
@@ -28,23 +30,23 @@ _REQUEST = "ipykill_request"
 _logger = logging.getLogger("ipykill")
 
 _panels: dict[JobManager, Panel] = {}
-_making = locks.RLock()  # the main thread and the one of the control channel make panels
+_making = locks.RLock()  # both the main thread and the control thread may make a panel
 _front_ends: dict[JobManager, FrontEnd] = {}
-_presented: tuple[Job, int] | None = None  # the last one, and in which cell
+_presented: tuple[Job, int] | None = None  # the job that was presented last, and in which cell
 
 
 def install(shell: Any, manager: JobManager) -> None:
-    """Let a job be displayed as its card, and let the buttons of the views work.
+    """Let IPython display a job as a card, and make the buttons of the views work.
 
-    In an IPython without a kernel there is nothing to install, and without widgets no card.
+    In an IPython without a kernel there is nothing to install; without widgets there are no cards.
     """
     kernel = getattr(shell, "kernel", None)
     if kernel is None:
         return
 
     def show_job(job: Job) -> None:
-        if job not in manager:
-            raise NotImplementedError  # IPython then shows its text
+        if job not in manager or not _has_widgets(shell):
+            raise NotImplementedError  # then IPython shows its repr
         if _presented != (job, shell.execution_count):
             card = _panel(manager).show_job(job)
             own = getattr(job.host, "cell_message", None)
@@ -55,11 +57,12 @@ def install(shell: Any, manager: JobManager) -> None:
         content = _answer(manager, parent["content"])
         kernel.session.send(stream, "ipykill_reply", content, parent, ident=ident)
 
-    widgets = _has_widgets(shell)
+    # Only looked for: to import them takes as long as all the rest of loading ipykill.
+    widgets = all(importlib.util.find_spec(name) for name in ("anywidget", "ipywidgets"))
     if widgets:
         shell.display_formatter.ipython_display_formatter.for_type(Job, show_job)
-    # On the control channel a request is answered while the main thread runs a cell. Both
-    # exist in ipykernel, but not in every kernel.
+    # Requests on the control channel are answered while the main thread runs a cell. Not every
+    # kernel has that channel.
     getattr(kernel, "control_handlers", {})[_REQUEST] = handle
     _leave_status_alone(kernel)
     if widgets:
@@ -67,22 +70,22 @@ def install(shell: Any, manager: JobManager) -> None:
 
 
 def _leave_status_alone(kernel: Any) -> None:
-    """Let the answer to a request of a view not say that the kernel is idle.
+    """Suppress the messages "busy" and "idle" for requests of views.
 
-    ipykernel says busy and idle for each message, on the control channel too, and a front end
-    takes the last word for the state of the kernel, though a cell runs.
+    ipykernel sends both for each message, also on the control channel. A front end takes the last
+    one for the state of the kernel, and would show it as idle though a cell runs.
     """
-    publish = getattr(kernel, "_publish_status", None)
-    if publish is None or hasattr(publish, "__wrapped__"):
-        return
 
-    @functools.wraps(publish)
-    def _publish_status(status: str, channel: str, parent: Any = None) -> None:
-        about = parent or kernel.get_parent(channel)
-        if about.get("header", {}).get("msg_type") != _REQUEST:
-            publish(status, channel, parent)
+    def but_for_ours(publish: Any) -> Any:
+        def _publish_status(status: str, channel: str, parent: Any = None) -> None:
+            about = parent or kernel.get_parent(channel)
+            if about.get("header", {}).get("msg_type") != _REQUEST:
+                publish(status, channel, parent)
 
-    kernel._publish_status = _publish_status
+        return _publish_status
+
+    if hasattr(kernel, "_publish_status"):
+        wrap(kernel, "_publish_status", but_for_ours)
 
 
 def uninstall(shell: Any, manager: JobManager) -> None:
@@ -104,9 +107,10 @@ def show(shell: Any, manager: JobManager) -> None:
 
 
 def present(shell: Any, manager: JobManager, job: Job) -> None:
-    """Show a job that the cell is about to start, above its output.
+    """Show the card of a job that the cell is about to start, above the job's output.
 
-    As the value of that cell it is not shown again. Without widgets, does nothing.
+    When the job is the value of the same cell, it is not shown again. Without widgets, this does
+    nothing.
     """
     global _presented
     if not _has_widgets(shell):
@@ -121,13 +125,13 @@ def present(shell: Any, manager: JobManager, job: Job) -> None:
 
 
 def go_on(manager: JobManager, job: Job, new: Job) -> None:
-    """Let the card of a job that is over show `new`, which runs the same again in its cell."""
+    """Let the card of a finished job show `new`, which runs the same code again in its cell."""
     if manager in _panels and (card := _panels[manager].pass_on(job, new)) is not None:
         _stays(new, card)
 
 
 def _stays(job: Job, card: Card) -> None:
-    """Note that the cell which launched `job` has its card, also when the job clears it."""
+    """Note that the cell of `job` has its card, and keep it there when the job clears output."""
     job.has_card = True
     pin = getattr(job.host, "pin", None)
     if pin is not None:
@@ -135,12 +139,17 @@ def _stays(job: Job, card: Card) -> None:
 
 
 def offer(shell: Any, manager: JobManager, cell: int, moment: float) -> Callable[[], None] | None:
-    """Offer below the cell that runs since `moment` to go on in the background.
+    """Show a button below the running cell that continues it in the background.
+
+    Parameters
+    ----------
+    cell, moment
+        The number of the cell, and when it began, by `time.monotonic`.
 
     Returns
     -------
     callable or None
-        What takes the offer away; None where no widgets are.
+        Hides the button again; None if there are no widgets.
     """
     if not _has_widgets(shell):
         return None
@@ -148,13 +157,15 @@ def offer(shell: Any, manager: JobManager, cell: int, moment: float) -> Callable
 
 
 def _has_widgets(shell: Any) -> bool:
-    """Whether there is a kernel, and what it needs to show widgets."""
-    if getattr(shell, "kernel", None) is None:
-        return False
+    """Whether there is a kernel, and the packages that it needs to show widgets."""
+    return getattr(shell, "kernel", None) is not None and _widgets_load()
+
+
+def _widgets_load() -> bool:
     try:
-        from . import widget as widget  # when loading: the first card is not to wait for it
+        from . import widget as widget
     except ImportError as error:
-        # Not everywhere can they be installed (Pyodide). A table and a line will do.
+        # They cannot be installed everywhere (Pyodide). Then jobs are shown as text.
         _logger.debug("the jobs are shown as text: %s", error)
         return False
     return True
@@ -172,11 +183,11 @@ def _panel(manager: JobManager) -> Panel:
 def _answer(manager: JobManager, request: dict[str, Any]) -> dict[str, Any]:
     if request.get("do") == "detach" and "model" not in request:
         return detach(manager)
-    if request.get("do") == "hello" and manager in _front_ends:
+    if request.get("do") == "hello" and manager in _front_ends and _widgets_load():
         shown = _panel(manager)
         return welcome(shown.model_id, shown.script, shown.style, request.get("known", []))
     panel = _panels.get(manager)
     if panel is None or request.get("model") != panel.model_id:
-        # The page is older than this kernel process: its job 3 is not our job 3.
+        # The page knows an earlier kernel process: its job 3 is not our job 3.
         return {"stranger": True}
     return panel.service.answer(request)

@@ -1,8 +1,8 @@
-"""The script and the style of the views, each put together from several files.
+"""Puts together the script and the style sheet of the views, each from several files.
 
-A front end gets one script, as anywidget wants it, and nobody needs Node to make it: the files are
-modules of JavaScript that import names from each other, and no name stands in two of them. So
-they are one script when they stand one after the other without their ``import`` lines.
+anywidget wants one script. The files are JavaScript modules that import names from each other, and
+no two of them define the same name. So joined, without their ``import`` lines, they are one
+script, and no build step with Node is needed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SCRIPTS = (
     "card",
     "main",
 )
-_STYLES = ("base", "job", "row", "details", "panel")  # what comes later goes over what comes before
+_STYLES = ("base", "job", "row", "details", "panel")  # later rules override earlier ones
 
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./\w+\.js";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(async )?(function|class|const|let) )", re.MULTILINE)
@@ -40,14 +40,14 @@ _EXPORT = re.compile(r"^export (?=(async )?(function|class|const|let) )", re.MUL
 
 @functools.cache
 def script() -> str:
-    """Return the script, a module that exports what `main.js` does."""
+    """Return the script, a module with the exports of ``main.js``."""
     *parts, main = [_IMPORT.sub("", _read("js", f"{name}.js")) for name in _SCRIPTS]
     return "\n".join([*(_EXPORT.sub("", part) for part in parts), main])
 
 
 @functools.cache
 def style() -> str:
-    """Return the style."""
+    """Return the style sheet."""
     return "\n".join(_read("css", f"{name}.css") for name in _STYLES)
 
 

@@ -9,7 +9,7 @@ function deferred() {
 export default {
   async render({ model, el }) {
     const id = model.get("model");
-    // In a front end that makes models only when they are shown, this makes the model.
+    // Some front ends make a model only when it is shown; this makes the model of all jobs.
     await Promise.resolve(model.widget_manager?.get_model?.(id)).catch(() => undefined);
     const panels = (globalThis[Symbol.for("ipykill.panels")] ??= new Map());
     if (!panels.has(id)) panels.set(id, deferred());
@@ -17,7 +17,7 @@ export default {
     let end = drawCard(el, model.get("row"));
     const change = () => {
       end();
-      end = drawCard(el, model.get("row")); // it runs again, as another job
+      end = drawCard(el, model.get("row")); // the cell's code runs again, as another job
     };
     model.on("change:row", change);
     return () => {

@@ -1,6 +1,7 @@
-"""What the panel shows, as data: rows, what changed in them, and the details of one job.
+"""The data that the panel shows: rows, changes of rows, and the details of a job.
 
-Everything here is plain JSON, and the user's text in it is nothing but text.
+All of it can be encoded as JSON. Escape sequences and control characters are removed from texts
+of the user's.
 """
 
 from __future__ import annotations
@@ -8,13 +9,13 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..base import stack
+from ..base.text import printable
 from ..core import render
 from ..core.info import JobInfo, JobState, Progress
 from ..core.job import Job
@@ -24,32 +25,29 @@ from ..kill import Look, look
 
 Row = dict[str, Any]
 
+# How much of a job is sent at most:
 _TEXT = 240  # characters of one text in a row,
-_LINE = 2_000  # of one line of a log,
+_LINE = 2_000  # characters of one line of a log,
 _LOG = 1_000  # lines of a log,
-_PROCESSES = 100  # processes
-_THREADS = 100  # and threads and tasks that are sent at once
+_PROCESSES = 100  # processes,
+_THREADS = 100  # and threads and tasks
 
 _logger = logging.getLogger("ipykill")
 
 _OWN_THREAD = "the job's own thread"
 
-_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-
 
 def plain(text: str, width: int) -> str:
     """Return `text` without escape sequences and control characters, cut at `width`."""
-    # A line of a log may have 100 000 characters; only so many of them can matter.
-    text = _ESCAPE.sub("", text[: 4 * width])
-    text = "".join(char if char.isprintable() or char == "\t" else " " for char in text)
-    text = text.rstrip()
+    # A line of a log may have 100 000 characters; the rest of them would be cut anyway.
+    text = printable(text[: 4 * width], keep="\t").rstrip()
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def row(info: JobInfo, now: float) -> Row:
-    """Return what a front end is told about a job; what is empty is left out.
+    """Return the row of a job for a front end; empty facts are left out.
 
-    Moments are seconds since the epoch, so that the browser can count on by itself and a
+    Times are seconds since the epoch, so that the browser can count durations by itself, and a
     row changes only when a fact does.
     """
     cpu, final = info.cpu_time, info.state.final
@@ -96,7 +94,7 @@ def _progress(progress: Progress | None) -> dict[str, Any] | None:
 
 
 class Feed:
-    """The rows of all jobs as they were last looked at, with a revision number.
+    """The rows of all jobs, from the last look at them, with a revision number.
 
     Threading
     ---------
@@ -109,7 +107,7 @@ class Feed:
         self._settled: set[int] = set()
         self._marks: dict[int, object] = {}
         self._shown_early: set[int] = set()
-        self._strange: set[int] = set()  # jobs of which an error was told
+        self._strange: set[int] = set()  # jobs whose rows could not be made, which was logged
         self.revision = 0
 
     @property
@@ -119,18 +117,18 @@ class Feed:
 
     @property
     def states(self) -> dict[int, str]:
-        """The state of each job, by its number."""
+        """The state of each job, by its id."""
         return {number: row["state"] for number, row in self._rows.items()}
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def full(self) -> dict[str, Any]:
-        """Return all rows as they were last looked at."""
+        """Return all rows, from the last look at the jobs."""
         return {"rev": self.revision, "now": time.time(), "rows": list(self._rows.values())}
 
     def look(self, job: Job) -> Row:
-        """Return what is true now of one job, for one view; all views hear of it later."""
+        """Return the present row of one job, for one view; the next `refresh` tells the others."""
         self._shown_early.add(job.id)
         return row(job.info(), time.time())
 
@@ -144,7 +142,7 @@ class Feed:
             present.add(job.id)
             if job.id in self._settled and not self._lets_go(job):
                 continue
-            settled = job.done()  # asked first: what is read after it is final
+            settled = job.done()  # read first: if it is over, what is read later is final
             old = self._rows.get(job.id)
             try:
                 mark = _mark(job, see)
@@ -156,13 +154,13 @@ class Feed:
                 continue
             self._marks[job.id] = mark
             if old is not None and "asked" in old and old.get("requested") == new.get("requested"):
-                new["asked"] = old["asked"]  # not the jitter between two clocks
+                new["asked"] = old["asked"]  # it differs only by the jitter of two clocks
             if settled:
                 self._settled.add(job.id)
                 self._marks.pop(job.id, None)
             if new != old:
                 self._rows[job.id] = new
-                # A view that was shown more than the others cannot use a difference.
+                # A view that got this row early, by `look`, cannot apply a difference to it.
                 early = job.id in self._shown_early
                 self._shown_early.discard(job.id)
                 changes[job.id] = new if old is None or early else _difference(old, new)
@@ -193,11 +191,11 @@ class Feed:
 
 
 def _mark(job: Job, see: Look) -> object:
-    """Return what is equal to the last mark if the job's row cannot have changed.
+    """Return a mark that equals the last one if the job's row cannot have changed.
 
-    A row costs a walk through the stack of a thread, and most jobs wait in one place most
-    of the time. While nothing moves in it, what hinders a Kill may change, and so may the
-    place of a job whose tasks all wait in one thread: no mark holds then.
+    To make a row takes a walk through the stack of a thread, and most jobs wait in one place most
+    of the time. In two cases a row may change though nothing moves in its thread, and each mark
+    differs: the hindrance of a Kill may change, and the place of a job on an event loop.
     """
     if job.state is JobState.KILLING or job.loop is not None:
         return object()
@@ -236,12 +234,12 @@ class _Sent:
 
 
 class Details:
-    """The log, the stacks and the processes of the jobs whose details somebody looks at.
+    """The log, the stacks and the processes of the jobs whose details are open in a view.
 
-    What is asked for and what changes take different ways to a page, and overtake each other.
-    So all that leaves here has a ``number``, by which a page puts it in order, and changes have
-    a ``base``, the number of the changes of this job before them, by which it sees that they
-    are missing. Numbers never begin anew, also when a job was forgotten meanwhile.
+    Answers (`full`) and changes (`refresh`) go to a page on different channels, and may overtake
+    each other. So each has a ``number``, by which the page puts them in order. Changes also have a
+    ``base``, the number of the job's changes before them, by which the page sees that some
+    are missing. Numbers never start anew, even if a job was forgotten meanwhile.
 
     Threading
     ---------
@@ -253,20 +251,20 @@ class Details:
         self._numbers = itertools.count(1)
 
     def full(self, job: Job) -> dict[str, Any]:
-        """Return everything that is shown of a job on demand."""
+        """Return all details of a job, the answer to a view that opens them."""
         number = next(self._numbers)
         sent = _Sent(number, line=max(job.log.end - _LOG, 0), rewinds=job.log.rewinds)
         source = job.source.encode("utf-8", "backslashreplace").decode()
         facts: dict[str, Any] = {"number": number, "source": source}
         facts |= {"error": None, "processes": []}
         facts |= _changes(job, sent)
-        # Who follows it already must not miss what was new in this; a view can bear the same
-        # lines twice.
+        # If other views follow this job already, their next changes must include what is new in
+        # this answer; it does no harm if a view gets the same lines twice.
         self._sent.setdefault(job.id, sent)
         return facts
 
     def refresh(self, job: Job) -> dict[str, Any] | None:
-        """Return what changed since this was last asked, None if nothing did."""
+        """Return what changed since the last call, None if nothing did."""
         sent = self._sent.setdefault(job.id, _Sent())
         changes = _changes(job, sent)
         if not changes:

@@ -1,12 +1,12 @@
-"""What the JupyterLab extension (`labextension/`) asks of a kernel.
+"""How the JupyterLab extension (`labextension/`) finds ipykill in a kernel, and gets its views.
 
-It has to find out whether ipykill is loaded, without a message that another kernel does not
-understand. So ipykill registers a comm that nobody opens: it is in the answer to the standard
-``comm_info_request``, and one message of it says to the pages that are open that it is there. All
-else goes the way of the views' requests, on the control channel.
+The extension has to find out whether ipykill is loaded, without a message that other kernels do not
+understand. So ipykill registers a comm that nobody opens. The answer to the standard
+``comm_info_request`` lists it, and one message on it tells the open pages that ipykill has been
+loaded. All other messages are requests on the control channel, as those of the views.
 
-The scripts of the views come from here and not from the extension, for the server and the kernel
-may have ipykill from two environments, in two versions.
+The kernel sends the scripts of the views, not the extension, because the server and the kernel may
+be in different environments, with different versions of ipykill.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _TARGET = "ipykill"
 
 
 class FrontEnd:
-    """Says that ipykill is loaded, until it is closed."""
+    """Tells front ends that ipykill is loaded, until it is closed."""
 
     def __init__(self) -> None:
         from comm import create_comm, get_comm_manager
@@ -30,7 +30,7 @@ class FrontEnd:
         self._comm.send({_TARGET: "loaded"})
 
     def close(self) -> None:
-        """Say that it is not loaded any more."""
+        """Tell front ends that ipykill is not loaded any more."""
         self._comm.close({_TARGET: "unloaded"})
 
 
@@ -40,11 +40,11 @@ def welcome(model: str, script: str, style: str, known: list[str]) -> dict[str, 
     Parameters
     ----------
     model
-        What the page calls the panel in its requests.
+        The id by which the page names the panel in its requests.
     script, style
-        Of the views.
+        The script and the style sheet of the views.
     known
-        The digests of those that the page already has.
+        The digests of the scripts that the page has already.
     """
     digest = hashlib.sha256(f"{script}\0{style}".encode()).hexdigest()
     views = {} if digest in known else {"script": script, "style": style}

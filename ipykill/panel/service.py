@@ -1,4 +1,4 @@
-"""Between the jobs and the views of them: answers requests, and tells the views what changed."""
+"""Connects the jobs with their views: answers requests, and sends the views what changed."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from .feed import Details, Feed
 from .usage import Usage
 
 _INTERVAL = 0.2  # seconds between two messages, at least
-_LOAD = 0.1  # the part of one processor that looking at the jobs may take
+_LOAD = 0.1  # the share of one processor that looking at the jobs may take
 _RATE = 200_000  # bytes a second, a fifth of what the server lets pass
-# Seconds to wait for the effect of a Stop or a Kill before it is answered. The answer says at once
-# what else the next message would. Code looks for a Stop when it likes; to die takes a few
-# milliseconds, or 70 beside a library that computes on all processors.
+# Seconds to wait for the effect of a Stop or a Kill before the request is answered. Then the answer
+# already tells the effect. Code looks for a Stop when it likes; a Kill takes a few milliseconds,
+# or 70 if a library computes on all processors.
 _STOP_PATIENCE = 0.05
 _KILL_PATIENCE = 0.2
-_LEASE = 900.0  # seconds for which a page that has not left is believed to be open
-_TEXT_INTERVAL = 30.0  # seconds between two renewals of the text that is saved
-_A_WHILE = 1.0  # seconds that a cell has run when the panel shows it
-_WHOLE = 200  # rows; up to so many are sent whole when the last job has ended
+_LEASE = 900.0  # seconds without a message after which a page counts as closed
+_TEXT_INTERVAL = 30.0  # seconds between two updates of the text that is saved
+_A_WHILE = 1.0  # seconds after which the panel shows a running cell
+_WHOLE = 200  # rows; if there are no more, all are sent when the last job has ended
 
 _logger = logging.getLogger("ipykill")
 
 
 def detach(manager: JobManager) -> dict[str, Any]:
-    """Let the cell in the foreground go on as a job; return an answer."""
+    """Detach the cell in the foreground; return the answer to a view: an error, or nothing."""
     try:
         manager.detach()
     except JobError as error:
@@ -43,7 +43,7 @@ def detach(manager: JobManager) -> dict[str, Any]:
 
 
 class Channel(Protocol):
-    """The way to all views; both methods may be called on any thread."""
+    """Sends messages to all views; any thread may call both methods."""
 
     def send(self, content: dict[str, Any]) -> None:
         """Send a message to all views."""
@@ -53,26 +53,28 @@ class Channel(Protocol):
 
 
 class Service:
-    """One per kernel. Views *watch*: they say that they are open, again and again.
+    """Answers the views of one kernel. A view that is open *watches*: it says so repeatedly.
 
-    While one is open, a thread looks at the jobs and sends what changed: one message every
-    `_INTERVAL` at most, fewer when there is much to say. When all views are closed, or
-    were not heard of for `_LEASE` seconds, the thread ends. It then runs when a job has
-    ended, and sends the whole state, for that is what a front end saves. Texts that are saved
-    (`say`) take turns with all that, so that they keep to the same pace.
+    While a view is open, the refresh thread looks at the jobs and sends what changed: one message
+    every `_INTERVAL` at most, fewer when there is much to send. When all views are closed, or
+    were not heard of for `_LEASE` seconds, the thread ends. Later it runs only when a job has
+    ended, and sends the whole state, which a front end saves in the notebook. Updates of saved
+    texts (`say`) take turns with these messages, so that they are not sent more often.
+
+    The requests of a view, dictionaries with a key ``do``, are the cases in `_answer`.
 
     Attributes
     ----------
     tell
-        Called on the refresh thread to renew the text that is saved with the notebook:
-        when the state of a job has changed, and not often.
+        Updates the text that is saved with the notebook; the refresh thread calls it when the
+        state of a job has changed, at most every `_TEXT_INTERVAL`.
 
     Threading
     ---------
     Any thread may call any method: requests come on the kernel's control thread, the main
     thread or a subshell's. `_lock` guards everything and is held while a message is sent, so
     that messages leave in the order of their revisions. It is reentrant because sending the
-    whole state asks `whole` for it.
+    whole state calls `whole`.
     """
 
     def __init__(self, manager: JobManager) -> None:
@@ -83,10 +85,10 @@ class Service:
         self._details = Details()
         self._pages: dict[str, tuple[float, set[int]]] = {}
         self._thread: ServiceThread | None = None
-        self._unsaved = False  # the state that front ends save is not yet the end of all jobs
-        self._ended = False  # a job has, and nobody was told
+        self._unsaved = False  # whether the state that front ends save lacks the end of some job
+        self._ended = False  # whether a job has ended that no view was told of
         self._texts: deque[Callable[[], None]] = deque()
-        self._done: deque[str] = deque(maxlen=100)  # requests that are not done twice
+        self._done: deque[str] = deque(maxlen=100)  # ids of requests that must not be done twice
         self.tell: Callable[[], None] = lambda: None
         self._next_tell = 0.0
         self._foreground: dict[str, Any] | None = None
@@ -95,7 +97,7 @@ class Service:
         self._states: dict[int, str] | None = {}
 
     def connect(self, channel: Channel) -> None:
-        """Use this way to the views from now on."""
+        """Send messages through `channel` from now on."""
         self._channel = channel
 
     @property
@@ -105,16 +107,16 @@ class Service:
             return self._thread is not None
 
     def whole(self) -> dict[str, Any]:
-        """Return what is true of all jobs: now, or when the views that are open were told."""
+        """Return the rows of all jobs: the present ones, or those that open views know."""
         with self._lock:
             if not self._open_pages():
-                # With a view open this would take changes away that it was not told.
+                # Not if a view is open: it would miss the changes that this look finds.
                 self._feed.refresh()
                 self._unsaved = self._unsaved or self._feed.live
             return self._feed.full()
 
     def end(self) -> None:
-        """Note that a job has ended, so that it is saved if nobody watches."""
+        """Note that a job has ended, so that its end is saved even if no view is open."""
         with self._lock:
             if not self._open_pages():
                 self._ended = True
@@ -127,7 +129,7 @@ class Service:
             self._start()
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Do what a view asks; never raises."""
+        """Do what a view asks, and return the answer; never raises."""
         try:
             return self._answer(request)
         except UnknownJobError:
@@ -190,7 +192,7 @@ class Service:
 
     def _run_again(self, job: Job) -> dict[str, Any]:
         if job.again is None or not job.done():
-            return {"error": "only a cell that has ended can run again"}
+            return {"error": "only a cell of %%bg that is over can run again"}
         try:
             new = job.again()
         except JobError as error:
@@ -198,12 +200,12 @@ class Service:
         return {"again": new.id}
 
     def _meant(self, request: dict[str, Any]) -> list[Job]:
-        """Return the jobs that a request about several is about: what a filter shows, or all."""
+        """Return the jobs that a request is about: those that a filter shows, or all."""
         ids = request.get("ids")
         return [job for job in self._manager if ids is None or job.id in ids]
 
     def _job(self, request: dict[str, Any]) -> Job:
-        """Return the job with the id of the request: never one that has a name like it."""
+        """Return the job with the id in the request, never one with a name like that."""
         number = request.get("id")
         if type(number) is not int:
             msg = f"{number!r} is not the id of a job"
@@ -213,8 +215,9 @@ class Service:
     def _was_done(self, request: dict[str, Any]) -> bool:
         """Note a request; return whether it has come before, on the other channel.
 
-        A view that gets no answer asks there. When a kernel that was busy hears of both,
-        the second must not end a job that was launched after the first.
+        A view that gets no answer on the control channel asks again on the shell channel. If a
+        busy kernel gets both in the end, the second must not end a job that was launched after
+        the first.
         """
         message = request.get("message")
         with self._lock:
@@ -261,14 +264,18 @@ class Service:
 
     def _start(self) -> None:
         if self._thread is None:
-            self._thread = ServiceThread(self._run, "panel")
-            self._thread.start()
+            thread = self._thread = ServiceThread(self._run, "panel")
+            try:
+                thread.start()
+            except RuntimeError as error:  # the system has no thread left
+                self._thread = None
+                _logger.error("the panel cannot be refreshed now: %s", error)
 
     def _run(self) -> None:
         text: Callable[[], None] | None = None
         trouble = ""
         while True:
-            begin = time.thread_time()  # not by the clock: a busy machine is no reason to wait
+            begin = time.thread_time()  # CPU time: on a busy machine no longer wait is needed
             size = 0
             try:
                 with self._lock:
@@ -284,7 +291,7 @@ class Service:
                 if text is not None:
                     text()
             except Exception as error:
-                if trouble != (trouble := repr(error)):  # not the same five times a second
+                if trouble != (trouble := repr(error)):  # so as not to log it five times a second
                     _logger.exception("the panel could not be refreshed")
             else:
                 trouble = ""
@@ -293,20 +300,20 @@ class Service:
 
     def _open_pages(self) -> dict[str, tuple[float, set[int]]]:
         now = time.monotonic()
-        for page, (end, _) in list(self._pages.items()):
+        for page, (end, _) in self._pages.copy().items():
             if end < now:
                 del self._pages[page]
         return self._pages
 
     def _send_end(self) -> int:
-        """Send all rows, though nobody watches; return how many bytes, about."""
+        """Send all rows though no view is open; return about how many bytes."""
         if self._channel is None:
             return 0
         self._channel.send_whole()
         return len(json.dumps(self._feed.full()))
 
     def _send_changes(self) -> int:
-        """Send what changed, if anything did; return how many bytes, about."""
+        """Send what changed, if anything did; return about how many bytes."""
         changes = self._feed.refresh()
         details = self._changed_details()
         live = self._feed.live
@@ -315,8 +322,8 @@ class Service:
             return 0
         self._renew_text()
         if self._unsaved and not (live or details) and len(self._feed) <= _WHOLE:
-            # What a front end saves with the notebook is the end, not the beginning. A job may
-            # settle later than its row says so, and without any change.
+            # So that a front end saves the end of the jobs in the notebook. Even without a change
+            # of rows: a job may be over a moment after its row has said so.
             self._unsaved = False
             self._channel.send_whole()
             return 0
@@ -331,7 +338,7 @@ class Service:
         return len(json.dumps(message))
 
     def _look_at_foreground(self) -> dict[str, Any] | None:
-        """Return what a view is told of the cell in the foreground, when it has run for a while."""
+        """Return the cell in the foreground and since when it runs, if it has run for a while."""
         foreground = self._manager.foreground
         runs = None if foreground is None else foreground.runs()
         if runs is None or time.time() - runs[1] < _A_WHILE:
@@ -339,7 +346,7 @@ class Service:
         return {"cell": runs[0], "since": round(runs[1], 1)}
 
     def told(self) -> None:
-        """Note that what `tell` says has just been said."""
+        """Note that the saved text is up to date, so that `tell` need not be called soon."""
         with self._lock:
             self._states = None
             self._next_tell = time.monotonic() + _TEXT_INTERVAL

@@ -1,9 +1,9 @@
-"""What stands in a cell where no live view does.
+"""The text that a cell shows where no live view can be.
 
-That is the case in a saved notebook that is opened without its kernel, after the kernel was
-restarted, on a page made by nbconvert, and in a front end without ipywidgets. Each view is
-therefore two outputs: a text, and below it the widget. While the widget lives, the text is
-hidden; where the front end has nothing but an error message in place of the widget, that is.
+That is so in a saved notebook that is opened without its kernel, after the kernel was restarted,
+on a page made by nbconvert, and in a front end without ipywidgets. Therefore each view is two
+outputs: a text, and below it the widget. If the widget is alive, the text is hidden; if the front
+end shows only an error message instead of the widget, that message is hidden.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from ..core import render
 from ..core.info import JobInfo
 
 # An output without any element in it is the front end's own "Loading widget..." or "model
-# not found". A browser that does not know :has() shows both outputs.
+# not found". A browser without :has() shows both outputs.
 _STYLE = """<style>
 .jp-OutputArea-child:has(.ipykill-static):has(+ .jp-OutputArea-child .ipykill) { display: none }
 .jp-OutputArea-child:has(.ipykill-static) + .jp-OutputArea-child
 > .jp-OutputArea-output:not(:has(*)) { display: none }
 </style>"""
 
-_SHOWN = 50  # jobs in the text of the panel
+_SHOWN = 50  # how many jobs the text of the panel lists
 
 
 def sentence(info: JobInfo) -> str:
-    """Return what stays true of a job when nobody updates it any more."""
+    """Return a sentence about a job that stays true even if it is never updated."""
     if info.state.final:
         return render.sentence(info._replace(size=0))
     moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(info.created))
@@ -50,7 +50,7 @@ def panel(infos: Sequence[JobInfo]) -> dict[str, Any]:
 
 
 def _bundle(text: str, first: str, markup: str = "") -> dict[str, Any]:
-    # JupyterLab shows the first line of the HTML, as it is written, for an output that is hidden.
+    # For a collapsed output, JupyterLab shows the first line of the HTML as plain text.
     return {
         "text/plain": text,
         "text/html": f'{html.escape(first)}\n<div class="ipykill-static">{markup}</div>{_STYLE}',

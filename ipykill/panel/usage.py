@@ -1,10 +1,9 @@
-"""What the jobs take of the machine: CPU per cent, and the memory of their processes.
+"""How much of the machine each job uses: CPU per cent, and the memory of its processes.
 
-Nothing of this is looked at unless a panel is open, and then every two seconds. The CPU time of a
-job is that of its threads and of the processes that it started, with all that those started; of a
-process that has ended since the last look, what it used after that look is missing. Its threads
-use the kernel's memory, of which nobody can say whose it is, so memory is that of processes alone:
-the resident one, as ``top`` shows it.
+This is measured only while a panel is open, every two seconds. The CPU time of a job is that of
+its threads, of the processes that it started, and of their descendants. If a process has ended
+since the last look, the time that it used after that look is missing. The memory is that of the
+processes alone, resident, as ``top`` shows it: the threads of all jobs share the kernel's memory.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ Shown = tuple[int, int]  # CPU in per cent of one processor, and bytes
 
 
 class Usage:
-    """What was shown of each job.
+    """The usage of each job, as the views were told last.
 
     Threading
     ---------
@@ -31,22 +30,26 @@ class Usage:
     """
 
     def __init__(self) -> None:
-        self._used: dict[int, tuple[float, float, float]] = {}  # when; threads, processes: CPU s
+        # For each job: the time of the last look, and the CPU seconds of threads and of processes.
+        self._used: dict[int, tuple[float, float, float]] = {}
         self._shown: dict[int, Shown] = {}
         self._next = 0.0
 
     def forget(self) -> None:
-        """Begin anew, when nobody has looked for a while."""
+        """Begin anew, as no panel was open for a while."""
         self._used.clear()
         self._shown.clear()
         self._next = 0.0
 
     def full(self) -> dict[int, Shown]:
-        """Return all that was said, for a page that has just been opened."""
+        """Return the usage of all jobs, for a page that has just been opened."""
         return dict(self._shown)
 
     def refresh(self, jobs: Iterable[Job]) -> dict[int, Shown | None] | None:
-        """Return what changed if it is time for a look, None for a job that uses nothing now."""
+        """Look at the jobs if it is time, and return changes; a job that uses nothing now has None.
+
+        Returns None if it is too early, or nothing changed.
+        """
         now = time.monotonic()
         if now < self._next:
             return None
@@ -61,14 +64,14 @@ class Usage:
             if roots and entries is None:
                 entries = {entry.pid: entry for entry in table()}
             mine = _with_descendants(roots, entries or {})
-            # What runs elsewhere runs in a process of the job's, which counts all the same.
+            # A job elsewhere runs in one of its processes, which counts below.
             threads = 0.0 if job.elsewhere else job.cpu_time
             processes = sum(entry.cpu for entry in mine)
             before = self._used.get(job.id)
             used[job.id] = now, threads, processes
             spent = 0.0
             if before is not None:
-                # A child that was waited for takes what it used with it, out of the sum.
+                # Not below 0: the time of a process that has ended drops out of the sum.
                 spent = max(threads - before[1], 0) + max(processes - before[2], 0)
                 spent /= max(now - before[0], 0.001)
             facts = round(100 * spent), sum(entry.memory for entry in mine)
@@ -80,7 +83,7 @@ class Usage:
         }
         changes |= dict.fromkeys(self._shown.keys() - shown.keys())
         for number in self._shown.keys() & shown.keys() - changes.keys():
-            shown[number] = self._shown[number]  # small steps add up
+            shown[number] = self._shown[number]  # so that small changes add up to one to tell
         self._shown = shown
         return changes or None
 
@@ -91,7 +94,7 @@ def _differs(known: dict[int, Shown], number: int, new: Shown) -> bool:
 
 
 def _with_descendants(roots: set[int], entries: dict[int, Entry]) -> list[Entry]:
-    """Return what runs of these processes and of those below them."""
+    """Return the entries of these processes and their descendants, as far as they run."""
     if not roots:
         return []
     mine = set(roots)

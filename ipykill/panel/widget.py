@@ -22,20 +22,20 @@ from .feed import row
 from .service import Service
 
 _HERE = Path(__file__).parent
-_CARDS = 200  # cards that stay live; those of earlier finished jobs become text
+_CARDS = 200  # how many cards stay live; those of earlier finished jobs become text
 
 _VIEW = "application/vnd.jupyter.widget-view+json"
 
 Card = Callable[[], list[dict[str, Any]]]
-"""Returns what shows a card once more, as the contents of two displays."""
+"""Returns the contents of the two display messages that show a card once more."""
 
 
 class _Widget(anywidget.AnyWidget):  # type: ignore[misc]
-    # The layout of ipywidgets would be a model, and a message, of its own for each widget.
+    # A layout of ipywidgets would cost each widget another model, and another message.
     layout = traitlets.Any(None)
 
     def view(self) -> dict[str, Any]:
-        """Return what shows a view of this widget, as a MIME bundle."""
+        """Return a MIME bundle that shows a view of this widget."""
         view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
         return {_VIEW: view, "text/plain": ""}
 
@@ -45,9 +45,9 @@ class _Widget(anywidget.AnyWidget):  # type: ignore[misc]
 
 
 class JobsModel(_Widget):
-    """All jobs. `jobs` is what a front end gets when it opens or saves the model.
+    """The model of all jobs. Its `jobs` are all rows, for a front end that opens or saves it.
 
-    What changes later comes as messages: see `Service`.
+    Later changes are sent as messages, see `Service`.
     """
 
     _esm = bundle.script()
@@ -55,7 +55,7 @@ class JobsModel(_Widget):
 
     model = traitlets.Unicode().tag(sync=True)
     jobs = traitlets.Dict().tag(sync=True, to_json=lambda value, widget: widget.service.whole())
-    # When a page was given this model: sent once to each.
+    # When a page got this model; sent once to each page.
     given = traitlets.Float().tag(sync=True, to_json=lambda value, widget: time.time())
 
     def __init__(self, service: Service) -> None:
@@ -66,7 +66,7 @@ class JobsModel(_Widget):
         _let_any_subshell_answer(self.comm)
 
     def _on_message(self, _: object, content: dict[str, Any], buffers: object) -> None:
-        # Only from a front end that has no control channel to offer, see js/jobs.js.
+        # A request of a front end that got no answer on the control channel, see js/channel.js.
         self.send({"to": content.get("message"), "reply": self.service.answer(content)})
 
     def send_whole(self) -> None:
@@ -75,11 +75,11 @@ class JobsModel(_Widget):
 
 
 class CardModel(_Widget):
-    """Says which job a card shows; what changes in it comes with the jobs of a `JobsModel`.
+    """The model of a card: which job it shows. Changes of the job come with the `JobsModel`.
 
-    `row` is the job as a front end has it when it opens the card: the first that it hears
-    of the job, and all that it hears of one that was cleared. It says as well when the card was
-    shown first: a page that was opened later does not get the text that the job prints below it.
+    `row` is the job's row at the moment when a front end opens the card. For a job that was
+    cleared, the front end gets nothing else. It also has the time when the card was first shown: a
+    page that was opened later does not get the text that the job prints below the card.
     """
 
     _esm = (_HERE / "card_view.js").read_text(encoding="utf-8")
@@ -94,12 +94,12 @@ class CardModel(_Widget):
         self.job = job
         self.shown = time.time()
         self.again: Card = list
-        self.renew: Callable[[dict[str, Any]], None] = lambda bundle: None  # its text
+        self.renew: Callable[[dict[str, Any]], None] = lambda bundle: None  # replaces its text
         super().__init__(model=model)
 
 
 class OfferModel(_Widget):
-    """Offers to let the cell that runs go on in the background, for as long as it is there."""
+    """The model of the button that continues the running cell in the background."""
 
     _esm = (_HERE / "card_view.js").read_text(encoding="utf-8")
 
@@ -110,9 +110,9 @@ class OfferModel(_Widget):
 def _let_any_subshell_answer(comm: Any) -> None:
     """Let ipykernel 7.4 handle a message of the front end while the main thread is busy.
 
-    It remembers the subshell of the last message, None for the main one, and sends later
-    ones there: `ipykernel.comm.comm.BaseComm._reply_subshell_for`. Without that method it
-    does as 7.2 did, and takes the subshell that the front end asks for.
+    ipykernel 7.4 remembers the subshell of a comm's last message, None for the main shell, and
+    sends later messages there (`ipykernel.comm.comm.BaseComm._reply_subshell_for`). Without that
+    method it does as 7.2 did, and uses the subshell that the front end asks for.
     """
     if hasattr(comm, "_reply_subshell_for"):
         comm._reply_subshell_for = None
@@ -127,9 +127,9 @@ class Panel:
 
     Threading
     ---------
-    `show` and `show_job` are called where a cell runs. The callbacks at the end of a job
-    come on a thread of the manager, in a copy of the context of `show_job`, because
-    ipykernel 7.0 displays nothing outside one.
+    The thread that runs a cell calls `show` and `show_job`. A thread of the manager calls the
+    callbacks at the end of a job; they display in a copy of the context of `show_job`, because
+    ipykernel 7.0 displays nothing outside a cell's context.
     """
 
     def __init__(self, manager: JobManager) -> None:
@@ -141,7 +141,7 @@ class Panel:
 
     @property
     def model_id(self) -> str:
-        """What views call this panel in their requests."""
+        """The id by which views name this panel in their requests."""
         return self._model.model
 
     @property
@@ -163,7 +163,8 @@ class Panel:
 
     def show_job(self, job: Job) -> Card:
         """Show one job below the cell that runs."""
-        card = CardModel(self.model_id, job)  # before the two outputs: they have to be neighbours
+        # Made first, so that the two outputs are neighbours.
+        card = CardModel(self.model_id, job)
         number = _display_id()
         card.renew = self._show_static(static.job(job.info()), number)
         card.show()
@@ -188,7 +189,7 @@ class Panel:
         return cards[-1].again if cards else None
 
     def _follow(self, card: CardModel) -> None:
-        """Renew the text above a card when its job ends."""
+        """Replace the text above a card when its job ends."""
 
         def over(job: Job) -> None:
             if card.job is job:
@@ -199,7 +200,7 @@ class Panel:
             card.job.add_done_callback(over)
 
     def offer(self, cell: int, since: float) -> Callable[[], None]:
-        """Offer below the cell that runs to detach it; return what takes that away."""
+        """Show a button that detaches the running cell; return a function that hides it again."""
         card = OfferModel(model=self.model_id, row={"foreground": {"cell": cell, "since": since}})
         number = f"ipykill-{uuid.uuid4().hex}"
         card.show(number)
@@ -212,7 +213,7 @@ class Panel:
         return withdraw
 
     def _show_static(self, bundle: dict[str, Any], number: str) -> Callable[[dict[str, Any]], None]:
-        """Show a text as the display `number`; return what replaces it by another."""
+        """Show a text as the display `number`; return a function that replaces it by another."""
         display(bundle, raw=True, display_id=number)
         context = contextvars.copy_context()
 
@@ -222,7 +223,7 @@ class Panel:
         return update
 
     def _close_cards(self) -> None:
-        """Close the cards of jobs that were forgotten, and the oldest ones; their text stays."""
+        """Close the cards of forgotten jobs, and the oldest cards; their texts stay."""
         spare = len(self._cards) - _CARDS
         kept: deque[CardModel] = deque()
         for card in self._cards:

@@ -1,55 +1,58 @@
 """The child processes of a job, and how they end.
 
-A process belongs to the job whose code started it. When the job is killed it ends as a
-well-behaved service manager would end it: SIGTERM, so that it can clean up, SIGKILL when it
-has not ended after `grace` seconds; its whole process group; and nothing is left of it in
-the process table. When is decided by one question, who may still need it:
+A process belongs to the job whose code started it. When the job is killed, ipykill ends the
+process as a well-behaved service manager would: it sends SIGTERM, so that the process can clean
+up, and SIGKILL if it has not ended after `grace` seconds, both to its whole process group; and
+it leaves no zombie in the process table. When it begins to do so depends on who may still need
+the process:
 
-* A thread of the job that *waits* for it (``subprocess.run``, ``wait``, ``communicate``)
-  needs it no more: it is asked to end at once, and the thread leaves its wait when the
-  process is gone, so that a ``finally:`` or ``with TemporaryDirectory()`` around it finds
-  nobody at work in there. (Trio decides so as well.)
-* Cleanup may need it: ``finally: process.stdin.close(); process.wait()``. So nobody signals
-  a process just because the job is being killed. One for which cleanup waits has the grace
-  period to end by itself. One that cleanup *started* (``docker stop``) is left to do its
-  work.
-* When the job's threads are dead nobody is left who needs it, and `end` ends what remains,
-  before the job says that it is killed.
+* A thread of the job that *waits* for it (``subprocess.run``, ``wait``, ``communicate``) needs
+  it no more: the process is asked to end at once, and the thread leaves its wait when the
+  process is gone. So a ``finally:`` or ``with TemporaryDirectory()`` around the wait finds no
+  process at work in there. (Trio does the same.)
+* The job's cleanup may need it: ``finally: process.stdin.close(); process.wait()``. So a
+  process gets no signal only because the job is being killed. One for which cleanup waits has
+  the grace period to end by itself; while cleanup stands still and it is not known for which one
+  it waits, because it reads from a pipe for example, all have. One that cleanup *started*
+  (``docker stop``) is left to do its work.
+* When the job's threads are dead, no one needs the process any more, and `end` ends what is
+  left, before the job counts as killed.
 
-A job that ends by itself leaves its processes alone, as a shell does: who starts a server
-in the last line of a cell means it to stay. The job goes on telling of them
-(`Job.processes`), and to kill it ends them.
+A job that ends by itself leaves its processes running, as a shell does: a server that is started
+in the last line of a cell is meant to stay. They stay in `Job.processes`, and a Kill of the ended
+job ends them.
 
 Process groups
 --------------
-A kernel interrupt is a SIGINT to the kernel's process group, and Ctrl-C one to the group in
-the foreground of the terminal. So a program that a job starts leads a group of its own
-(``setpgid``), which spares it that, and is also how its own children are reached when it
-ends. Not a session of its own: that would cut it off from the terminal, for good. In a
-terminal it is what a shell calls a background job: it may write, and stops when it reads.
-Whoever passes ``start_new_session`` or ``process_group`` gets what they ask for. Processes
-of `multiprocessing` run no other program, and one that wants a session (``os.setsid``)
-could not have it as the leader of a group; they stay where they are and start with SIGINT
-blocked instead. Their descendants, where `/proc` shows them, end with them; but not what has
-made itself a session of its own: a daemon, which was meant to outlive who started it.
+A kernel interrupt is a SIGINT to the kernel's process group, and Ctrl-C one to the terminal's
+foreground process group. So a program that a job starts leads a group of its own (``setpgid``).
+That keeps these signals away from it, and lets ipykill reach its children when it ends. It gets
+no session of its own, which would cut it off from the terminal for good: in a terminal it is what
+a shell calls a background job, which may write, and is stopped when it reads. Code that passes
+``start_new_session`` or ``process_group`` gets what it asks for.
+
+A process of `multiprocessing` stays in its parent's group and starts with SIGINT blocked instead:
+it runs the same program, whose code may call ``os.setsid``, which fails in the leader of a
+group. Its descendants, where `/proc` shows them, end with it, except those with a session
+of their own: these are daemons, which are meant to outlive the process that started them.
 
 Never the wrong process
 -----------------------
-A number in the process table is free for others when somebody has waited for the process
-that had it, and that may be any thread, at any time. Therefore:
+The system may give a pid to another process as soon as the first one was waited for, which any
+thread may do at any time. Therefore:
 
 1. A process is signalled, and asked whether it has ended, through a *pidfd*, which never
-   means another process. It is opened before anybody can have waited: in the thread that
-   started the process, before the call that did has returned.
-2. So is its group, from Linux 6.9 on. Else the number of the group is that of its leader:
-   it cannot be free as long as nobody waited for that, nor as long as the group has a
-   member. If somebody has, and a process with this number exists, then the number was free
-   in the meantime: it is another's, and nothing is sent.
-3. Where there is no pidfd (macOS, Windows) the objects of `subprocess` and `multiprocessing`
-   are asked to do it, which look first whether the process still is theirs.
-4. Nobody is robbed of an exit status: a process is reaped through the object that stands
-   for it, which then knows how it ended. One made by ``os.fork`` has none; it is reaped
-   when the job is dead, and when nobody else has done so in a moment.
+   refers to another process. The thread that starts a process opens the pidfd before the
+   starting call returns, and so before anybody can wait for the process.
+2. From Linux 6.9 on its group is signalled through the pidfd, too. Elsewhere the group is known
+   by its number, the pid of its leader, which is not reused before the leader was waited for,
+   nor while the group has a member. If the leader was waited for and a process with its pid
+   exists, the pid was reused, and no signal is sent.
+3. Where there is no pidfd (macOS, Windows), the objects of `subprocess` and `multiprocessing`
+   send the signal; they check first whether the process is still theirs.
+4. No exit status is lost to the user's code: ipykill reaps a process through its `Popen` or
+   `multiprocessing` object, which then knows the status. A process made by ``os.fork`` has no
+   such object; ipykill reaps it when the job is dead and no other code has within a moment.
 """
 
 from .child import SIGKILL, ChildProcess, ProcessInfo

@@ -1,4 +1,4 @@
-"""One child process of a job: what is true of it, and the steps to its end."""
+"""One child process of a job: its state, and the signals that end it."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class ProcessInfo:
     Attributes
     ----------
     pid
-        Its number.
+        Its process id.
     command
         Its command line, or the name of a process of `multiprocessing`.
     thread
         The name of the thread that started it.
     running
-        Whether it runs, or a process that it left behind in its group. If not, it has
-        ended, and nobody has asked how.
+        Whether it, or a process that it left behind in its group, is running. If not, it is a
+        zombie: it has ended, and its exit status was not fetched.
     """
 
     pid: int
@@ -56,23 +56,23 @@ class ChildProcess:
     Parameters
     ----------
     pid
-        Its number. Nobody has waited for it yet.
+        Its process id. Nobody has waited for it yet.
     command
-        What it is, in words; empty: ask the system.
+        What it is, in words; if empty, the system is asked for its command line.
     handle
-        The object of the standard library that stands for it, None if there is none.
+        Its `Popen` or `multiprocessing` object, None if there is none.
     leads
         Whether it leads a process group of its own.
     late
         Whether it was started by the cleanup of a job that was being killed.
     watched
-        Whether a thread that is not the job's may fetch its exit status.
+        Whether a thread outside of the job may fetch its exit status.
     ours
-        Whether it is a child of this process, and not a child of a child.
+        Whether it is a direct child of this process.
 
     Threading
     ---------
-    Any thread may call any method, a signal handler too. `_lock` guards the pidfd. Only
+    Any thread, or a signal handler, may call any method. `_lock` guards the pidfd. Only
     `finish` blocks.
     """
 
@@ -92,24 +92,24 @@ class ChildProcess:
         self.thread = threading.current_thread().name
         self.late = late
         self.watched = watched or (handle is None and ours)
-        # Weak: it has pipes, and a process may wait for the end of its input.
+        # Weak, because the object owns pipes: the process may wait until its stdin is closed.
         self._handle = weakref.ref(handle) if handle is not None else None
         self._made_by_hand = handle is None and ours
         self._command = command
-        self.leads = leads
+        self.leads = leads and hasattr(os, "killpg")
         self._lock = locks.RLock()
         self._pidfd: int | None = None
         self._ended = False
-        self.beyond = False  # whether it is another user's, and out of reach
+        self.beyond = False  # whether it is another user's, so that no signal can be sent to it
         self._seen: float | None = None  # when `press` was called first, monotonic,
         self._asked: float | None = None  # and when it sent SIGTERM
         self._killed: float | None = None  # and SIGKILL
         try:
             self._pidfd = os.pidfd_open(pid)
         except ProcessLookupError:
-            self._ended = True  # somebody waits for every child, or ignores SIGCHLD
+            self._ended = True  # other code has waited for every child, or ignores SIGCHLD
         except (AttributeError, OSError):
-            pass  # the system has none, or no file descriptor is left
+            pass  # the system has no pidfds, or no file descriptor is left
 
     def __repr__(self) -> str:
         return f"<ChildProcess {self.pid} {self.command!r}>"
@@ -118,7 +118,7 @@ class ChildProcess:
         self.forget()
 
     def forget(self) -> None:
-        """Let go of the process; it counts as ended then, unless another is looking."""
+        """Close the pidfd; if there was one, the process counts as ended from here on."""
         with self._lock:
             pidfd, self._pidfd = self._pidfd, None
             if pidfd is not None:
@@ -134,7 +134,7 @@ class ChildProcess:
 
     @property
     def ended(self) -> bool:
-        """Whether the process itself has ended, whatever is left of its group."""
+        """Whether the process itself has ended, even if its group has members left."""
         with self._lock:
             if not self._ended:
                 self._ended = self._has_ended()
@@ -142,32 +142,32 @@ class ChildProcess:
 
     @property
     def running(self) -> bool:
-        """Whether it runs, or a process that it left behind in its group."""
+        """Whether it, or a process that it left behind in its group, is running."""
         return not self.ended or (self.leads and self._group_runs())
 
     @property
     def exists(self) -> bool:
-        """Whether it runs, or has ended and nobody has waited for it."""
+        """Whether it is running in the sense of `running`, or a zombie."""
         return not self.ended or not self.reaped() or self.running
 
     def info(self, live_groups: Callable[[], set[int]]) -> ProcessInfo:
-        """Return what is true of it now.
+        """Return its state now.
 
         Parameters
         ----------
         live_groups
-            Returns what `live_groups` returned a moment ago.
+            Returns a recent result of `table.live_groups`, shared by many processes.
         """
         running = not self.ended or (self.leads and self.pid in live_groups())
         return ProcessInfo(self.pid, self.command, self.thread, running)
 
     @property
     def handle(self) -> Handle | None:
-        """The object of the standard library that stands for it, None if that is gone."""
+        """Its `Popen` or `multiprocessing` object, None if that is gone."""
         return self._handle() if self._handle is not None else None
 
     def stands_for(self, handle: object) -> bool:
-        """Whether this is the process of that object of the standard library."""
+        """Whether `handle` is the `Popen` or `multiprocessing` object of this process."""
         return self._handle is not None and self._handle() is handle
 
     @property
@@ -177,7 +177,7 @@ class ChildProcess:
 
     @property
     def due(self) -> float | None:
-        """Seconds until it gets SIGKILL; None if it was not asked to end, or has ended."""
+        """Seconds until SIGKILL is due; None if it was not asked to end, or has ended."""
         if self._asked is None or self.ended:
             return None
         return max(self._asked + timing.grace - time.monotonic(), 0)
@@ -196,16 +196,16 @@ class ChildProcess:
         if self._handle is not None or not exists(self.pid):
             return True
         if not hasattr(os, "waitid") and self._asked is not None:
-            # A zombie exists, and only who reaps it hears that it is one: macOS before 3.13.
+            # macOS before Python 3.13: only reaping tells a zombie from a running process.
             with contextlib.suppress(ChildProcessError):
                 return os.waitpid(self.pid, os.WNOHANG)[0] == self.pid
         return self._zombie()
 
     def _object(self) -> Handle | None:
-        """Return what stands for it in the standard library, None if that was collected."""
+        """Return its `Popen` or `multiprocessing` object, None if that was collected."""
         handle = self._handle() if self._handle is not None else None
         if handle is None and self._handle is not None:
-            # A Popen that nobody has any more is kept there while its process runs.
+            # `subprocess` keeps a Popen without other references there while its process runs.
             kept: list[subprocess.Popen[Any]] = getattr(subprocess, "_active", None) or []
             handle = next((it for it in list(kept) if it.pid == self.pid), None)
         return handle
@@ -217,7 +217,7 @@ class ChildProcess:
         return False
 
     def reaped(self) -> bool:
-        """Whether somebody has waited for it, once it has ended."""
+        """Whether somebody has waited for it; to be asked only after it has ended."""
         with self._lock:
             try:
                 if self._pidfd is not None:
@@ -228,13 +228,13 @@ class ChildProcess:
                 return True
 
     def _group_runs(self) -> bool:
-        # Members that have ended, and for which nobody has waited, count as well here.
+        # Signal 0 alone does not tell: zombies count as members of the group.
         return self._send_to_group(0) and (sys.platform != "linux" or self.pid in live_groups())
 
     # How it ends
 
     def signal(self, number: int) -> bool:
-        """Send a signal to its group, or to it alone; return whether somebody got it."""
+        """Send a signal to its group, or to it alone; return whether any process got it."""
         if self.leads and self._send_to_group(number):
             return True
         with self._lock:
@@ -276,7 +276,9 @@ class ChildProcess:
             return False
 
     def press(self, patience: float = 0.0) -> None:
-        """Take the next step to its end, if that is due; to be called again and again.
+        """Send the next signal that is due: SIGTERM, or SIGKILL after `timing.grace` seconds.
+
+        This does not wait; call it again and again until the process has ended.
 
         Parameters
         ----------
@@ -293,16 +295,15 @@ class ChildProcess:
                 if now < self._seen + patience:
                     return
                 self._asked = now
-                steps: list[int] = [
-                    signal.SIGTERM,
-                    *([signal.SIGCONT] if os.name == "posix" else []),
-                ]
+                steps: list[int] = [signal.SIGTERM]
+                if hasattr(signal, "SIGCONT"):
+                    steps.append(signal.SIGCONT)
             elif self._killed is None and now >= self._asked + timing.grace:
                 self._killed = now
                 steps = [SIGKILL]
             else:
                 return
-        for number in steps:  # who is stopped does not hear SIGTERM
+        for number in steps:  # SIGCONT, because a stopped process does not act on SIGTERM
             self.signal(number)
 
     @property
@@ -312,14 +313,14 @@ class ChildProcess:
         return self.beyond or (killed is not None and time.monotonic() > killed + timing.GONE)
 
     def finish(self) -> None:
-        """End it, and return when it has ended; its group may have members left."""
+        """Block until it has ended, or cannot be ended; its group may have members left."""
         for _ in timing.looks():
             if self.ended or self.hopeless:
                 return
             self.press()
 
     def reap(self) -> None:
-        """Fetch the exit status, for the object that stands for it, if nobody has."""
+        """Fetch the exit status into its object, if nobody has waited for it."""
         handle = self._object()
         if isinstance(handle, subprocess.Popen):
             handle.poll()
@@ -333,7 +334,7 @@ class ChildProcess:
 
     @property
     def is_daemon(self) -> bool:
-        """Whether it was forked by hand and has left for a session of its own."""
+        """Whether it was forked by hand (`os.fork`) and has moved to a session of its own."""
         if not self._made_by_hand or self.leads or not hasattr(os, "getsid"):
             return False
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""How processes end that nobody needs any more: with their groups, and all that they started."""
+"""End processes that no one needs any more, with their groups and their descendants."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from .table import table as process_table
 
 __all__ = ["descendants", "end"]
 
-_COURTESY = 0.1  # seconds that others who may want its exit status have to fetch it
+_COURTESY = 0.1  # seconds that threads outside of the job have to fetch an exit status
 
 
 def end(children: Iterable[ChildProcess]) -> None:
     """End processes with their groups and descendants; return when they are gone.
 
-    Nobody of the job is left who waits for them.
+    Called when all threads of the job are dead, so that none of them waits for a process.
+    It blocks for at most `timing.grace` and about one more second.
     """
     chosen = [child for child in children if not child.is_daemon]
     left = [child for child in chosen if child.running]
@@ -27,7 +28,7 @@ def end(children: Iterable[ChildProcess]) -> None:
         child.press()
     begin = time.monotonic()
     for _ in timing.looks():
-        _reap(chosen)  # else the zombie of a leader keeps its group in being
+        _reap(chosen)  # else a group would go on existing through the zombie of its leader
         left = [child for child in left if child.running and not child.beyond]
         if not left or time.monotonic() > begin + timing.grace:
             break
@@ -49,7 +50,10 @@ def end(children: Iterable[ChildProcess]) -> None:
 
 
 def _reap(children: Iterable[ChildProcess], *, watched: bool = False) -> list[ChildProcess]:
-    """Reap those that have ended, if nobody else may want to; return those that are left."""
+    """Reap those that have ended; return those that are not reaped.
+
+    Unless `watched`, those are left alone whose exit status a thread outside of the job may fetch.
+    """
     zombies = [child for child in children if child.ended and not child.reaped()]
     for child in zombies:
         if watched or not child.watched:
@@ -58,7 +62,7 @@ def _reap(children: Iterable[ChildProcess], *, watched: bool = False) -> list[Ch
 
 
 def descendants(children: Sequence[ChildProcess]) -> list[ChildProcess]:
-    """Return the descendants that no signal to the children's groups reaches."""
+    """Return the descendants that a signal to the children's groups does not reach."""
     if not children:
         return []
     table = {entry.pid: entry for entry in process_table()}
@@ -80,6 +84,6 @@ def descendants(children: Sequence[ChildProcess]) -> list[ChildProcess]:
                 continue
             child = ChildProcess(entry.pid, ours=False)
             again = entry_of(entry.pid)
-            if again is not None and again.start == entry.start:  # the pidfd is its own
+            if again is not None and again.start == entry.start:  # its pid was not reused before
                 found.append(child)
     return found

@@ -1,4 +1,4 @@
-"""How a process starts: in a group of its own, or deaf to an interrupt."""
+"""Start a process in a process group of its own, or with SIGINT blocked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def own_group(arguments: dict[str, Any], *, change: bool = True) -> bool:
     Returns
     -------
     bool
-        Whether it will lead one; not where the caller has put it into another group.
+        Whether it will lead one. It will not if the caller has put it into another group.
     """
     if os.name != "posix":
         return False
@@ -35,7 +35,7 @@ def own_group(arguments: dict[str, Any], *, change: bool = True) -> bool:
     if not change:
         return False
     if (preexec := arguments.get("preexec_fn")) is not None:
-        # It may be os.setsid, which the leader of a group must not call.
+        # The user's function may call os.setsid, which fails in the leader of a group.
         arguments["preexec_fn"] = _then_own_group(preexec)
     else:
         arguments["process_group"] = 0
@@ -55,10 +55,10 @@ def _then_own_group(preexec: Callable[[], object]) -> Callable[[], None]:
 
 @contextlib.contextmanager
 def without_interrupt(process: BaseProcess) -> Iterator[None]:
-    """Let a process of `multiprocessing` that is started in the block hear no SIGINT.
+    """Start a process of `multiprocessing` in this context, and SIGINT is blocked in it.
 
-    It inherits what the thread that starts it has blocked. Not so where another process,
-    the fork server, is asked to start it.
+    A process inherits the signals that its starting thread has blocked. With the start method
+    "forkserver" another process starts it, so this does nothing.
     """
     method = getattr(process, "_start_method", None)
     if method is None:
@@ -71,7 +71,7 @@ def without_interrupt(process: BaseProcess) -> Iterator[None]:
     if method == "spawn":
         from multiprocessing import resource_tracker
 
-        resource_tracker.ensure_running()  # which else, when it starts, unblocks SIGINT
+        resource_tracker.ensure_running()  # else it would start below, and unblock SIGINT
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

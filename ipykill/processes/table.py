@@ -1,4 +1,4 @@
-"""What the system tells of processes: the process table, and pidfds."""
+"""What the system says about processes: the process table, and pidfds."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
 def has_ended(pidfd: int) -> bool:
-    """Whether the process that a pidfd stands for has ended."""
+    """Whether the process to which a pidfd refers has ended."""
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     return bool(poll.poll(0))
 
 
 def exists(pid: int) -> bool:
-    """Whether the process table has this number."""
+    """Whether a process, or a zombie, has this pid."""
+    if sys.platform == "win32":  # there signal 0 is Ctrl-C
+        return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -47,9 +49,9 @@ class Entry(NamedTuple):
     Attributes
     ----------
     cpu
-        Seconds that it and its children that somebody has waited for have used.
+        CPU seconds that it and those of its children that were waited for have used.
     memory
-        Bytes that are resident.
+        Resident bytes.
     """
 
     pid: int
@@ -66,7 +68,7 @@ def entry_of(pid: int) -> Entry | None:
     """Return the line of one process, None where the system shows none."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            # The name of the program, in parentheses, may hold anything.
+            # The name of the program, in parentheses, may contain anything, also ")".
             words = file.read().rpartition(b")")[2].decode().split()
         cpu = sum(map(int, words[11:15])) / _TICKS
         relatives = int(words[1]), int(words[2]), int(words[3])
@@ -87,5 +89,5 @@ def table() -> list[Entry]:
 
 
 def live_groups() -> set[int]:
-    """Return the numbers of the process groups in which something runs; for Linux."""
+    """Return the process groups with a member that is no zombie; empty except on Linux."""
     return {entry.group for entry in table() if entry.state not in "ZX"}

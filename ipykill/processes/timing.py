@@ -1,4 +1,4 @@
-"""How long processes have to end, and how often somebody looks whether they have."""
+"""How long processes have to end, and how often ipykill looks whether they have."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ __all__ = ["GONE", "grace", "looks"]
 grace = 3.0
 """Seconds from SIGTERM to SIGKILL; may be changed at any time."""
 
-GONE = 0.5  # seconds that a killed process has to be gone
+GONE = 0.5  # seconds that a process has to end after SIGKILL
 _POLL, _POLL_MAX = 0.0005, 0.02  # seconds between two looks
 
 
 def looks() -> Iterator[None]:
-    """Wait a little longer each time, beginning with no time at all."""
+    """Yield for ever: at once, then after pauses that grow from 0.5 to 20 ms."""
     pause = _POLL
     while True:
         yield

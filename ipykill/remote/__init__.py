@@ -1,9 +1,10 @@
 """Jobs that run elsewhere: in a process of their own, or on a worker of a Dask cluster.
 
-Such a job is an ordinary `Job` here, whose thread does nothing but follow what happens there
-(`call`). There, the code runs in an ordinary `Job` as well (`work`), so that Stop, Kill,
-shields, checkpoints and progress mean the same. Between the two are messages, and an engine
-that carries them. Nothing of this is imported before somebody asks for such a job.
+*Here* is the kernel, *there* is the process in which the user's code runs. Here, such a job is an
+ordinary `Job`, whose thread only follows what happens there (`call`). There, the code runs in an
+ordinary `Job` as well (`work`), so that Stop, Kill, shields, checkpoints and progress mean the
+same. The two exchange messages, which an *engine* carries. Nothing of this is imported before
+somebody asks for such a job.
 
 Read in this order:
 
@@ -12,19 +13,19 @@ Read in this order:
 `parcel`, `memory`
     Objects as bytes, and large buffers as memory that two processes share for a moment.
 `report`
-    What is said of a job that runs elsewhere: how it is, and how it ended.
+    The messages that describe a job there: its present state, and how it ended.
 `marks`
     Which of the variables that were sent have changed.
 `call`, `taking`
-    Here: the job's code, which follows; and what it takes over at the end.
+    Here: the code of the job, which follows, and the variables that it takes over at the end.
 `work`, `echo`, `shell`
-    There: the job that does the work, its output, and a shell if something asks for one.
+    There: the job that does the work, its output, and an IPython shell if code asks for one.
 `process`, `wire`, `child`
     An engine: a process of its own for each job.
 `cluster`, `bring`, `task`, `pieces`
-    Another one: a task of a Dask cluster for each job.
+    Another engine: a task of a Dask cluster for each job.
 `launch`
-    From a cell or a function to such a call.
+    Makes the call from a cell or a function.
 """
 
 from __future__ import annotations

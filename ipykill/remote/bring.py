@@ -1,4 +1,4 @@
-"""Finding out which workers of a Dask cluster can run a job, and bringing ipykill along."""
+"""Finds out which workers of a Dask cluster can run a job, and installs ipykill there if needed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ..exceptions import JobError
 __all__ = ["HERE", "workers_for"]
 
 HERE = uuid.uuid4().hex
-"""Tells this process from all others, together with its number."""
+"""Together with the process id, identifies this process among those of all machines."""
 
-_PATIENCE = 3.0  # seconds that a worker has to answer, if another one does
-_LONGEST = 30.0  # and if none does
+_PATIENCE = 3.0  # seconds that a worker has to answer if another one has answered
+_LONGEST = 30.0  # and if none has
 
-# What a worker is asked before any code is sent: text, as it may not have ipykill. It is
-# imported there in the main thread, which alone can install the handler of a signal.
+# What a worker is asked first. It is source text, because the worker may not have ipykill. The
+# worker evaluates it in its main thread, the only one that can install a signal handler.
 _ASK = """(lambda sys, os, find, load: {
     "python": "%d.%d" % sys.version_info[:2],
     "cloudpickle": ".".join(load("cloudpickle").__version__.split(".")[:2]),
@@ -36,8 +36,9 @@ _VERSION = sys.modules["ipykill"].__version__
 _ASK = _ASK.replace("VERSION", repr(_VERSION))
 
 _UNPACK = """
-import importlib, os, sys, tempfile
+import atexit, importlib, os, shutil, sys, tempfile
 folder = tempfile.mkdtemp(prefix="ipykill-")
+atexit.register(shutil.rmtree, folder, ignore_errors=True)
 path = os.path.join(folder, "ipykill.zip")
 with open(path, "wb") as file:
     file.write(data)
@@ -47,15 +48,17 @@ importlib.invalidate_caches()
 
 
 async def workers_for(client: Any) -> list[str]:
-    """Return the workers of `client` that can run a job, in whose event loop this runs.
+    """Return the addresses of the workers of `client` that can run a job.
+
+    For the event loop of the client.
 
     Raises
     ------
     JobError
-        There is none; it says why.
+        No worker can; the error says why.
     """
     if not await client.nthreads():
-        # There may be some as soon as there is something to do.
+        # An adaptive cluster may start workers as soon as there is a task.
         await client.submit(int, pure=False, key=f"ipykill-{uuid.uuid4().hex}")
     found = await _ask(client, None)
     bare = [worker for worker, it in found.items() if _unlike(it) is None and not it["ipykill"]]
@@ -71,7 +74,7 @@ async def workers_for(client: Any) -> list[str]:
 
 
 async def _ask(client: Any, workers: list[str] | None) -> dict[str, Any]:
-    """Ask `workers`, all by default; one that hangs is left out, if another one answers."""
+    """Ask `workers`, by default all; leave out one that hangs, if another one answers."""
     try:
         asked = client.run(eval, _ASK, workers=workers, on_error="return")
         answers: dict[str, Any] = await asyncio.wait_for(asked, _PATIENCE)
@@ -84,13 +87,13 @@ async def _ask(client: Any, workers: list[str] | None) -> dict[str, Any]:
         if late and done:
             done = done | (await asyncio.wait(late, timeout=_PATIENCE))[0]
         for task in tasks:
-            task.cancel()  # who has not answered
+            task.cancel()  # those that have not answered
         answers = functools.reduce(lambda all, task: all | task.result(), done, {})
     return answers
 
 
 def _unlike(there: Any) -> str | None:
-    """Return why a worker that answers so cannot run a job of ours; None: it can."""
+    """Return why a worker with this answer cannot run our jobs, None if it can."""
     import cloudpickle
 
     if isinstance(there, BaseException):

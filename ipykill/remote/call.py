@@ -1,18 +1,19 @@
-"""Here: the code of a job that runs elsewhere, which is to follow what happens there.
+"""Here: the code of a job that runs elsewhere. Its thread follows what happens there.
 
 The job's thread is shielded all the time, so that nothing is raised in it from outside: a Kill
-is a message to the other side, and what comes of it is a message too. So "killed" is not said
-before it is known:
+is a message to the other side, and its effect is reported by a message too. So the job counts
+as killed only when that is known:
 
-1. `Job.kill` notes that it was asked, and calls `kill` here, which rings the job's thread.
-2. That tells the other side, where the job that does the work is killed as any job is; its end
-   comes back with what it leaves.
-3. If no end comes in the time that processes have to end (`process_grace`), the engine ends
-   the process itself: code in C that never returns, with or without the interpreter's lock.
-4. When the end is known the thread leaves its shield, and raises what was raised there.
+1. `Job.kill` notes that it was asked, and calls `RemoteCall.kill`, which wakes the job's thread.
+2. The job's thread tells the other side, where the job that does the work is killed as any job
+   is. The end comes back, with the variables that the job leaves.
+3. If no end comes within `process_grace`, the engine ends the process itself: it may be in C code
+   that never returns, with or without the interpreter's lock.
+4. When the end is known, the thread leaves its shield, and raises the error that was raised there.
 
-Who asks before the thread is here is not missed: the thread first says where it is
-(`Job.elsewhere`), and looks what was asked after that; who asks does it the other way round.
+A request that comes before the thread is in `_run` is not lost: the thread first sets
+`Job.elsewhere`, and then reads what was asked; a caller first notes what it asks, and then reads
+`Job.elsewhere`.
 """
 
 from __future__ import annotations
@@ -39,59 +40,60 @@ from .taking import Luggage
 
 __all__ = ["Engine", "Link", "RemoteCall"]
 
-_EARLY = 0.1  # seconds that a process has to say that it has begun, when it is to end already
+_EARLY = 0.1  # seconds that a process has to begin if it was killed before
 _AGAIN = 5.0  # seconds between two attempts to end a process
-_SILENT = 1.0  # seconds after which it is told that the other side says nothing
-_STACKS = 1.0  # seconds that the stacks may take to come
-_KEPT = 50  # messages with text that may wait
+_SILENT = 1.0  # seconds without a message after which the user is told so
+_STACKS = 1.0  # seconds that the other side has to send its stacks
+_KEPT = 50  # how many messages may wait before the sender of text has to wait
 
 _teller = Agent("remote")
 _numbers = itertools.count(1)
 
 
 class Link(Protocol):
-    """The way to a job that runs elsewhere."""
+    """The connection to one job that runs elsewhere."""
 
     def tell(self, *message: object) -> None:
-        """Send a message; it is lost where nobody is there any more."""
+        """Send a message; it is lost if the other side is gone."""
 
     def abandon(self, report: Report) -> None:
         """End the process, as nothing else helps, and post in words what was done."""
 
     def outlook(self, seconds: float) -> str:
-        """Return in words what is done in so many seconds, if it does not end before."""
+        """Return in words what is done in `seconds`, if the job does not end before."""
 
     def close(self) -> None:
-        """Let go of it: the end is known, and all that comes with it is here."""
+        """Close the connection: the end has arrived, with all that belongs to it."""
 
 
 class Engine(Protocol):
     """Runs jobs somewhere."""
 
     def copy(self, parcel: Parcel) -> Any:
-        """Return the parcel as it will be sent, independent of the objects that are in it."""
+        """Return a copy of the parcel, ready to be sent, that later changes do not affect."""
 
     def open(self, call: RemoteCall, cargo: Any, meta: dict[str, Any]) -> Link:
-        """Begin to run a job, and give `call` what it says; in the job's own thread."""
+        """Begin to run a job, and `post` its messages to `call`; for the job's own thread."""
 
 
 class RemoteCall:
-    """The code of a job that runs elsewhere; to call it is to follow it to its end.
+    """The code of a job that runs elsewhere; a call of it follows the job to its end.
 
     Parameters
     ----------
     engine
-        What runs it.
+        Runs the job.
     luggage
-        What goes there, and takes over what comes back.
+        Packs what goes there, and takes over what comes back.
     describe
-        Returns what the other side has to know of the job and of files of code.
+        Returns what the other side has to know of the job, and of these files of code.
     publish
-        Displays what the job displays.
+        Shows a message that displays something.
 
     Threading
     ---------
-    `post` is called by the threads of the engine; what belongs to `Elsewhere` by any.
+    The job's own thread calls the object itself. The threads of the engine call `post`, `heard`
+    and `wait_for_room`. Any thread may call the methods of `Elsewhere`.
     """
 
     def __init__(
@@ -109,18 +111,19 @@ class RemoteCall:
         self._publish = publish
         self._cargo: Any = None
         self._link: Link | None = None
+        self._over = False  # whether the job's thread handles messages no more
         self._inbox: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
         self._replies: dict[int, tuple[Latch, list[list[stack.Stack]]]] = {}
         self._job: Job | None = None
         self._report = Report()
-        self._heard = 0.0
-        self._dies_at: float | None = None  # its process, if it does not answer
-        self._early = False  # whether it had not begun when it was to end
+        self._heard = 0.0  # when the last message came, monotonic
+        self._dies_at: float | None = None  # when its process is ended if no end comes
+        self._early = False  # whether it was killed before it had begun
         self.begun = False
-        self.place = "its process"  # where it is, in words
+        self.place = "its process"  # where it runs, in words
 
     def pack(self) -> None:
-        """Copy what goes there.
+        """Copy the variables and the code that go there.
 
         Raises
         ------
@@ -146,16 +149,16 @@ class RemoteCall:
         elif kind == "begun":
             self.begun = True
             self.place = rest[0]
-        else:
+        elif not self._over:  # a process that it has left may print on
             self._inbox.put(message)
 
     def heard(self) -> None:
-        """Note that the other side is there."""
+        """Note that the other side has just answered."""
         self._heard = time.monotonic()
 
     def wait_for_room(self) -> None:
-        """Wait while more text is here than the job's thread has dealt with."""
-        while self._inbox.qsize() > _KEPT:
+        """Wait until the job's thread has handled most of the messages; for senders of text."""
+        while self._inbox.qsize() > _KEPT and not self._over:
             time.sleep(0.01)
 
     # `Elsewhere`
@@ -169,7 +172,7 @@ class RemoteCall:
         self._tell("interrupt")
 
     def kill(self) -> None:
-        """Let the job's thread kill it there."""
+        """Wake the job's thread, which kills the code there."""
         self._inbox.put(("look",))
 
     def _tell(self, what: str, *args: object) -> None:
@@ -182,7 +185,7 @@ class RemoteCall:
         _teller.call(tell)
 
     def view(self, info: JobInfo) -> JobInfo:
-        """Return `info` with what is true where the code runs."""
+        """Return `info` with the facts of the process where the code runs."""
         report = self._report
         return info._replace(
             place=report.place or ("" if self.begun or info.state.final else "starting"),
@@ -210,7 +213,7 @@ class RemoteCall:
         return "; ".join(filter(None, (why, outlook)))
 
     def where(self) -> list[stack.Stack]:
-        """Ask where its threads are."""
+        """Ask the other side where its threads are; waits at most a second."""
         if self._link is None or not self.begun:
             return []
         number = next(_numbers)
@@ -224,7 +227,7 @@ class RemoteCall:
 
     @stack.machinery
     def __call__(self) -> object:
-        """Run the code there; return its value."""
+        """Run the code there, and return its value or raise its error."""
         job = current_job()
         assert job is not None
         self._job = job
@@ -253,21 +256,22 @@ class RemoteCall:
         finally:
             self._link = None
             link.close()
+            self._over = True
             self._deal_with_rest(job)
         if end is None or parcel is None:
             return None
         self._report = end.report
         error = self._luggage.take(end, parcel, job)
-        requested: str | None = job.requested  # may have changed
+        requested: str | None = job.requested  # read again: it may have changed
         if requested == "kill" or end.state == "killed":
-            job.kill()  # it may have been killed there, and not from here
+            job.kill()  # if it was killed there, and not from here
             return None
         if end.state == "stopped" and end.reason != "interrupted" and not job.requested:
-            job.stop(reason=end.reason)  # so may it have been stopped
+            job.stop(reason=end.reason)  # if it was stopped there, and not from here
         return end, parcel, error
 
     def _follow(self, job: Job, link: Link) -> tuple[End | None, Parcel | None]:
-        """Deal with messages until the end; None if the process was ended."""
+        """Handle messages until the end, and return it; None if the process was killed."""
         while True:
             if job.requested == "kill":
                 self._press(job, link)
@@ -286,7 +290,7 @@ class RemoteCall:
             self._deal_with(message)
 
     def _press(self, job: Job, link: Link) -> None:
-        """Take the next step to its end, if that is due."""
+        """Take the next step of a Kill if it is due: ask, then end the process."""
         now = time.monotonic()
         if self._dies_at is None:
             link.tell("kill", job.reason)
@@ -308,7 +312,7 @@ class RemoteCall:
             self._publish(message[1], message[2])
 
     def _deal_with_rest(self, job: Job) -> None:
-        """Deal with what was on the way when the end came."""
+        """Handle the messages that were still in the queue when the end came."""
         try:
             while True:
                 self._deal_with(self._inbox.get_nowait())

@@ -1,19 +1,20 @@
-"""Here: a Dask cluster as the place where jobs run; a job is one task, on one of its workers.
+"""Here: the engine that runs jobs on a Dask cluster; a job is one task, on one of its workers.
 
-Only what Dask documents is used: `Client.submit` finds a worker; an event says which it is;
-`Client.run` takes there what goes there, and asks for what there is to tell; and
-`Client.restart_workers` ends what nothing else can end. All of it is done in the event loop of
-the client, in a context of nobody, so that the job's thread waits for no worker, and what Dask
-starts is not the job's. `ipykill.remote.task` is the other side.
+Only documented functions of Dask are used: `Client.submit` finds a worker, and an event says
+which; `Client.run` carries messages there, and fetches those that the job has for us; and
+`Client.restart_workers` ends a worker that nothing else can end. All of this runs in the event
+loop of the client, in an empty context, so that the job's thread waits for no worker, and threads
+that Dask starts are not the job's. `ipykill.remote.task` is the other side.
 
-Who is there?
+How it is made sure that the code runs at most once, and that its end is known:
 
-1. The code begins when the client says "go", once, to the first worker that asks. Whichever
-   asks later, because Dask runs a task of a dead worker again, hears "bye".
-2. Before "go", to kill is to say nothing any more: the code will never run.
-3. After it, to kill is a message, as everywhere. The end comes with what the job leaves, or
-   the worker is gone, and Dask says so.
-4. A client that is gone is noticed by Dask, which lets go of its tasks; and so does the task.
+1. The code begins when the client says "go". The client says it once, to the first worker that
+   asks. A worker that asks later, because Dask runs a task of a dead worker again, gets "bye".
+2. If the job is killed before "go", the client never says it, and the code never runs.
+3. If the job is killed later, the client sends a message, as every engine does. Then the end
+   comes with the variables that the job leaves; or the worker is gone, and Dask says so.
+4. If the client is gone, Dask notices, and releases its tasks; the task on the worker sees that
+   and ends the job.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ from .report import Report
 
 __all__ = ["ClusterEngine"]
 
-_AGAIN = 0.2  # seconds until a question is asked again to which no answer came
-_LOOK = 1.0  # seconds between two looks whether a worker is there that can begin
-_BUSY = 2.0  # seconds that a worker has to say what else it does,
-_HANGS = 10.0  # and after which one that says nothing is taken to hang with all that it does
+_AGAIN = 0.2  # seconds until a message that has failed is sent again
+_LOOK = 1.0  # seconds between two looks whether any worker that can run the job is left
+_BUSY = 2.0  # seconds that a worker has to say how many other tasks it runs
+_HANGS = 10.0  # seconds without an answer after which a worker, with all its tasks, counts as hung
 
 _running: set[asyncio.Task[Any]] = set()
 _topics: weakref.WeakKeyDictionary[Any, dict[str, ClusterLink]] = weakref.WeakKeyDictionary()
@@ -54,7 +55,7 @@ class ClusterEngine:
             raise JobError(msg)
 
     def copy(self, parcel: Parcel) -> tuple[list[int], list[bytes]]:
-        """Copy what goes there into pieces."""
+        """Copy the parcel into pieces."""
         return sizes(parcel), list(cut(parcel))
 
     def open(self, call: Any, cargo: Any, meta: dict[str, Any]) -> ClusterLink:
@@ -63,11 +64,11 @@ class ClusterEngine:
 
 
 class ClusterLink:
-    """A task of a cluster that is one job.
+    """The connection to one job, which is one task of a cluster.
 
     Threading
     ---------
-    The job's thread calls; all else happens in the event loop of the client.
+    The job's thread calls the public methods. The private ones run in the client's event loop.
     """
 
     def __init__(self, client: Any, call: Any, cargo: Any, meta: dict[str, Any]) -> None:
@@ -81,7 +82,7 @@ class ClusterLink:
         self._answered = time.monotonic()
         self._outlook = self._ended_by = ""
         self._restarting = False
-        self._asked: list[tuple[Any, ...]] = []  # before it began
+        self._asked: list[tuple[Any, ...]] = []  # messages from before it began
         self._driver: asyncio.Task[Any] | None = None
         self._in_loop(lambda: self._begin(cargo, meta))
 
@@ -92,11 +93,11 @@ class ClusterLink:
         self._in_loop(lambda: self._tell(*message))
 
     def abandon(self, report: Report) -> None:
-        """Have the worker restarted, as soon as it does nothing else."""
+        """Have the worker restarted, unless it runs other tasks."""
         self._in_loop(lambda: _start(self._restart(report)))
 
     def outlook(self, seconds: float) -> str:
-        """Say what comes in so many seconds."""
+        """Return in words what is done in `seconds`."""
         return self._outlook or f"its worker is to be restarted in {seconds:.0f} s"
 
     def close(self) -> None:
@@ -104,9 +105,9 @@ class ClusterLink:
         self._in_loop(self._close)
 
     def _in_loop(self, call: Callable[[], object]) -> None:
-        if self._client.status != "running":  # nobody may be there to make the call
+        if self._client.status != "running":  # its loop may not run any more
             self._call.post("lost", "its client was closed")
-        # Not in the context of the job, whose threads those would be that Dask starts.
+        # Not in the context of the job, to which threads that Dask starts would belong then.
         contextvars.Context().run(self._client.loop.add_callback, call)
 
     # In the event loop
@@ -135,7 +136,7 @@ class ClusterLink:
         return found[self._address]
 
     async def _send(self, *message: Any) -> None:
-        """Send a message; again if it did not arrive, for all of them may come twice."""
+        """Send a message, and try again if that fails; no message does harm if it comes twice."""
         while self._may_begin:
             try:
                 await self._run(task.tell, self._number, self._attempt, *message)
@@ -149,7 +150,7 @@ class ClusterLink:
         return self._address in await self._client.nthreads()
 
     async def _drive(self, cargo: Any, meta: dict[str, Any]) -> None:
-        """See to all that the job needs, from its start to its end."""
+        """Run the job from its start to its end, and post what happens."""
         future = None
         try:
             workers = await workers_for(self._client)
@@ -167,7 +168,7 @@ class ClusterLink:
             await self._go(cargo, meta)
             del cargo
             await self._follow()
-        except asyncio.CancelledError:  # by `_close`, or the loop ends
+        except asyncio.CancelledError:  # `_close` was called, or the loop ends
             self._call.post("lost", "its client was closed")
         except Exception as error:
             if self._ended_by:
@@ -184,7 +185,7 @@ class ClusterLink:
                 _start(_let_go(self._client, self._number, self._attempt, self._address, future))
 
     def _listen(self) -> None:
-        """Hear of tasks that have begun."""
+        """Subscribe to the events by which workers say that a task has begun."""
         if (links := _topics.get(self._client)) is None:
             links = _topics[self._client] = {}
             here = weakref.ref(self._client)
@@ -245,7 +246,7 @@ class ClusterLink:
         return f"its worker {self._address} cannot be reached: {error!r}"
 
     async def _follow(self) -> None:
-        """Pass on what the job tells, to its end."""
+        """Fetch the messages of the job, and post them, until its end."""
         seen, failures = 0, 0
         end, left = None, None
         while True:
@@ -276,7 +277,7 @@ class ClusterLink:
                 return
 
     async def _restart(self, report: Report) -> None:
-        """Have the worker restarted, unless others work there."""
+        """Have the worker restarted, unless it runs other tasks."""
         if self._restarting or not self._attempt:
             return
         self._restarting = True
@@ -295,7 +296,7 @@ class ClusterLink:
                 return
             self._outlook = "its worker is being restarted"
             why = f": {report.hindrance}" if report.hindrance else ""
-            # Told by `_drive`, which notices that the worker is gone before this returns.
+            # `_drive` tells it: it notices that the worker is gone before the next call returns.
             self._ended_by = (
                 f"its worker was restarted{why}; what the job had computed is gone with it"
             )
@@ -310,7 +311,7 @@ class ClusterLink:
 
 
 def _start(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-    """Do `work` beside all else; what does so is kept until it is done."""
+    """Run `work` as a task of the event loop, and keep a reference to it until it is done."""
     running = asyncio.ensure_future(work)
     _running.add(running)
     running.add_done_callback(_running.discard)
@@ -318,7 +319,7 @@ def _start(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
 
 
 async def _bye(client: Any, number: str, attempt: str, address: str) -> None:
-    """Tell a worker that nothing more comes from here; before "go", that it shall not begin."""
+    """Tell a worker that nothing more comes from here; before "go", that it must not begin."""
     try:
         await client.run(task.tell, number, attempt, "bye", workers=[address])
     except Exception:
@@ -335,7 +336,7 @@ async def _let_go(client: Any, number: str, attempt: str, address: str, future: 
 
 
 async def _end_of(future: Any) -> str:
-    """Return how a task ended that should not have."""
+    """Wait for a task that should not end, and return how it ended."""
     try:
         await future
     except asyncio.CancelledError:

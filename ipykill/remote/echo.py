@@ -1,4 +1,4 @@
-"""There: the output of a job, which is sent to where it was launched."""
+"""There: the output of a job, which is sent to the kernel that launched it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+from ..base import locks
 from ..core.agent import Agent
 from ..core.job import Job
 from ..kill import shield
@@ -16,13 +17,13 @@ from ..output.job_output import JobOutput
 __all__ = ["Echo"]
 
 _TICK = 0.05  # seconds between two messages with text
-_MOST = 100_000  # characters that wait; of more, the oldest are left out
+_MOST = 100_000  # how many characters may wait; if there are more, the oldest are left out
 
 _agent = Agent("echo")
 
 
 class Echo(JobOutput):
-    """The output of a job: what is printed is sent every moment, a display at once.
+    """The output of a job: text is sent every 0.05 seconds, a display at once.
 
     Parameters
     ----------
@@ -34,7 +35,7 @@ class Echo(JobOutput):
     Attributes
     ----------
     error, lines
-        What the job failed with, and the traceback of that.
+        The error that the job failed with, and its traceback.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Echo(JobOutput):
         self._size = self._left_out = 0
         self._scheduled = False
         self._next = 0.0
+        self._sending = locks.RLock()
 
     def deliver(self, widget: Any, name: str, text: str) -> None:
         """Send `text` soon."""
@@ -65,7 +67,7 @@ class Echo(JobOutput):
         if self._scheduled:
             return
         now = time.monotonic()
-        if now >= self._next:  # at once, as what comes next may keep the interpreter's lock
+        if now >= self._next:  # at once: the code that runs next may keep the interpreter's lock
             with shield():
                 self.flush()
         else:
@@ -73,7 +75,11 @@ class Echo(JobOutput):
             _agent.call(self.flush, self._next)
 
     def flush(self) -> None:
-        """Send what waits."""
+        """Send the text that waits."""
+        with self._sending:  # in the order in which it was written
+            self._send_waiting()
+
+    def _send_waiting(self) -> None:
         with self._lock:
             waiting, self._waiting = self._waiting, deque()
             left_out, self._left_out = self._left_out, 0
@@ -91,7 +97,7 @@ class Echo(JobOutput):
             self._post("text", name, "".join(parts))
 
     def display(self, kind: str, content: dict[str, Any]) -> None:
-        """Send a display, behind what was printed before."""
+        """Send a display, after the text that was printed before."""
         with shield():
             if self._captures:
                 self._captures[-1].append(content | {"update": kind == "update_display_data"})
@@ -100,13 +106,9 @@ class Echo(JobOutput):
             self._post("display", kind, content)
 
     def finish(self, job: Job, error: BaseException | None) -> None:
-        """Note the error, which is told with the end, and send what is left."""
+        """Note the error, which `Work.end` sends, and send the text that is left."""
         try:
             if error is not None:
                 self.error, self.lines = error, tuple(self._format(error))
         finally:
             super().finish(job, error)
-
-    def show_error(self, kind: str, message: str, lines: list[str]) -> None:
-        """Send a traceback that ``%run`` shows; that of the job itself is sent with its end."""
-        self.write("stderr", "\n".join(lines) + "\n")

@@ -1,4 +1,4 @@
-"""From a cell or a function to a call that runs elsewhere."""
+"""Makes the `RemoteCall` that runs a cell or a function elsewhere."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ __all__ = ["cell_call", "engine_for", "function_call"]
 
 
 def engine_for(on: object) -> Engine:
-    """Return what runs jobs on `on`.
+    """Return the engine that runs jobs on `on`.
 
     Raises
     ------
     JobError
-        Nothing does.
+        There is no engine for that.
     """
     if on == "process":
         from .process import ProcessEngine
 
         return ProcessEngine()
-    distributed = sys.modules.get("distributed")  # who has a Client has imported it
+    distributed = sys.modules.get("distributed")  # a caller that has a Client has imported it
     if distributed is not None and isinstance(on, distributed.Client):
         from .cluster import ClusterEngine
 
@@ -39,7 +39,7 @@ def engine_for(on: object) -> Engine:
 
 
 def function_call(on: object, call: Callable[[], object], name: str) -> RemoteCall:
-    """Return what runs `call` elsewhere."""
+    """Return a call that runs `call` elsewhere."""
     describe = functools.partial(_describe, None, name, None)
     remote = RemoteCall(engine_for(on), CallLuggage(call), describe=describe)
     remote.pack()
@@ -49,14 +49,14 @@ def function_call(on: object, call: Callable[[], object], name: str) -> RemoteCa
 def cell_call(
     shell: Any, cell: Cell, on: object, *, name: str, number: int, later: bool
 ) -> RemoteCall:
-    """Return what runs `cell` elsewhere.
+    """Return a call that runs `cell` elsewhere.
 
     Parameters
     ----------
     on
         ``process``, or a `distributed.Client`.
     later
-        Whether it starts when other jobs are done, and needs what is true then.
+        Whether it starts when other jobs are done; then its variables are copied only then.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def cell_call(
 
 
 def _describe(shell: Any, name: str, number: int | None, files: Iterable[str]) -> dict[str, Any]:
-    """Return what the other side has to know: of a cell's file, what it is called, and its text."""
+    """Return what the other side has to know: the job's name; labels and text of files of cells."""
     known = () if shell is None else getattr(shell.compile, "_filename_map", ())
     cells = [file for file in files if file in known]
     return {

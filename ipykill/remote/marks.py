@@ -1,7 +1,7 @@
-"""Telling whether a variable was changed in place: a mark before, and one after.
+"""Finds out whether a variable was changed in place, by comparing a mark before and one after.
 
-An object is marked by its pickle. Of large buffers that came with the job's code nothing is
-read before: what they were is still there to compare with (`memory`).
+The mark of an object is a hash of its pickle. Large buffers that came with the job's code are not
+hashed before: their original content is still there to compare with (`memory`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FIXED = (BuiltinFunctionType, FunctionType, ModuleType, type, str, bytes, int, 
 
 
 class Marks:
-    """The variables that were sent to a job, as they were when they came."""
+    """The marks of the variables that were sent to a job, from the time when they arrived."""
 
     def __init__(
         self, names: dict[str, object], around: Surroundings, arrived: Iterable[Arrived]
@@ -46,7 +46,7 @@ class Marks:
         }
 
     def _mark(self, thing: object, *, fresh: bool = False) -> object:
-        """Return what differs when `thing` does; None where that cannot be known."""
+        """Return a value that changes when `thing` does; None if `thing` cannot be pickled."""
         try:
             parcel = pack(thing, self._around)
         except Exception:
@@ -63,7 +63,7 @@ class Marks:
 
 
 def _address(buffer: Any) -> tuple[int, int] | None:
-    """Return where a buffer lies, and how long it is; None if it cannot be written."""
+    """Return the address and the length of a buffer; None if it is read-only."""
     view = memoryview(buffer)
     if view.readonly:
         return None

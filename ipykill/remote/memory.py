@@ -1,7 +1,7 @@
 """Large buffers as files in memory, which another process maps instead of reading them.
 
-What arrives is private to who maps it: a page is copied when it is written. So the receiver
-can also tell, by comparing, whether a buffer is as it came.
+The receiver's mapping is private: the system copies a page when it is written. So the receiver
+can also find out whether it has changed a buffer, by comparing it with the file.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 __all__ = ["Arrived", "Shelf", "receive"]
 
-_OWN = 64 << 20  # bytes; such a buffer has a file of its own, and is freed alone
-_AT_ONCE = 1 << 30  # that one system call writes
-_PART = 1 << 18  # that are compared at once
+_OWN = 64 << 20  # bytes; a buffer of this size has a file of its own, and is freed by itself
+_AT_ONCE = 1 << 30  # how many bytes one system call writes
+_PART = 1 << 18  # how many bytes are compared at once
 
-Spot = tuple[int, int, int]  # which file, from where, how many bytes
+Spot = tuple[int, int, int]  # the index of the file, the offset, and the number of bytes
 
 
 def _file() -> int:
@@ -36,7 +36,7 @@ class Shelf:
     files
         The open files.
     spots
-        Where each buffer is.
+        The place of each buffer.
     """
 
     def __init__(self, buffers: Iterable[Any]) -> None:
@@ -60,7 +60,7 @@ class Shelf:
             os.ftruncate(file, size)
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         files, self.files = self.files, []
         for file in files:
             os.close(file)
@@ -75,13 +75,13 @@ def _write(file: int, view: memoryview, at: int) -> None:
 
 
 class Arrived(NamedTuple):
-    """A buffer that arrived: as this process may change it, and as it came."""
+    """A buffer that arrived: a copy that this process may change, and the original."""
 
     mine: memoryview
     original: memoryview
 
     def changed(self) -> bool:
-        """Whether it differs from what came."""
+        """Whether the copy differs from the original."""
         mine, original = self
         return any(
             bytes(mine[at : at + _PART]) != original[at : at + _PART].tobytes()
@@ -90,7 +90,7 @@ class Arrived(NamedTuple):
 
 
 def receive(files: Iterable[int], spots: Iterable[Spot]) -> list[Arrived]:
-    """Map what a `Shelf` holds, and close the files."""
+    """Map the buffers of a `Shelf`, and close the files."""
     maps: list[tuple[memoryview, memoryview]] = []
     for file in files:
         try:

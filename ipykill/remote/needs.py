@@ -1,8 +1,8 @@
 """Which variables the code of a cell reads before it surely assigns them, and which it assigns.
 
-Both are read off the bytecode. A name that each way to an instruction has assigned before is
-the cell's own there; so the results of an earlier run do not travel when the cell runs again,
-only because it mentions them. What a function reads it may read as soon as it is made.
+Both are found in the bytecode. If every path to an instruction assigns a name, the instruction
+does not need the variable from outside. So the results of an earlier run are not sent when the
+cell runs again. A name that a function reads counts as read where the function is defined.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _GOES_ON_ELSEWHERE = {"JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRU
 _STORES = {"STORE_NAME", "STORE_GLOBAL"}
 _DELETES = {"DELETE_NAME", "DELETE_GLOBAL"}
 _WORD = re.compile(r"[^\W\d]\w*")
-_OF_MODULES = re.compile(r"__\w+__")  # which each module has for itself
+_OF_MODULES = re.compile(r"__\w+__")  # names that each module has for itself
 
 
 def needed(codes: Iterable[CodeType], namespace: Mapping[str, object]) -> set[str]:
-    """Return the variables of `namespace` that must be there for `codes` to run in turn."""
+    """Return the variables of `namespace` that `codes`, run one after another, may read."""
     found: set[str] = set()
     sure: frozenset[str] = frozenset()
     for code in codes:
@@ -45,9 +45,10 @@ def assigned(codes: Iterable[CodeType], namespace: Mapping[str, object]) -> set[
 
 
 def _flow(code: CodeType, sure: frozenset[str]) -> tuple[set[str], frozenset[str]]:
-    """Return what the code of a module reads unassigned, and what is assigned at its end.
+    """Return the names that module code may read unassigned, and those surely assigned at its end.
 
-    The usual fixed point: at a place where ways meet, what all of them have assigned.
+    A data-flow analysis, run to its fixed point: where paths meet, only names that all of them
+    have assigned count as assigned. `sure` are those assigned at the beginning.
     """
     instructions = list(dis.get_instructions(code))
     index = {it.offset: number for number, it in enumerate(instructions)}
@@ -85,7 +86,7 @@ def _flow(code: CodeType, sure: frozenset[str]) -> tuple[set[str], frozenset[str
 
 
 def _handlers(code: CodeType, index: Mapping[int, int]) -> dict[int, int]:
-    """Return to which instruction an exception leads, by the offset where it is raised."""
+    """Map the offset of each guarded instruction to the index of its exception handler."""
     found: dict[int, int] = {}
     entries = dis.Bytecode(code).exception_entries  # type: ignore[attr-defined]
     for entry in entries:
@@ -107,7 +108,7 @@ def _read_within(code: CodeType) -> set[str]:
 
 
 def _expanded(instructions: Iterable[dis.Instruction]) -> set[str]:
-    """Return the words in what magics and ``!cmd {name} $name`` get, some of which are names."""
+    """Return the words in the arguments of magics and ``!cmd {name} $name``: some may be names."""
     found: set[str] = set()
     inside = False
     for it in instructions:
@@ -131,7 +132,7 @@ def _stored(code: CodeType, *, of_module: bool) -> Iterator[str]:
 
 
 def _functions(names: Iterable[str], namespace: Mapping[str, object]) -> list[FunctionType]:
-    """Return the functions of `namespace`, methods too, that code with these names may call."""
+    """Return the functions and methods of `namespace` that code with these names may call."""
     found: list[FunctionType] = []
     todo, seen = list(names), set()
     while todo:
@@ -142,7 +143,7 @@ def _functions(names: Iterable[str], namespace: Mapping[str, object]) -> list[Fu
         thing = namespace.get(name)
         things = [thing, *vars(thing).values()] if isinstance(thing, type) else [thing]
         for it in things:
-            function = getattr(it, "__func__", it)  # of a static or class method
+            function = getattr(it, "__func__", it)  # if it is a static or class method
             if isinstance(function, FunctionType) and function.__globals__ is namespace:
                 found.append(function)
                 todo += _read_within(function.__code__)

@@ -1,14 +1,14 @@
-"""Objects as bytes, on their way to where a job runs and back.
+"""Objects as bytes, on their way to the process where a job runs, and back.
 
-`cloudpickle` does it, which sends what was defined in the notebook by value. Three things it
-would do are not good enough here:
+`cloudpickle` pickles them; it sends functions and classes of the notebook by value. In three
+points this module does something else:
 
-- It forgets the file of code (3.1.2 and newer), and with it what a traceback is about. So code
-  travels as `marshal` writes it; both sides have the same version of Python.
-- It gives functions that come back a namespace of their own. Here those that belong to the
-  notebook's namespace belong to it again, and bring none of its variables along.
-- It sets all attributes of a class anew when the class, or an object of it, comes back. Here
-  a class that was sent is, when it comes back, the one that was sent.
+- `cloudpickle` 3.1.2 and newer drops the file name of code, which a traceback needs. So code
+  objects are sent as `marshal` writes them; both sides have the same version of Python.
+- It would give functions that come back a namespace of their own. Here, functions of the
+  notebook's namespace get that namespace back, and bring none of its variables along.
+- It would set all attributes of a class anew when the class, or an object of it, comes back.
+  Here, a class that was sent comes back as the same class object.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from ..exceptions import JobError
 
 __all__ = ["Parcel", "Surroundings", "culprits", "pack", "unpack"]
 
-BIG = 1 << 20  # bytes; a buffer of that size travels beside the pickle
+BIG = 1 << 20  # bytes; a buffer of that size is sent beside the pickle, not in it
 
 
 class Parcel(NamedTuple):
-    """A pickle, and the large buffers that travel beside it."""
+    """A pickle, and the large buffers that are sent beside it."""
 
     data: Any
     buffers: list[Any]
@@ -42,19 +42,19 @@ class Parcel(NamedTuple):
 
 
 class Surroundings:
-    """What objects refer to on both sides: the namespace, and the classes that were sent.
+    """The objects that a pickle refers to and that exist on both sides.
 
     Attributes
     ----------
     namespace
         The variables of the notebook, or of the job that runs elsewhere.
     classes
-        The classes defined in the notebook that were sent, by the number that `cloudpickle`
-        has given them.
+        The classes of the notebook that were sent, by the ids that `cloudpickle` has given
+        them.
     home
-        Whether what is packed goes back to where the classes came from.
+        Whether the objects to be packed go back to the process that the classes came from.
     files
-        The files of the code that was packed.
+        The names of the files of the code that was packed.
     """
 
     def __init__(self, namespace: dict[str, Any], *, home: bool = False) -> None:
@@ -64,7 +64,7 @@ class Surroundings:
         self.home = home
 
     def meet(self, numbers: Iterable[str]) -> None:
-        """Note the classes with these numbers, which have just arrived."""
+        """Note the classes with these ids, which have just arrived."""
         table = _tracker()._DYNAMIC_CLASS_TRACKER_BY_ID
         self.classes |= {number: table[number] for number in numbers if number in table}
 
@@ -89,7 +89,7 @@ def pack(thing: object, around: Surroundings) -> Parcel:
 
 
 def unpack(parcel: Parcel, around: Surroundings) -> Any:
-    """Return what was packed."""
+    """Return the object that was packed."""
     before = vars(_arrival).get("around")
     _arrival.around = around
     try:
@@ -99,7 +99,7 @@ def unpack(parcel: Parcel, around: Surroundings) -> Any:
 
 
 def culprits(things: Mapping[str, object], around: Surroundings) -> dict[str, Exception]:
-    """Return which of `things` cannot travel, and why."""
+    """Return which of `things` cannot be packed, each with its error."""
     bad: dict[str, Exception] = {}
     for name, thing in things.items():
         try:
@@ -110,7 +110,7 @@ def culprits(things: Mapping[str, object], around: Surroundings) -> dict[str, Ex
 
 
 def require() -> None:
-    """Raise `JobError` where what it takes is not installed."""
+    """Raise `JobError` if cloudpickle is not installed."""
     try:
         import cloudpickle  # noqa: F401
     except ImportError:
@@ -122,13 +122,13 @@ _arrival = threading.local()
 
 
 def _namespace() -> dict[str, Any]:
-    """Stand in a pickle for the namespace of whoever unpacks it."""
+    """Return the namespace on the side that unpacks; pickles refer to this function instead."""
     namespace: dict[str, Any] = _arrival.around.namespace
     return namespace
 
 
 def _class(number: str) -> type:
-    """Stand in a pickle for a class that came from where this is unpacked."""
+    """Return a class that the side that unpacks had sent; pickles refer to this instead."""
     found: type = _arrival.around.classes[number]
     return found
 
@@ -162,7 +162,7 @@ def _pickler() -> Any:
             self._numbers = (
                 {kind: number for number, kind in around.classes.items()} if around.home else {}
             )
-            # Not empty, or cloudpickle writes into it.
+            # Must not be empty, or cloudpickle writes into it.
             self.globals_ref[id(around.namespace)] = _Namespace(__name__="__main__")
 
         def reducer_override(self, obj: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Parcels in pieces: no message is large, and the way is free for others between two of them."""
+"""Parcels cut into pieces, so that no message is large and others can be sent in between."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .parcel import Parcel
 
 __all__ = ["Joined", "cut", "sizes"]
 
-PIECE = 4 << 20  # bytes; messages of Dask that are larger take several times as long for each
+PIECE = 4 << 20  # bytes; Dask takes several times as long for each byte of a larger message
 
 
 def sizes(parcel: Parcel) -> list[int]:
@@ -17,7 +17,7 @@ def sizes(parcel: Parcel) -> list[int]:
 
 
 def cut(parcel: Parcel) -> Iterator[bytes]:
-    """Return copies of the pieces of `parcel`, in order."""
+    """Yield copies of the pieces of `parcel`, in order."""
     for part in (parcel.data, *parcel.buffers):
         view = memoryview(part).cast("B")
         for start in range(0, view.nbytes, PIECE):
@@ -25,7 +25,7 @@ def cut(parcel: Parcel) -> Iterator[bytes]:
 
 
 class Joined:
-    """A parcel that arrives in pieces; its buffers can be written."""
+    """A parcel that arrives in pieces; its buffers will be writable."""
 
     def __init__(self, sizes: list[int]) -> None:
         self._parts = [bytearray(size) for size in sizes]
@@ -39,11 +39,11 @@ class Joined:
         return self._which == len(self._parts)
 
     def add(self, piece: bytes) -> None:
-        """Take the next piece."""
+        """Add the next piece."""
         assert not self.whole
         self._parts[self._which][self._at : self._at + len(piece)] = piece
         self._at += len(piece)
 
     def parcel(self) -> Parcel:
-        """Return it."""
+        """Return the parcel, when it is whole."""
         return Parcel(self._parts[0], [*self._parts[1:]])

@@ -1,6 +1,7 @@
-"""A process of its own on this machine for each job: a crash, a leak or a hang is its own.
+"""Here: the engine that runs each job in a process of its own on this machine.
 
-Not a pool: what ends one process of a pool ends the work of all its users.
+A crash, a leak or a hang of one job then concerns no other. There is no pool of processes, because
+what breaks a process of a pool may end the work of all users of the pool.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ..processes import SIGKILL, ChildProcess, descendants
 from ..threads import ServiceThread
 from .parcel import Parcel
 from .report import Report
-from .wire import GONE, Cargo, Wire
+from .wire import Cargo, Gone, Wire
 
 if TYPE_CHECKING:
     from .call import RemoteCall
@@ -29,20 +30,20 @@ __all__ = ["ProcessEngine"]
 _BOOT = (
     "import sys; sys.path[:] = {path!r}; from ipykill.remote.child import main; main({fd}, {me})"
 )
-_EXIT = 4.0  # seconds that it has to end by itself, when its job is over
-_REST = 0.2  # seconds that what it has written has to arrive after that
+_EXIT = 4.0  # seconds that the process has to end by itself, when its job is over
+_REST = 0.2  # seconds after that in which text that it has written may arrive
 
 
 class ProcessEngine:
     """Starts a process for each job."""
 
     def __init__(self) -> None:
-        if os.name != "posix":
+        if sys.platform == "win32":
             msg = "jobs in a process of their own need Linux or macOS; use %%bg without --on"
             raise JobError(msg)
 
     def copy(self, parcel: Parcel) -> Cargo:
-        """Copy what goes there into memory that the process will map."""
+        """Copy the parcel into memory that the process will map."""
         return Cargo.of(parcel)
 
     def open(self, call: RemoteCall, cargo: Cargo, meta: dict[str, Any]) -> ProcessLink:
@@ -51,7 +52,12 @@ class ProcessEngine:
 
 
 class ProcessLink:
-    """A process that runs one job; it is among the processes of the job here."""
+    """The connection to the process that runs one job; the job here has it among its processes.
+
+    Threading
+    ---------
+    The job's thread calls the public methods. Three service threads read from the process.
+    """
 
     def __init__(self, call: RemoteCall, cargo: Cargo, meta: dict[str, Any]) -> None:
         self._call = call
@@ -76,19 +82,19 @@ class ProcessLink:
         ServiceThread(self._read, "remote").start()
         try:
             self._wire.send(meta, cargo)
-        except GONE:
-            pass  # it ended at once, which `_read` tells
+        except Gone:
+            pass  # it ended at once; `_read` posts that
         cargo.shelf.close()
 
     def tell(self, *message: object) -> None:
         """Send a message."""
         try:
             self._wire.send(message)
-        except GONE:
+        except Gone:
             pass
 
     def outlook(self, seconds: float) -> str:
-        """Say what comes in so many seconds."""
+        """Return in words what is done in `seconds`."""
         return f"its process is ended in {seconds:.0f} s"
 
     def abandon(self, report: Report) -> None:
@@ -100,14 +106,14 @@ class ProcessLink:
         self._call.post("told", told)
 
     def close(self) -> None:
-        """Let the process end, and what it has written arrive."""
+        """Wait until the process has ended, and the text that it has written has arrived."""
         self.tell("bye")
         try:
             self._process.wait(_EXIT)
         except subprocess.TimeoutExpired:
             self._child.signal(SIGKILL)
             self._process.wait()
-        for latch in self._copied:  # a process that it has left may have the pipe open
+        for latch in self._copied:  # not for ever: a child that it has left may have the pipe open
             latch.wait(_REST)
         self._wire.close()
         self._child.forget()
@@ -117,9 +123,11 @@ class ProcessLink:
             while True:
                 message, parcel, _ = self._wire.receive()
                 self._call.post(*message, *([] if parcel is None else [parcel]))
-        except GONE:
-            pass
-        self._call.post("lost", f"its process has ended by itself: {self._why()}")
+        except Gone:
+            why = f"its process has ended by itself: {self._why()}"
+        except Exception as error:  # a class that cannot be imported here
+            why = f"what its process sent cannot be read here: {type(error).__name__}: {error}"
+        self._call.post("lost", why)
 
     def _why(self) -> str:
         try:
@@ -129,13 +137,13 @@ class ProcessLink:
         if code == -SIGKILL:
             return "SIGKILL, which the system sends when there is no memory left"
         if code < 0:
-            name = signal.Signals(-code).name
+            name = next((it.name for it in signal.Signals if it == -code), f"signal {-code}")
             crash = name in ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT")
             return f"{name}{', a crash in C code' if crash else ''}"
         return f"exit code {code}, as os._exit() does"
 
     def _copy(self, name: str, over: Latch) -> None:
-        """Pass on what C code and child processes write."""
+        """Post the text that C code and child processes there write."""
         pipe = getattr(self._process, name)
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         while data := os.read(pipe.fileno(), 1 << 16):

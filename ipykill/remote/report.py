@@ -1,4 +1,4 @@
-"""What is said of a job that runs elsewhere: how it is, and how it ended."""
+"""The messages that describe a job that runs elsewhere: its present state, and how it ended."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["End", "Report"]
 
 @dataclass(frozen=True)
 class Report:
-    """What is true there.
+    """The present state of a job there.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Report:
 
     @classmethod
     def of(cls, info: JobInfo) -> Report:
-        """Take what `info` says."""
+        """Make a report from a snapshot."""
         return cls(
             info.place, info.hindrance, info.cpu_time, info.progress, info.threads, info.processes
         )
@@ -37,7 +37,7 @@ class Report:
 
 @dataclass(frozen=True)
 class End:
-    """How it ended there.
+    """How a job ended there.
 
     Attributes
     ----------
@@ -48,13 +48,13 @@ class End:
     lines
         Its traceback, if it failed.
     left
-        The variables that stay behind because they cannot travel, and what they are.
+        The variables that cannot be sent, each with the name of its type.
     changed
-        Those that come back because they were changed in place.
+        The variables that come back because they were changed in place.
     report
-        What is true at the end.
+        Its state at the end.
     value_stays
-        The type of its value, if that cannot travel; else empty.
+        The name of the type of its value if that cannot be sent; else empty.
     """
 
     state: str

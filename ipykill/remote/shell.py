@@ -1,9 +1,9 @@
-"""There: a shell of IPython, made when something asks for one.
+"""There: a shell of IPython, made when code first needs one.
 
-The code of a cell asks for one with a magic, ``!command``, ``display`` or pyplot. It runs no
-prompt and keeps no history; what is displayed goes to the output of the job, and its variables
-are those of the job that asks: on a worker of a cluster several share it. A worker may do
-without IPython, and has no shell then.
+The code of a cell needs one for a magic, ``!command``, ``display`` or pyplot. The shell runs no
+prompt and keeps no history. All jobs of the process, on a worker of a cluster, share it: displays
+go to the output of the job that uses it, and its variables are that job's. A worker without
+IPython has no shell.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _has_ipython = importlib.util.find_spec("IPython") is not None
 
 
 def install(namespace: dict[str, Any]) -> None:
-    """Let code whose variables are in `namespace` find a shell."""
+    """Put ``display`` and ``get_ipython`` into the namespace of a job."""
     namespace["display"] = display
     if _has_ipython:
         namespace["get_ipython"] = get_ipython
@@ -43,7 +43,7 @@ def _install_figures() -> None:
 
 
 def get_ipython() -> Any:
-    """Return the shell."""
+    """Return the shell; make it at the first call."""
     global _shell
     with _lock:
         if _shell is None:
@@ -53,7 +53,7 @@ def get_ipython() -> Any:
 
 
 def display(*things: Any, **kwargs: Any) -> Any:
-    """Display things, as IPython does."""
+    """Display objects as IPython does; without IPython, as text."""
     if not _has_ipython:
         for thing in things:
             if (echo := _echo()) is not None:
@@ -67,7 +67,7 @@ def display(*things: Any, **kwargs: Any) -> Any:
 
 
 def traceback_lines(error: BaseException) -> list[str]:
-    """Return a traceback as a shell formats it."""
+    """Return a traceback as IPython formats it, or Python if there is no IPython."""
     if not _has_ipython:
         return plain_lines(error)
     from ..output import format_error
@@ -116,7 +116,7 @@ def _make() -> Any:
 
         @property
         def user_ns(self) -> dict[str, Any]:
-            """The variables of the job that asks."""
+            """The variables of the job whose code is calling."""
             echo = _echo()
             namespace: dict[str, Any] = self._own if echo is None else echo.shell.user_ns
             return namespace
@@ -130,11 +130,11 @@ def _make() -> Any:
             return self.user_ns
 
         def enable_gui(self, gui: Any = None) -> None:
-            """Run no event loop of a window system."""
+            """Do nothing: no event loop of a window system runs here."""
 
     config = Config()
     config.HistoryManager.enabled = False
-    # The shell puts a module of its own in the place of __main__ for a moment.
+    # The shell replaces the module __main__ while it is made.
     main, hook = sys.modules["__main__"], sys.excepthook
     try:
         return Shell.instance(config=config, user_module=main, user_ns=vars(main))

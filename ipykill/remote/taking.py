@@ -1,8 +1,8 @@
-"""What goes to a job that runs elsewhere, and what is taken over at its end.
+"""Here: what is sent to a job that runs elsewhere, and what is taken over at its end.
 
-There go copies of the variables that the code needs. Back come those that it has assigned, and
-those that it has changed in place, or an hour of ``model.fit(X, y)`` would be lost. An object
-that nobody has touched stays the one that it is here.
+Copies of the variables that the code needs are sent. Those that it has assigned come back, and
+those that it has changed in place, or else an hour of ``model.fit(X, y)`` would be lost. A
+variable that it has not changed stays the same object here.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class _RemoteTraceback(Exception):
 
 
 class Luggage:
-    """What is the same for a cell and for a function."""
+    """The base class of what is sent for a cell and for a function."""
 
     def __init__(self, namespace: dict[str, Any]) -> None:
         require()
         self.around = Surroundings(namespace)
 
     def pack(self) -> Parcel:
-        """Return what goes there.
+        """Return what is sent.
 
         Raises
         ------
@@ -47,7 +47,7 @@ class Luggage:
         raise NotImplementedError
 
     def take(self, end: End, parcel: Parcel, job: Job) -> BaseException | None:
-        """Take over what came back; return the error that the code raised."""
+        """Take over what came back; return the error that the code raised, or None."""
         try:
             names, self._value, error = unpack(parcel, self.around)
         except Exception as failure:
@@ -61,10 +61,10 @@ class Luggage:
         return failed
 
     def place(self, names: dict[str, Any], end: End, job: Job) -> None:
-        """Put the variables where they belong."""
+        """Put variables that came back into the namespace."""
 
     def end_as(self, end: End, parcel: Parcel, error: BaseException | None) -> object:
-        """End as the code ended there: return its value, or raise what it raised."""
+        """End as the code ended there: return its value, or raise its error."""
         if end.state == "done":
             if end.value_stays:
                 msg = f"its value ({end.value_stays}) cannot be sent"
@@ -108,13 +108,13 @@ class CellLuggage(Luggage):
     Parameters
     ----------
     namespace
-        Of the notebook.
+        The variables of the notebook.
     parts
-        Of the `Cell`.
+        The parts of the `Cell`.
     hidden
-        What the shell has put into the namespace; the other side has its own.
+        The variables that IPython has put into the namespace; the other side has its own.
     variable
-        The name that gets the cell's value.
+        The name of the variable that gets the cell's value.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class CellLuggage(Luggage):
         self._were: dict[str, Any] = {}
 
     def pack(self) -> Parcel:
-        """Return the cell, its variables, and the names of those that shall come back."""
+        """Return the cell, its variables, and the names of those that are to come back."""
         namespace = self.around.namespace
         codes = [code for code, _ in self._parts]
         names = {
@@ -155,7 +155,10 @@ class CellLuggage(Luggage):
             raise JobError(msg) from error
 
     def place(self, names: dict[str, Any], end: End, job: Job) -> None:
-        """Put back what it assigned, and what it changed where that is still in its place."""
+        """Put back the variables that it assigned, and those that it changed in place.
+
+        The latter only if nothing else was assigned to them here meanwhile.
+        """
         namespace = self.around.namespace
         kept = []
         for name, thing in names.items():
@@ -166,10 +169,11 @@ class CellLuggage(Luggage):
             else:
                 namespace[name] = thing
                 if moved and before is not thing:
-                    print(f"[{job.id}] {name}, assigned here meanwhile, is now what the job left")
+                    what = f"{name} was assigned here meanwhile; it is now what the job left"
+                    print(f"[{job.id}] {what}")
         if kept:
             listed = ", ".join(kept)
-            print(f"[{job.id}] not replaced, as assigned here meanwhile: {listed}")
+            print(f"[{job.id}] not replaced, for they were assigned here meanwhile: {listed}")
         if self._variable is not None and end.state == "done" and not end.value_stays:
             namespace[self._variable] = self._value
         self._were.clear()

@@ -1,12 +1,12 @@
-"""There, on a worker of a Dask cluster: the task that is a job, and how it is reached.
+"""There, on a worker of a Dask cluster: the task that runs a job, and how the client reaches it.
 
-The client has no address, so a worker never sends it anything but one event: that the task has
-begun. All else the client asks for (`tell`, `collect`), with functions that the worker's event
-loop runs. Nothing is lost with a connection that breaks, for messages stay here until the next
-question says that they have arrived; and a client that is slow makes nobody's memory grow.
+A client has no address, so a worker sends it only one event: that the task has begun. For
+everything else the client asks, by functions that the worker's event loop runs (`tell`,
+`collect`). If a connection breaks, nothing is lost, because messages stay here until the next
+`collect` says that they have arrived. If a client is slow, the job waits, and no queue grows.
 
-At most once. Dask runs a task again when its worker dies, which the code of a cell may not bear.
-So the task waits here until the client says "go", and the client says it once.
+The code runs at most once. Dask runs a task again when its worker dies, but a cell may do harm if
+it runs twice. So the task waits here until the client says "go", and the client says it once.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ from .work import Work
 
 __all__ = ["collect", "others", "perform", "prepare", "tell"]
 
-_LOOK = 0.25  # seconds between two looks whether anybody still wants the job
-_POLL = 5.0  # that a question waits for something to tell
-_BYTES = 16 << 20  # of pieces in one answer, about
-_MANY = 200  # messages that wait; who prints or displays more waits a moment then
-_PATIENCE = 1.0
-_TEXT = 200_000  # characters of one message; of more, the oldest are left out
+_LOOK = 0.25  # seconds between two looks whether Dask still wants the task
+_POLL = 5.0  # seconds that `collect` waits for a message
+_BYTES = 16 << 20  # about how many bytes of pieces one answer has
+_MANY = 200  # how many messages may wait before a thread that prints or displays has to wait,
+_PATIENCE = 1.0  # at most so many seconds
+_TEXT = 200_000  # characters in one message; if there are more, the oldest are left out
 
 _visits: dict[str, _Visit] = {}
 
 
 def prepare() -> None:
-    """Get ready; in the worker's main thread, where the handler of a signal can be installed."""
+    """Get ready for Kills; for the worker's main thread, where signal handlers are installed."""
     get_ready()
 
 
 def perform(number: str, topic: str) -> None:
-    """Run job `number`, when its client says so; in a thread of the worker's pool."""
+    """Run the job `number` when its client says "go"; called in a thread of the worker's pool."""
     worker = get_worker()
     visit = _visits[number] = _Visit(worker)
-    with shield():  # `ipykill.dask.CancelRunning` may want to end it: that is done in `_wait`
+    with shield():  # from a Kill by `ipykill.dask.CancelRunning`; `_wait` ends the job instead
         try:
             worker.log_event(topic, (number, visit.attempt, worker.address))
             visit.run()
@@ -62,16 +62,16 @@ def perform(number: str, topic: str) -> None:
 
 
 def tell(number: str, attempt: str, *message: Any) -> None:
-    """Tell a job something; in the worker's event loop, which must not wait."""
+    """Give a message of the client to a job; for the worker's event loop, so it must not block."""
     visit = _visits.get(number)
     if visit is not None and visit.attempt == attempt:
         visit.tell(*message)
 
 
 async def collect(number: str, attempt: str, seen: int) -> list[tuple[Any, ...]] | None:
-    """Return what a job has to tell, when there is something, after its first `seen` messages.
+    """Return the messages of a job after the first `seen`; wait a while if there are none.
 
-    None: it is not here any more.
+    Returns None if the job is not here any more.
     """
     visit = _visits.get(number)
     if visit is None or visit.attempt != attempt:
@@ -80,7 +80,7 @@ async def collect(number: str, attempt: str, seen: int) -> list[tuple[Any, ...]]
 
 
 def others(attempt: str, dask_worker: Any = None) -> int:
-    """Return how many tasks run here beside that one."""
+    """Return how many tasks run on this worker, not counting the one with this `attempt`."""
     mine = {visit.key for visit in list(_visits.values()) if visit.attempt == attempt}
     return len(set(dask_worker.active_threads.values()) - mine)
 
@@ -90,19 +90,19 @@ class _Outbox:
 
     Threading
     ---------
-    Any thread may `post`; the worker's event loop reads.
+    Any thread may call `post`, which may block for a second; the worker's event loop reads.
     """
 
     def __init__(self, loop: Any) -> None:
         self._loop = loop
         self._lock = locks.RLock()  # a finalizer may print in the middle of `post`
         self._messages: deque[tuple[Any, ...]] = deque()
-        self._gone = 0  # messages that have arrived there
-        self._given = 0  # those in `_messages` that an answer has; they do not change any more
+        self._gone = 0  # how many messages have arrived at the client
+        self._given = 0  # how many in `_messages` were in an answer, and must not change any more
         self._news = asyncio.Event()
 
     def post(self, *message: Any) -> None:
-        """Add a message."""
+        """Add a message; join a text, or replace a report, if the last message is of that kind."""
         end = time.monotonic() + _PATIENCE
         while message[0] in ("text", "display") and len(self._messages) > _MANY:
             if time.monotonic() > end:
@@ -122,7 +122,7 @@ class _Outbox:
         self._loop.add_callback(self._news.set)
 
     async def read(self, seen: int) -> list[tuple[Any, ...]]:
-        """Forget the first `seen` messages; return those that follow, when there are some."""
+        """Forget the first `seen` messages; return those that follow, or wait for some."""
         with self._lock:
             self._forget(seen)
         self._news.clear()
@@ -143,7 +143,7 @@ class _Outbox:
             self._given -= 1
 
     def _first(self) -> list[tuple[Any, ...]]:
-        """Return as many messages as travel well together."""
+        """Return as many messages as one answer should have."""
         found: list[tuple[Any, ...]] = []
         size = 0
         for message in self._messages:
@@ -167,11 +167,11 @@ class _Visit:
         self._meta: dict[str, Any] = {}
         self._asked: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
         self._work: Work | None = None
-        self._go = Latch()  # the client has said whether it may begin
-        self._over = Latch()  # and that all has arrived
+        self._go = Latch()  # the client has said whether the code may begin
+        self._over = Latch()  # the client has said "bye", or is gone
 
     def tell(self, *message: Any) -> None:
-        """Do what the client says."""
+        """Handle a message of the client."""
         kind = message[0]
         if kind == "luggage":
             self._luggage = Joined(message[1])
@@ -181,17 +181,17 @@ class _Visit:
         elif kind == "go":
             self._meta = message[1]
             self._go.set()
-        elif kind == "bye":  # before "go" too: it shall not begin
+        elif kind == "bye":  # if this comes before "go", the code must not begin
             self._over.set()
             self._go.set()
-        elif kind == "where" and self._work is not None:  # takes a moment
+        elif kind == "where" and self._work is not None:  # would block the event loop for a moment
             threading.Thread(target=self._work.tell, args=message, daemon=True).start()
         else:
             self._asked.put(message)
             self._pass_on()
 
     def _pass_on(self) -> None:
-        """Tell the job what it was told; whoever comes last of the two, it and the message."""
+        """Give the messages to the job; called after each message, and when the job has begun."""
         while self._work is not None:
             try:
                 self._work.tell(*self._asked.get_nowait())
@@ -199,7 +199,7 @@ class _Visit:
                 return
 
     def run(self) -> None:
-        """Be the task: run the job, and stay until what it leaves has been taken away."""
+        """Run the job, and stay until the client has fetched what the job leaves."""
         self._wait(self._go)
         if self._over.is_set() or self._luggage is None:
             return
@@ -221,7 +221,7 @@ class _Visit:
             self._pass_on()
             self._wait(work.job.over, lambda: work.job.kill(reason="its client is gone"))
             end, left = work.end()
-            work.job.kill(children=False)  # threads that it has left, in a process of others
+            work.job.kill(children=False)  # end threads that it has left: the worker serves others
             self.outbox.post("end", end, sizes(left))
             for piece in cut(left):
                 self.outbox.post("piece", piece)
@@ -230,7 +230,10 @@ class _Visit:
         self._wait(self._over)
 
     def _wait(self, latch: Latch, unwanted: Callable[[], object] | None = None) -> None:
-        """Wait for `latch`, or until Dask does not want this task any more: its client is gone."""
+        """Wait for `latch`; if Dask does not want the task any more, call `unwanted` or return.
+
+        Dask does not want it when the client is gone.
+        """
         while not latch.wait(_LOOK):
             task = self._worker.state.tasks.get(self.key)
             if task is None or task.state not in ("executing", "long-running"):
@@ -240,7 +243,7 @@ class _Visit:
                 unwanted()
 
     def _as_task(self) -> Callable[[Callable[[], object]], object]:
-        """Return what makes a call, in another thread, as if it were made in this one."""
+        """Return a function that makes a call in another thread as if in this thread of Dask's."""
         task = dict(vars(state_of_task))
 
         @stack.machinery
@@ -253,7 +256,10 @@ class _Visit:
 
 
 class _Place:
-    """Stands in the job's thread for the pool, of which `secede` takes the task's own thread."""
+    """Replaces Dask's thread pool in the job's thread, so that `secede` works there.
+
+    `secede` removes the calling thread from the pool; here it removes the task's thread.
+    """
 
     def __init__(self, pool: Any) -> None:
         self._pool = pool
@@ -264,7 +270,7 @@ class _Place:
         return self
 
     def remove(self, thread: threading.Thread) -> None:
-        """Take the thread of the task out of the pool."""
+        """Remove the thread of the task from the pool."""
         self._pool._threads.remove(self._thread)
 
     def __getattr__(self, name: str) -> Any:

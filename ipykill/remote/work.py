@@ -1,7 +1,7 @@
-"""There: the job that does the work, for somebody elsewhere.
+"""There: the job that does the work.
 
-`Work` runs one parcel in a `Job` of this process. What happens it tells by calling `post`, and
-does what it is told through `tell`.
+`Work` runs one parcel in a `Job` of this process. It calls `post` to send a message to the kernel,
+and `Work.tell` handles the messages that come from there.
 """
 
 from __future__ import annotations
@@ -40,25 +40,25 @@ _STATUS = 0.2  # seconds between two looks at the job
 
 manager = JobManager()
 _agent = Agent("report")
-_starting = threading.local()  # has `work` in the thread that launches a job
+_starting = threading.local()  # `work`: the Work whose job this thread is launching
 _labels: dict[str, str] = {}
 
 
 class Work:
-    """One job, here for somebody elsewhere.
+    """One job, which runs for a job of the kernel.
 
     Parameters
     ----------
     parcel, arrived
-        What came, and its large buffers.
+        The parcel that came, and its large buffers.
     namespace
-        Where the code of a cell runs.
+        The namespace in which the code of a cell runs.
     post
         Sends a message; any thread may call it.
     meta
-        What `ipykill.remote.launch` says of the job.
+        The description of the job that `ipykill.remote.launch` makes.
     display, lines
-        Display a value; return the traceback of an error.
+        Functions that display a value, and that return the traceback of an error.
     wrap
         Makes the call, in the job's thread.
     """
@@ -114,7 +114,7 @@ class Work:
         self.value = wrap(call)
 
     def tell(self, what: str, argument: Any = "") -> None:
-        """Do what is asked."""
+        """Handle a message from the kernel; any thread may call this."""
         if what == "stop":
             self.job.stop(reason=argument)
         elif what == "kill":
@@ -132,13 +132,14 @@ class Work:
         if self.job.done():
             return
         report = Report.of(self.job.info())
-        if report != self._last or self.job.requested == "kill":  # then it is to be heard of
+        # During a Kill, reports show that this process still answers.
+        if report != self._last or self.job.requested == "kill":
             self._last = report
             self._post("report", report)
         _agent.call(self._tell_how_it_is, time.monotonic() + _STATUS)
 
     def end(self) -> tuple[End, Parcel]:
-        """Wait for the end; return how it ended, and what it leaves."""
+        """Wait for the end of the job; return how it ended, and the variables that it leaves."""
         job = self.job
         job.over.wait()
         names = {name: self.namespace[name] for name in self._names if name in self.namespace}
@@ -172,19 +173,19 @@ class Work:
             Report.of(info),
             value_stays,
         )
-        if not job.lives():  # else it has left a thread or a process, and is not to be forgotten
+        if not job.lives():  # one that has left a thread or a process must not be forgotten
             manager.clear([job])
         return end, parcel
 
 
 def _bare(error: BaseException | None) -> BaseException | None:
-    """Return `error` as it travels: its traceback goes as text."""
+    """Return `error` without its traceback, which is sent as text."""
     return None if error is None else error.with_traceback(None)
 
 
 @functools.cache
 def _install() -> None:
-    """Lead what jobs print to where they were launched."""
+    """Lead the output of jobs to an `Echo`, which sends it to the kernel."""
     output.tap_again()
     progress.install()
     manager.host = lambda job: _starting.work.echo(job)

@@ -1,11 +1,11 @@
-// What the palette, the menus and the shortcuts do.
+// The commands of the palette, the menus and the shortcuts.
 
 import { request } from "./link.js";
 
 const MAGIC = "%%bg";
 export const NAMES = ["run", "detach", "stop", "kill", "show"];
 
-// Loads ipykill in the kernel of a link if it is missing; returns whether it is there.
+// Loads ipykill in the kernel of a link if needed; returns whether it is loaded.
 export async function load(link, Notification) {
   if (link.panel) return true;
   const content = {
@@ -34,8 +34,8 @@ export async function load(link, Notification) {
   return true;
 }
 
-// Runs a cell as a job. Its text stays as it is; the kernel is told that the first line of what it
-// gets is not the user's, so that line numbers are right.
+// Runs a cell as a job, without changing its text. The metadata tell the kernel that the first line
+// of the code is not the user's, so that line numbers are right.
 async function runInBackground(cell, kernel) {
   const { model } = cell;
   const text = model.sharedModel.getSource();
@@ -96,7 +96,7 @@ export function addCommands(commands, notifier, kernels, notebooks, show) {
     const now = link.jobs?.rows.get(job.id);
     const problem = link.jobs?.problem.get(job.id);
     const title = `${job.name} (job ${job.id})`;
-    if (!now || (link.panel.isOver(now) && notifier.isNews(link, now))) return; // that is told
+    if (!now || (link.panel.isOver(now) && notifier.isNews(link, now))) return; // the notifier tells it
     Notification.info(`${title}: ${problem ?? now.state}`, { autoClose: 4000 });
   };
 

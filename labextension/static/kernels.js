@@ -1,14 +1,14 @@
-// The kernels of the notebooks and consoles that are open, and which of them is the current one.
+// Knows the kernels of all open notebooks and consoles, and which of them is the current one.
 
 import { Link } from "./link.js";
 
 export class Kernels {
-  // `trackers` are those of notebooks and of consoles; `shell` is the front end's.
+  // `trackers` are the trackers of notebooks and of consoles; `shell` is the shell of the application.
   constructor(shell, trackers) {
     this.shell = shell;
     this.places = new Set(); // notebooks and consoles
     this.links = new Map(); // id of a kernel -> Link
-    this.listeners = new Set(); // called with a link, null for another current one, and ids
+    this.listeners = new Set(); // called with a link and ids of jobs; with null if others may be current
     this.current = null; // the notebook or console that was last in use
     for (const tracker of trackers) {
       tracker.forEach((place) => this.add(place));
@@ -50,7 +50,7 @@ export class Kernels {
     this.tell(null);
   }
 
-  // Two notebooks may have one kernel, each by a connection of its own; one of them is enough.
+  // Makes a link for each kernel. Two notebooks with one kernel have two connections; one is enough.
   connect() {
     for (const [id, link] of this.links) {
       if (link.kernel.isDisposed) this.links.delete(id);
@@ -60,7 +60,7 @@ export class Kernels {
       if (!kernel || kernel.isDisposed || this.links.has(kernel.id)) continue;
       const link = new Link(kernel, (ids) => this.tell(link, ids));
       this.links.set(kernel.id, link);
-      // Not at once: what disposes of it may be about to say which is the next.
+      // Later, because the code that disposes of it may be about to set the next kernel.
       kernel.disposed.connect(() => setTimeout(() => this.connect()));
     }
     this.tell(null);

@@ -1,16 +1,16 @@
-// What a page knows of one kernel: whether ipykill is loaded in it, and then its jobs.
+// The connection to one kernel: finds out whether ipykill is loaded there, and then has its jobs.
 //
-// The kernel's side is ipykill/panel/frontend.py. The jobs are held and drawn by the script of the
-// widgets, ipykill/panel/js, which comes from the kernel: so it is always the one that
-// understands this kernel, and the page needs no widgets.
+// The kernel's side is ipykill/panel/frontend.py. The script of the widgets, ipykill/panel/js, keeps
+// and draws the jobs. The kernel sends it, so that it always understands this kernel, and the page
+// needs no support for widgets.
 
 const TARGET = "ipykill";
-const PATIENCE = 8_000; // ms to wait for an answer; a connection that is being made takes 3 s
+const PATIENCE = 8_000; // ms to wait for an answer; to make a new connection may take 3 s
 
 const scripts = new Map(); // digest -> promise of the views' module
 
-// Returns the kernel's answer, null if there is none. A request on the control channel is answered
-// while the kernel runs a cell.
+// Returns the kernel's answer, null if none comes. On the control channel the kernel answers while it
+// runs a cell.
 export function request(kernel, content) {
   const message = {
     header: {
@@ -28,6 +28,7 @@ export function request(kernel, content) {
     buffers: [],
   };
   return new Promise((resolve) => {
+    if (kernel.isDisposed) return resolve(null); // it would throw
     const future = kernel.sendControlMessage(message, true, true);
     const finish = (answer) => {
       resolve(answer);
@@ -50,9 +51,9 @@ function load({ digest, script, style }) {
   return scripts.get(digest);
 }
 
-// To ask a kernel without ipykill on the control channel would write an error into the server's
-// log. So a page that is loaded again remembers which kernels had it: while one is busy, the
-// harmless question on the shell channel is not answered.
+// A kernel without ipykill writes an error into the server's log if it is asked on the control
+// channel. The harmless question, on the shell channel, is not answered while the kernel is busy. So
+// this remembers, for a page that is loaded again, which kernels had ipykill.
 const memory = {
   key: (kernel) => `ipykill:${kernel.id}`,
   has: (kernel) => sessionStorage.getItem(memory.key(kernel)) !== null,
@@ -61,12 +62,13 @@ const memory = {
 };
 
 export class Link {
-  // `changed(ids)` is called when anything has: ids of jobs, null for all.
+  // `changed(ids)` is called after each change; `ids` are those of jobs, null for all.
   constructor(kernel, changed) {
     this.kernel = kernel;
     this.changed = changed;
-    this.panel = null; // what main.js made, while ipykill is loaded
+    this.panel = null; // the result of `attach` in main.js, while ipykill is loaded
     this.restarting = false;
+    this.ended = null; // ids of jobs whose end the page knows; null before it has any rows
     this.onMessage = (_, message) => this.receive(message);
     this.onStatus = (_, status) => this.follow(status);
     kernel.iopubMessage.connect(this.onMessage);
@@ -89,7 +91,7 @@ export class Link {
     return this.panel ? [...this.jobs.rows.values()].filter((it) => it.state === "failed") : [];
   }
 
-  // A question that every kernel understands.
+  // Asks whether ipykill is loaded, with a message that every kernel understands.
   async find() {
     const { language } = (await this.kernel.spec.catch(() => null)) ?? {};
     this.python = language?.toLowerCase() === "python";
@@ -110,6 +112,8 @@ export class Link {
     if (!answer?.model) {
       memory.delete(this.kernel);
       this.changed(null);
+      // If no answer came, the kernel may have been too busy, or an older ipykernel has lost it.
+      if (!answer) this.find();
       return;
     }
     const views = await load(answer);
@@ -118,28 +122,31 @@ export class Link {
     this.model = new Model(answer.model, this.kernel);
     this.panel = views.attach(this.model);
     memory.add(this.kernel);
-    this.jobs.open(this); // `changed` and `tick` are what it wants of a view
+    this.jobs.open(this); // as a view, which needs `changed` and `tick`
     this.changed(null);
   }
 
   tick() {
-    if (this.jobs?.link === "restarted") this.follow("restarting"); // by another page
+    if (this.jobs?.link === "restarted") this.follow("restarting"); // another page did that
   }
 
   receive({ header, content }) {
-    if (header.msg_type === "comm_msg" && content.data?.[TARGET] === "loaded") this.attach();
-    else if (header.msg_type === "comm_close" && content.data?.[TARGET]) this.drop();
+    if (header.msg_type === "comm_msg" && content.data?.[TARGET] === "loaded") {
+      this.ended ??= new Set(); // a job that ends before the page has looked is news, too
+      this.attach();
+    } else if (header.msg_type === "comm_close" && content.data?.[TARGET]) this.drop();
     else if (this.model && content.comm_id === this.model.id) this.model.receive(content.data);
   }
 
   follow(status) {
     if (["restarting", "autorestarting", "terminating", "dead"].includes(status)) {
       this.restarting = true;
+      this.ended = null;
       memory.delete(this.kernel);
       this.drop();
     } else if (this.restarting && ["idle", "busy"].includes(status)) {
       this.restarting = false;
-      this.find(); // the configuration may have loaded it
+      this.find(); // the configuration may have loaded ipykill
     }
   }
 
@@ -153,7 +160,7 @@ export class Link {
   }
 }
 
-// Looks to main.js like anywidget's model of the jobs.
+// To main.js this looks like anywidget's model of the jobs.
 class Model {
   constructor(id, kernel) {
     this.id = id;

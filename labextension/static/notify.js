@@ -1,6 +1,6 @@
-// Says that a job has ended: by JupyterLab's toast, and on the desktop if the user wants that.
+// Tells that a job has ended: in a toast of JupyterLab, and on the desktop if the user wants that.
 
-const MANY = 3; // jobs that end at one moment and are named
+const MANY = 3; // if more jobs end at one moment, they are counted and not named
 const SHOWN = 10_000; // ms
 const FAILURE = "failed";
 
@@ -11,21 +11,19 @@ export class Notifier {
     this.kernels = kernels;
     this.options = options;
     this.reveal = reveal;
-    this.over = new WeakMap(); // jobs of a kernel -> ids of those of whose end was heard
     kernels.listeners.add((link, ids) => link && this.changed(link, ids));
   }
 
   changed(link, ids) {
     const { jobs, panel } = link;
     if (!panel || jobs.revision < 0) return;
-    const isNew = !this.over.has(jobs); // what was over before the page looked is no news
-    const over = this.over.get(jobs) ?? new Set();
-    this.over.set(jobs, over);
+    const isNew = !link.ended; // jobs that were over before the page looked are not news
+    link.ended ??= new Set();
     const ended = [];
     for (const id of ids ?? jobs.rows.keys()) {
       const job = jobs.rows.get(id);
-      if (!job || !panel.isOver(job) || over.has(id)) continue;
-      over.add(id);
+      if (!job || !panel.isOver(job) || link.ended.has(id)) continue;
+      link.ended.add(id);
       if (!isNew && this.isNews(link, job)) ended.push(job);
     }
     if (ended.length > MANY) this.tellMany(link, ended);
@@ -75,11 +73,11 @@ export class Notifier {
     };
   }
 
-  // The setting was switched on. A browser may want a click on the page first.
+  // Called when the setting was switched on. A browser may require a click on the page first.
   async askPermission() {
     const { Notification: Desktop } = globalThis;
     if (!Desktop) {
-      this.Notification.warning("This browser shows no notifications on the desktop to this page");
+      this.Notification.warning("This browser has no desktop notifications for this page");
       return;
     }
     const state = Desktop.permission === "default" ? await Desktop.requestPermission() : Desktop.permission;
@@ -89,7 +87,7 @@ export class Notifier {
     } else if (state === "default") {
       const callback = () => Desktop.requestPermission();
       const actions = [{ label: "Allow", callback }];
-      this.Notification.info("Let the browser tell on the desktop when jobs end?", {
+      this.Notification.info("Show desktop notifications when jobs end?", {
         autoClose: false,
         actions,
       });

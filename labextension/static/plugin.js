@@ -1,7 +1,7 @@
 // The extension: a status bar item, a sidebar, commands, notifications and settings.
 //
-// `Kernels` knows the kernels and their jobs and tells everybody else that they have changed. All
-// of it depends on what the front end has: Notebook has no status bar, and one notebook a page.
+// `Kernels` knows the kernels and their jobs, and notifies the other parts of changes. Some of the
+// front end's services are optional: Notebook has no status bar, and one notebook on each page.
 
 import { addCommands, load, NAMES } from "./commands.js";
 import { Kernels } from "./kernels.js";
@@ -32,7 +32,7 @@ export function makePlugin(modules) {
       shell.activateById(sidebar.id);
     };
     const sidebar = makeSidebar(modules, kernels, (link) => load(link, Notification));
-    // JupyterLab would give it 250 px, and measures it before its style sheet is here.
+    // JupyterLab would give it 250 px, and measures it before its style sheet is loaded.
     if (labShell) sidebar.node.style.minWidth = "300px";
     shell.add(sidebar, "right", { rank: 700, type: "Background Jobs" });
 

@@ -1,8 +1,8 @@
-// What JupyterLab loads: a container as module federation has it, written by hand.
+// The file that JupyterLab loads: a container of module federation, written by hand.
 //
-// JupyterLab calls `init` with the modules that it shares and `get` for the extension, and wants
-// nothing else. A bundler would add a copy of its own machinery, and a build step, for no more
-// than this; `plugin.js` and what it imports are plain modules, which the browser loads.
+// JupyterLab calls `init` with the modules that it shares, and `get` for the extension, and nothing
+// else. A bundler would need a build step, and add a copy of its own runtime, for no more than
+// this. `plugin.js` and the files that it imports are plain modules, which the browser loads.
 (() => {
   const here = document.currentScript.src;
   const NAMES = {
@@ -17,7 +17,7 @@
   };
   let scope = {};
 
-  // The rule for singletons: the version that is loaded, or else the newest.
+  // As for singletons of module federation: the version that is loaded, or else the newest.
   async function shared(name) {
     const versions = Object.entries(scope[name] ?? {});
     versions.sort(([a, one], [b, other]) =>

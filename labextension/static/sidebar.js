@@ -1,4 +1,4 @@
-// The panel of the widgets in the sidebar, for the kernel of the current notebook or console.
+// The sidebar: the panel of the widgets, for the kernel of the current notebook or console.
 
 const ICON = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" width="16">
   <path class="jp-icon3" fill="#616161"
@@ -43,7 +43,7 @@ export function makeSidebar({ ui, widgets }, kernels, load) {
       this.node.querySelector(".ipykill-panel, button")?.focus();
     }
 
-    // While it is hidden it costs nothing.
+    // Does nothing while the sidebar is hidden.
     draw(changed) {
       const { link, current } = kernels;
       if (!this.isVisible || (changed && changed !== link)) return;

@@ -1,4 +1,4 @@
-// How many jobs of the current kernel run, and how many have failed.
+// The item of the status bar: how many jobs of the current kernel run, and how many have failed.
 
 const count = (n, words) => (n ? [`${n} ${words}`] : []);
 
@@ -15,7 +15,7 @@ export function makeStatus({ widgets }, kernels, show) {
   status.draw = () => {
     const running = kernels.link?.running.length ?? 0;
     const failed = kernels.link?.failed.length ?? 0;
-    // Not `hide()`: who arranges the status bar shows it again.
+    // Not `hide()`: the layout of the status bar would show it again.
     status.toggleClass("ipykill-status-none", !status.wanted || !(running || failed));
     const words = [...count(running, `▶`), ...count(failed, `⚠`)];
     const text = words.map((it) => it.split(" ").reverse().join(" ")).join("  ");

@@ -11,16 +11,8 @@ import pytest
 
 import ipykill
 from ipykill import JobError
-from ipykill.core.manager import JobManager
 from ipykill.integrations import progress
 from tests.waiting import HANG_GUARD, wait_for
-
-
-@pytest.fixture
-def jobs():
-    manager = JobManager()
-    yield manager
-    manager.kill_all(30)
 
 
 def frames(error):
@@ -82,6 +74,10 @@ def test_what_the_api_raises_is_raised_by_who_calls(jobs):
         lambda: running.result(0),
         lambda: running.exception(0),
         lambda: ipykill.sleep(-1),
+        lambda: ipykill.every(0),
+        lambda: ipykill.track(3),
+        lambda: ipykill.track([], total=[]),
+        lambda: jobs.detach(),
     ):
         assert frames(raised(call)) == []
 

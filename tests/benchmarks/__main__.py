@@ -19,13 +19,14 @@ from tests.benchmarks.leftovers import leftovers
 from tests.benchmarks.output import output
 from tests.benchmarks.panel import PARTS as PANEL
 from tests.benchmarks.panel import panel
+from tests.benchmarks.parallel import parallel
 from tests.benchmarks.publish import publish
 from tests.benchmarks.table import Table, machine
 from tests.laws.scenarios import SCENARIOS
 
 PARTS = (
     *("killable", "leftovers", "launch", "speed", "foreground", "latency", "many"),
-    *("reach", "transfer", "panel", "output"),
+    *("reach", "tasks", "transfer", "panel", "output", "parallel"),
 )
 
 
@@ -47,9 +48,11 @@ def parts(options: argparse.Namespace) -> dict[str, Callable[[], Table]]:
         "latency": lambda: cost.latency(3 if small else 200, contenders, cache),
         "many": lambda: cost.many(20 if small else 1000, cache),
         "reach": lambda: remote.reach(2 if small else 20),
+        "tasks": lambda: remote.tasks(2 if small else 10, 20 if small else 1000),
         "transfer": lambda: remote.transfer(2 if small else 10, 10**7 if small else 10**9),
         "panel": lambda: panel(options.only or (["no_view"] if small else PANEL), cache),
         "output": lambda: output(options.only or (["prints"] if small else [""]), part),
+        "parallel": lambda: parallel(10**5 if small else 5 * 10**6, 2 if small else 7),
     }
 
 

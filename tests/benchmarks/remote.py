@@ -169,6 +169,36 @@ def reach(number: int) -> Table:
     )
 
 
+def tasks(rounds: int, number: int) -> Table:
+    """Measure what the plugin costs tasks that nobody cancels."""
+    import ipykill.dask
+
+    with cluster() as without, cluster(ipykill.dask.CancelRunning()) as other:
+        clients = {"Dask alone": without, "with CancelRunning": other}
+        times: dict[str, list[float]] = {name: [] for name in clients}
+        for turn in range(rounds + 1):
+            for name in list(clients)[:: 1 if turn % 2 else -1]:
+                times[name].append(_processor_time(clients[name], number) / number * 1000)
+        alone, beside = (min(found[1:]) for found in times.values())
+    return Table(
+        "A task that nobody cancels",
+        f"Milliseconds of the workers' processor time for one of {number} tasks: the least of "
+        f"{rounds} rounds.",
+        ["Dask alone", "with CancelRunning", "difference"],
+        {"`abs(n)`": [f"{alone:.3f}", f"{beside:.3f}", f"{beside - alone:.3f}"]},
+    )
+
+
+def _processor_time(client: Any, number: int) -> float:
+    """Seconds that all workers compute for some tasks."""
+    import distributed
+
+    before = sum(client.run(time.process_time).values())
+    futures = client.map(abs, range(number), pure=False)
+    distributed.wait(futures)
+    return float(sum(client.run(time.process_time).values()) - before)
+
+
 def transfer(number: int, size: int) -> Table:
     """Measure how long it takes to start, and to take `size` bytes along."""
     import numpy

@@ -1,7 +1,8 @@
 """Fixtures for a real JupyterLab in a real browser; one server and one browser for all tests."""
 
+import re
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.browser import harness
 from tests.browser.harness import JupyterServer, Lab, console_errors
+from tests.browser.stage import Stage
 from tests.overlays import INSTALLED, OVERLAYS, Overlay
 
 
@@ -83,3 +85,17 @@ def pytest_runtest_makereport(
         report.sections.append(("Screenshot", str(file)))
         report.sections.append(("Browser console", "\n".join(console_errors(page))))
     return report
+
+
+@pytest.fixture
+def stage(page: Page) -> Iterator[Callable[..., Stage]]:
+    page.clock.install()
+    yield lambda *rows, **options: Stage(page, *rows, **options)
+    assert console_errors(page) == []
+
+
+@pytest.fixture
+def no_page_errors(lab: Lab) -> Iterator[None]:
+    yield
+    ours = [line for line in lab.console_errors if re.search(r"blob:|ipykill|anywidget", line)]
+    assert ours == []

@@ -40,6 +40,14 @@ SETTINGS = """async (values) => {
     await (value === null ? settings.remove(name) : settings.set(name, value));
   }
 }"""
+LOSE_ONE = """() => {
+  const { kernel } = window.jupyterapp.shell.currentWidget.sessionContext.session;
+  kernel.sendControlMessage = (message) => {
+    delete kernel.sendControlMessage;
+    window.lost = message.content.do;
+    return { done: new Promise(() => null), isDisposed: true };
+  };
+}"""
 AWAY = """() => {
   const desktop = (window.desktop = { asked: 0, shown: [], real: window.Notification });
   window.Notification = class {
@@ -162,6 +170,15 @@ def test_the_sidebar_follows_the_kernel(lab: Lab) -> None:
     expect(sidebar(lab)).to_contain_text("train")
 
 
+def test_a_question_that_is_lost_is_asked_again(lab: Lab) -> None:
+    lab.open(LOAD, f"%%bg -n train\n{SLEEP}")
+    lab.page.evaluate(LOSE_ONE)
+    lab.run(0)
+    lab.run(1)
+    expect(status(lab)).to_have_text("▶ 1")
+    assert lab.page.evaluate("window.lost") == "hello"
+
+
 def test_what_ends_out_of_sight_is_told(lab: Lab) -> None:
     lab.open(LOAD, f"%%bg -n train\n{SLEEP}", "%%bg -n quick\npass", "%%bg -n bad\n1 / 0")
     toasts = lab.page.locator(".Toastify__toast")
@@ -189,7 +206,7 @@ def test_the_desktop_tells_if_the_user_wants_it(lab: Lab) -> None:
     lab.page.evaluate(AWAY)
     try:
         lab.run(1)
-        lab.page.get_by_text("bad: failed after").wait_for()
+        lab.page.locator(".jp-toast-message", has_text="bad: failed after").wait_for()
         assert lab.page.evaluate("[desktop.asked, ...desktop.shown]") == [0]
         lab.page.evaluate(SETTINGS, {"desktop": True})
         lab.page.wait_for_function("desktop.asked === 1")

@@ -6,10 +6,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
 
+from tests.browser.rows import PLACE, item, over, press, row
 from tests.browser.stage import Stage
-from tests.browser.test_views import PLACE, item, over, press, row, stage
-
-__all__ = ["stage"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.once]
 
@@ -68,7 +66,9 @@ def kinds() -> list[dict]:
     ]
 
 
-def test_a_click_on_a_column_sorts_and_a_third_takes_it_back(stage) -> None:
+@pytest.mark.parametrize("width", [320, 1000])
+def test_a_click_on_a_column_sorts_and_a_third_takes_it_back(stage, page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
     views = stage(row(1), row(2, place=PLACE), row(3))
     panel = many_kinds(views)
     cpu = panel.get_by_role("button", name="Sort by cpu")
@@ -117,6 +117,20 @@ def test_a_failure_is_on_top_with_all_that_is_wanted_then(stage) -> None:
     press(panel, "Show 1 finished")
     expect(item(panel, 3).get_by_role("button", name="Run again")).to_be_visible()
     expect(item(panel, 2).get_by_role("button", name="Run again")).to_have_count(0)
+
+
+def test_what_cannot_run_again_says_why(stage) -> None:
+    views = stage(
+        over(1, "failed", error="KeyError: 3"),
+        over(2, "killed", cell=4),
+        over(3, "stopped", again=True),
+        row(4),
+    )
+    panel = views.panel()
+    press(panel, "Show 2 finished")
+    for id, why in (1, "submit() keeps no arguments"), (2, "run its cell again"):
+        expect(item(panel, id).get_by_title(why)).to_be_visible()
+    expect(panel.get_by_title("again")).to_have_count(2)
 
 
 def test_a_row_is_one_line_where_there_is_no_more_to_say(stage) -> None:

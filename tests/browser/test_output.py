@@ -11,7 +11,7 @@ LOAD = "%load_ext ipykill\nimport ipykill, ipywidgets, sys, threading, time\ngo 
 NEWEST_AND_OLDEST = [INSTALLED, OVERLAYS[-1]] if len(OVERLAYS) > 1 else [INSTALLED]
 
 
-# How much of each flood; the others are those of tests/kernel/test_output.py.
+# How much of each flood; the others are those of tests/kernel/test_output_floods.py.
 PARTS = {"120 000": 0.1, "flushed": 0.1, "displays": 0.1, "50 MB": 1, "repaints": 0.02, "ANSI": 0.1}
 CHOSEN = {name: part for name in FLOODS for key, part in PARTS.items() if key in name}
 

@@ -49,6 +49,11 @@ def test_the_lab_command_opens_a_quickstart_that_works(page: Page, tmp_path: Pat
     )
     try:
         wait_for(opened.exists, "JupyterLab to open a browser")
+        # The server prints the address, for who has no browser there.
+        printed_url = f"/lab/tree/{NOTEBOOK}?token="
+        wait_for(
+            lambda: printed_url in (tmp_path / "jupyter/server.log").read_text(), "its address"
+        )
         lab = Lab(page, server, tmp_path)
         lab.goto(opened.read_text().strip())
         assert Path(NOTEBOOK).name in page.url

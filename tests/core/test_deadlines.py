@@ -8,16 +8,8 @@ import pytest
 
 from ipykill.core.current import sleep
 from ipykill.core.info import JobState
-from ipykill.core.manager import JobManager
 from ipykill.exceptions import JobTimeout
 from tests.waiting import HANG_GUARD
-
-
-@pytest.fixture
-def jobs():
-    manager = JobManager()
-    yield manager
-    manager.kill_all(HANG_GUARD)
 
 
 def test_a_job_that_runs_gets_a_deadline(jobs):

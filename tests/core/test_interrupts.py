@@ -9,17 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 import ipykill
-from ipykill import JobManager, JobState
+from ipykill import JobState
 from ipykill.core.interrupts import uninterrupted
 from ipykill.kill import pursuit
 from tests.waiting import HANG_GUARD, wait_for
-
-
-@pytest.fixture
-def jobs():
-    manager = JobManager()
-    yield manager
-    assert manager.kill_all(HANG_GUARD)
 
 
 def _interrupted(steps):

@@ -9,16 +9,8 @@ import pytest
 
 from ipykill.core import render
 from ipykill.core.info import JobState
-from ipykill.core.manager import JobManager
 from ipykill.exceptions import JobError, JobTimeout
 from tests.waiting import HANG_GUARD, wait_for
-
-
-@pytest.fixture
-def jobs():
-    manager = JobManager()
-    yield manager
-    manager.kill_all(HANG_GUARD)
 
 
 def chain(ticks):

@@ -188,6 +188,15 @@ def test_a_file_gets_all_that_is_written_as_it_is_written(tmp_path):
     assert log.path == path
 
 
+def test_another_file_takes_the_place_of_the_first(tmp_path):
+    log = JobLog()
+    for name in ("one", "two"):
+        log.copy_to(tmp_path / name)
+        log.write(f"{name}\n")
+    log.close()
+    assert [(tmp_path / name).read_text() for name in ("one", "two")] == ["one\n", "two\n"]
+
+
 def test_a_file_may_keep_what_is_in_it(tmp_path):
     path = tmp_path / "job.log"
     for number in range(2):

@@ -10,16 +10,8 @@ import pytest
 import ipykill
 from ipykill.core import render
 from ipykill.core.log import JobLog
-from ipykill.core.manager import JobManager
 from ipykill.panel.feed import Feed
 from tests.waiting import HANG_GUARD, wait_for
-
-
-@pytest.fixture
-def jobs():
-    manager = JobManager()
-    yield manager
-    manager.kill_all(HANG_GUARD)
 
 
 class Loader:
@@ -128,6 +120,12 @@ def test_where_a_job_is_prints_as_a_person_reads(jobs):
     job.kill(HANG_GUARD)
     assert repr(job.where()) == "No thread of this job runs."
     assert job.where() == []
+
+
+def test_where_a_job_is_that_runs_no_python_is_said(jobs):
+    job = jobs.submit(time.sleep, 1000)
+    wait_for(job.where, "its thread")
+    assert repr(job.where()) == "  there is no line of Python to show"
 
 
 def test_the_hindrance_of_the_own_thread_is_told_too(jobs):

@@ -9,22 +9,9 @@ import pytest
 from ipykill import JobState
 from ipykill.core import loop
 from ipykill.core.current import checkpoint
-from ipykill.core.manager import JobManager
 from ipykill.exceptions import JobAborted
 from tests.racing import frequent_switches
 from tests.waiting import HANG_GUARD, wait_for
-
-
-@pytest.fixture
-def jobs():
-    manager = JobManager()
-    yield manager
-    assert manager.kill_all(HANG_GUARD)
-
-
-@pytest.fixture
-def began():
-    return threading.Event()
 
 
 def stop(job, began):

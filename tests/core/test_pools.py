@@ -1,5 +1,6 @@
 """Thread pools that a job makes, and those of others to which it gives work."""
 
+import multiprocessing
 import threading
 import time
 import weakref
@@ -11,6 +12,7 @@ from ipykill.core.current import current_job
 from ipykill.core.info import JobState
 from ipykill.core.manager import JobManager
 from ipykill.exceptions import JobKilled
+from ipykill.kill import order
 from tests.racing import frequent_switches
 from tests.waiting import HANG_GUARD, wait_for
 
@@ -147,3 +149,83 @@ def test_a_pool_is_its_makers_whoever_makes_its_threads_start(jobs):
     assert maker.threads == []
     with pytest.raises(RuntimeError, match="after shutdown"):
         pools[0].submit(int)
+
+
+@pytest.mark.slow
+def test_a_pool_of_processes_that_a_job_made_starts_no_more_of_them(jobs):
+    made = threading.Event()
+
+    def body():
+        pool = multiprocessing.get_context("fork").Pool(2)
+        made.set()
+        pool.map(time.sleep, [1000] * 4)
+
+    before = set(multiprocessing.active_children())
+    job = jobs.submit(body)
+    assert made.wait(HANG_GUARD)
+    members = job.threads
+    assert job.kill(HANG_GUARD)
+    assert not [thread for thread in members if thread.is_alive()]
+    assert set(multiprocessing.active_children()) <= before
+
+
+@pytest.mark.slow
+def test_the_threads_that_trio_keeps_serve_the_next_run(jobs, monkeypatch):
+    trio = pytest.importorskip("trio")
+    monkeypatch.setattr(order, "_STALL", HANG_GUARD)  # it does not take a stall to end them
+
+    def run(fn):
+        trio.run(trio.to_thread.run_sync, fn)
+
+    for _ in range(2):  # in a thread that trio starts, and in one that it has
+        begun = threading.Event()
+        job = jobs.submit(run, lambda begun=begun: (begun.set(), time.sleep(1000)))
+        assert begun.wait(HANG_GUARD)
+        assert job.kill(HANG_GUARD), job.where()
+        assert job.state is JobState.KILLED
+        done = threading.Event()
+        threading.Thread(target=run, args=(done.set,), daemon=True).start()
+        assert done.wait(HANG_GUARD), "in the foreground"
+
+
+@pytest.mark.parametrize("busy", [True, False], ids=["its worker is busy", "it starts a worker"])
+def test_work_that_a_cleanup_has_given_to_a_pool_before_the_kill_is_done(jobs, busy):
+    given, done = threading.Event(), []
+
+    def body():
+        with ThreadPoolExecutor(1) as pool:
+            try:
+                if busy:
+                    pool.submit(time.sleep, 1000)
+            finally:
+                future = pool.submit(done.append, "cleaned")
+                given.set()
+                future.result()
+            while True:
+                time.sleep(1000)
+
+    job = jobs.submit(body)
+    assert given.wait(HANG_GUARD)
+    assert job.kill(HANG_GUARD)
+    assert job.state is JobState.KILLED
+    assert done == ["cleaned"]
+
+
+def test_work_with_which_an_except_goes_on_is_no_cleanup(jobs):
+    begun = threading.Event()
+
+    def work(number):
+        begun.set()
+        time.sleep(1000)
+
+    def body():
+        try:
+            raise FileNotFoundError
+        except FileNotFoundError:
+            with ThreadPoolExecutor(1) as pool:
+                list(pool.map(work, range(3)))
+
+    job = jobs.submit(body)
+    assert begun.wait(HANG_GUARD)
+    assert job.kill(HANG_GUARD)
+    assert job.state is JobState.KILLED

@@ -151,7 +151,7 @@ def test_a_job_is_killed_or_has_published_and_never_both() -> None:
     sys.setswitchinterval(1e-5)
     try:
         for _ in range(300):
-            shared: dict[str, Any] = {"count": 300}
+            shared: dict[str, Any] = {"count": 20_000}
             private = Private(shared, [code])
             cell = private.within(Cell(shared, shared))
 

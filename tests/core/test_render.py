@@ -107,7 +107,7 @@ def test_what_is_written_can_be_read_again(seconds):
         (info(JobState.PENDING, started=None, place=""), "waiting to start"),
         (
             info(JobState.STOPPING, asked=4.0, reason="timeout", place="cell [7], line 12"),
-            "stop asked 4.0 s ago (timeout); running in cell [7], line 12; %bgkill 3 does not ask",
+            "stop asked 4.0 s ago (timeout); running in cell [7], line 12; %bgkill 3 ends it now",
         ),
         (
             info(JobState.KILLING, asked=4.0, place="cell [7], line 3"),
@@ -208,14 +208,14 @@ def test_huge_text_does_not_make_a_huge_table():
 def test_a_table_has_a_row_for_each_job():
     jobs = [
         info(),
-        info(JobState.PENDING, id=12, name="next", started=None, place=""),
+        info(JobState.PENDING, id=12, name="next", started=None, place="", waits=("a (job 1)",)),
         info(JobState.FAILED, id=13, error="ValueError: no"),
         info(JobState.SKIPPED, id=14, started=None, reason="job 13 failed"),
     ]
     assert table_text(jobs).splitlines() == [
         "id  name   state    elapsed  cpu     where",
         "3   train  running  41.2 s   40.0 s  cell [7], line 12 (time.sleep)",
-        "12  next   pending",
+        "12  next   pending                   waiting for a (job 1)",
         "13  train  failed   41.2 s   40.0 s  ValueError: no",
         "14  train  skipped                   job 13 failed",
     ]
@@ -228,6 +228,11 @@ def test_a_long_table_adds_the_cell_the_threads_and_the_last_line():
     lines = table_text([info(), info(cell=None, threads=3, last_line="")], long=True).splitlines()
     assert lines[2] == "    cell [7] · 1 thread · epoch 4"
     assert lines[4] == "    3 threads"
+
+
+def test_a_job_that_is_over_is_not_said_to_have_no_threads():
+    jobs = [info(JobState.DONE, cell=None, threads=0, last_line="")]
+    assert len(table_text(jobs, long=True).splitlines()) == 2
 
 
 def test_an_empty_table_says_how_to_fill_it():

@@ -14,15 +14,17 @@ from types import SimpleNamespace
 
 import pytest
 
+from ipykill.core import family
+from ipykill.core.current import current_job
 from ipykill.core.family import Family
 from ipykill.core.info import JobState
 from ipykill.core.manager import JobManager
 from ipykill.core.services import Service
 from ipykill.threads import ThreadWithExc
-from tests.waiting import HANG_GUARD
+from tests.waiting import HANG_GUARD, wait_for
 
 LIBRARY = """
-import asyncio, queue, threading
+import asyncio, functools, queue, threading, weakref
 from concurrent.futures import ThreadPoolExecutor
 
 thread, loop, pool = [None], [None], None
@@ -63,6 +65,13 @@ def next_number(number):
         manager = Manager()
     return manager.next(number)
 
+class Client:  # makes one when it is used first
+    manager = None
+    def next(self, number):
+        if self.manager is None:
+            self.manager = Manager()
+        return self.manager.next(number)
+
 class Writer:  # starts its thread when it is used
     def __init__(self):
         self.queue, self.thread = queue.Queue(), None
@@ -74,6 +83,21 @@ class Writer:  # starts its thread when it is used
     def _run(self):
         while True:
             self.queue.get().set()
+
+by_thread, known, local = weakref.WeakKeyDictionary(), weakref.WeakSet(), threading.local()
+
+@functools.lru_cache
+def asked(bound):
+    return 1
+
+def remember(writer):
+    by_thread[writer.thread], local.writer = writer, writer
+    known.add(writer)
+    asked(writer.write)
+
+@functools.lru_cache
+def the_writer():
+    return Writer()
 """
 
 
@@ -146,6 +170,30 @@ def test_what_was_there_before_the_job_goes_on(library, end):
     assert done.wait(HANG_GUARD)
 
 
+def test_what_begins_when_the_job_is_dead_already_goes_on(library, jobs, began):
+    """As on a busy machine."""
+    writer = library.Writer()
+
+    def body():
+        family = current_job()._family
+        me = family.target_of(threading.current_thread())
+
+        def enter():
+            wait_for(lambda: not me.open, "the end of the job's own thread")
+
+        family.enter = enter
+        writer.write(threading.Event())
+        began.set()
+        time.sleep(1000)
+
+    job = jobs.submit(body)
+    assert began.wait(HANG_GUARD)
+    assert job.kill(HANG_GUARD)
+    done = threading.Event()
+    writer.write(done)
+    assert done.wait(HANG_GUARD)
+
+
 def test_what_the_job_has_made_dies_with_it(library, end):
     made = []
 
@@ -157,6 +205,63 @@ def test_what_the_job_has_made_dies_with_it(library, end):
     assert end(use).spared() == []
     thread = made[0]()
     assert thread is None or not thread.is_alive()
+
+
+def test_what_the_job_has_made_dies_with_it_wherever_it_is_kept(library, end):
+    kept = {}
+
+    def use():
+        kept["manager"] = library.Manager()
+
+    assert end(use).spared() == []
+
+
+def test_what_the_users_object_has_made_for_itself_goes_on(library, end):
+    client = library.Client()
+    end(lambda: client.next(1))
+    assert client.next(2) == 3
+
+
+def test_what_a_library_only_knows_of_is_not_kept(library, end):
+    threads = []
+
+    def use():
+        writer = library.Writer()
+        writer.write(threading.Event())
+        library.remember(writer)
+        threads.append(weakref.ref(writer.thread))
+
+    assert end(use).spared() == []
+    thread = threads[0]()
+    assert thread is None or not thread.is_alive()
+
+
+def test_the_result_in_a_cache_is_kept(library, end):
+    end(lambda: library.the_writer().write(threading.Event()))
+    done = threading.Event()
+    library.the_writer().write(done)
+    assert done.wait(HANG_GUARD)
+
+
+def test_who_is_asked_while_it_works_goes_back_to_its_library_afterwards(library):
+    family = Family(ThreadWithExc(target=int), lambda: None, lambda error: None)
+    family.given = None
+    kept = [False]
+
+    class Asked(Service):
+        def __init__(self):
+            pass
+
+        def is_kept(self, thing):
+            return kept[0]
+
+        def is_given(self, thing, call):
+            return False
+
+    target = SimpleNamespace(service=Asked(), shared=None, thread=threading.Thread())
+    assert not family.shares(target)
+    kept[0] = True
+    assert family.shares(target)
 
 
 def test_the_users_code_in_such_a_thread_dies_and_the_thread_lives(library):
@@ -177,6 +282,30 @@ def test_the_users_code_in_such_a_thread_dies_and_the_thread_lives(library):
 def test_a_queue_of_multiprocessing(end):
     queue = multiprocessing.get_context("spawn").Queue()
     end(functools.partial(queue.put, 1))
+    queue.put(2)
+    assert [queue.get(timeout=HANG_GUARD) for _ in range(2)] == [1, 2]
+    queue.close()
+
+
+def test_the_thread_of_a_queue_that_begins_as_the_job_ends(monkeypatch):
+    ends, letting_go, begins = threading.Event(), Family.let_go_of_services, family.registered
+
+    def let_go(it):
+        ends.set()
+        letting_go(it)
+
+    def registered(*args):
+        if threading.current_thread().name == "QueueFeederThread":
+            assert ends.wait(HANG_GUARD)
+        return begins(*args)
+
+    monkeypatch.setattr(Family, "let_go_of_services", let_go)
+    monkeypatch.setattr(family, "registered", registered)
+    queue = multiprocessing.get_context("spawn").Queue()
+    job = JobManager().submit(queue.put, 1)
+    job.result(HANG_GUARD)
+    assert job.kill(HANG_GUARD)
+    assert job.state is JobState.DONE
     queue.put(2)
     assert [queue.get(timeout=HANG_GUARD) for _ in range(2)] == [1, 2]
     queue.close()

@@ -52,6 +52,18 @@ def test_no_widgets_are_imported_without_a_kernel() -> None:
     assert "[]" in printed
 
 
+def test_in_a_terminal_nothing_of_jupyter_is_needed() -> None:
+    printed = run_in_ipython(
+        "import sys\nnames = 'zmq tornado ipykernel jupyter_client ipywidgets anywidget'.split()\n"
+        "sys.modules |= dict.fromkeys(names)",
+        "%load_ext ipykill",
+        "%%bg --wait -q\nprint(6 * 7)",
+        "%bgjobs -a",
+        "%unload_ext ipykill",
+    )
+    assert "42" in printed
+
+
 def test_wait_in_ipython_without_a_kernel_fails_as_the_job_failed() -> None:
     with pytest.raises(AssertionError, match="ZeroDivisionError"):
         run_in_ipython("%load_ext ipykill", "%%bg --wait -q\n1 / 0")

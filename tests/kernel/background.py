@@ -3,6 +3,8 @@
 from tests.kernel.harness import Cell, Kernel
 from tests.kernel.messages import is_card
 
+LOOP = "while True:\n    x = 1"
+
 
 def load(kernel: Kernel) -> None:
     cell = kernel.run("%load_ext ipykill\nimport ipykill, time, sys, threading")
@@ -42,3 +44,21 @@ def printed(cell: Cell) -> str:
         elif message["msg_type"] == "display_data" and not is_card(content):
             parts.append(content["data"]["text/plain"] + "\n")
     return "".join(parts)
+
+
+def said(cell: Cell) -> str:
+    assert cell.text("stderr") == "", cell
+    return cell.text().strip()
+
+
+def usage_error(kernel: Kernel, code: str) -> str:
+    """The one line that bad input ends in."""
+    before = kernel.run("len(ipykill.jobs), [job.requested for job in ipykill.jobs]").result
+    cell = kernel.run(code)
+    assert cell.status == "error", code
+    assert cell.text() == ""
+    lines = cell.text("stderr").strip().splitlines()
+    assert len(lines) == 1, lines
+    after = kernel.run("len(ipykill.jobs), [job.requested for job in ipykill.jobs]").result
+    assert before == after, "nothing has happened"
+    return lines[0]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kernel.background import load
 from tests.kernel.foreground import CAN
 from tests.kernel.harness import Kernel
 from tests.overlays import INSTALLED, IPYTHONS, OVERLAYS, Overlay
@@ -55,3 +56,8 @@ def any_new_kernel(
 ) -> Kernel:
     """A kernel of each version in which a cell can be detached."""
     return start_kernel(request.param)
+
+
+@pytest.fixture
+def loaded(kernel: Kernel) -> None:
+    load(kernel)

@@ -15,7 +15,7 @@ from jupyter_client import BlockingKernelClient, KernelManager
 
 from tests.kernel.nursery import ForkProvisioner
 from tests.kernel.page import Page
-from tests.waiting import HANG_GUARD, wait_for
+from tests.waiting import HANG_GUARD, settle, wait_for
 
 Message = dict
 """A Jupyter message: `header`, `parent_header`, `content`, ..."""
@@ -121,6 +121,10 @@ class Cell:
         return f"<Cell {outputs}>"
 
 
+class PortTaken(Exception):
+    """The kernel could not begin, for another process has taken a port that was free."""
+
+
 class Kernel:
     """A kernel process and its client.
 
@@ -130,6 +134,14 @@ class Kernel:
 
     def __init__(self, pythonpath: str, folder: Path) -> None:
         """Start a kernel that runs in `folder` and return once it answers."""
+        # jupyter_client chooses ports that are free, and some other process may be quicker.
+        for _ in range(2):
+            with contextlib.suppress(PortTaken):
+                self._start(pythonpath, folder)
+                return
+        self._start(pythonpath, folder)
+
+    def _start(self, pythonpath: str, folder: Path) -> None:
         self._log = (folder / "kernel.log").open("w+")
         # jupyter_client sends SIGTERM after half of this time, by default 2.5 s. On a busy machine
         # that would end kernels that are about to end by themselves.
@@ -236,7 +248,8 @@ class Kernel:
         self._client.input(text)
 
     def interrupt(self) -> None:
-        """What the square button does: SIGINT to the process group."""
+        """What the square button does: SIGINT to the process group; when the cell has settled."""
+        settle(self.pid)
         self._manager.interrupt_kernel()
 
     def restart(self) -> None:
@@ -307,6 +320,8 @@ class Kernel:
             return True
 
         wait_for(answers, "a kernel that answers")
+        if not self.alive and "Address already in use" in self.log:
+            raise PortTaken(self.log)
         assert self.alive, f"the kernel died:\n{self.log}"
 
     def _read_iopub(self) -> None:

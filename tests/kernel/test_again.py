@@ -48,7 +48,7 @@ def test_the_card_goes_on_with_the_new_job(kernel: Kernel) -> None:
     assert again(kernel, 1) == "{'again': 2}\n"
     shown = kernel.run("(card,) = shown._cards; print(card.job.id, ipykill.jobs[2].has_card)")
     assert shown.text() == "2 True\n"
-    assert "ended can run again" in again(kernel, 2)
+    assert "is over can run again" in again(kernel, 2)
     kernel.run("go.set()\nipykill.jobs[2].wait(30)")
     assert (
         "ZeroDivisionError"

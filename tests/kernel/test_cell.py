@@ -25,7 +25,7 @@ def test_it_shares_the_namespace_and_shows_its_last_value(any_kernel: Kernel) ->
     assert wait_job(any_kernel) == "done"
     assert any_kernel.run("y, ipykill.jobs[1].result()").result == "(21, 42)"
     cell.wait_output(lambda cell: printed(cell) == "42\n")
-    assert "[1] double: done in" in cell.displays[0]["data"]["text/plain"]
+    cell.wait_output(lambda cell: "[1] double: done in" in cell.displays[0]["data"]["text/plain"])
 
 
 @pytest.mark.parametrize("last", ["reached.append(1)", "await asyncio.sleep(0)"])

@@ -31,7 +31,7 @@ def test_a_clash_is_told_in_the_card_and_not_in_the_way(any_kernel: Kernel) -> N
     )
     told = (
         f"assigned in the foreground as well: i (cell [{number}]), model (cell [{timed.number}]); "
-        "each changes what the other works with, %%bg --private keeps the names of a job its own"
+        "each changes what the other works with; %%bg --private keeps the names of a job its own"
     )
     assert any_kernel.run("%bgjobs -l").text().count(told) == 1
     any_kernel.run("from ipykill.panel import feed\nimport time")

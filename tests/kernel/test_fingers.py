@@ -16,8 +16,37 @@ WAITS = [
     "ipykill.jobs.wait([job])",
     "ipykill.jobs.kill([job], None)",
     "ipykill.sleep(1000)",
+    "for _ in ipykill.every(1000): pass",
     "%bgwait",
+    "sys.stdout.flush()",
+    "print('late')",
 ]
+# Prints when the main thread stands still, and makes what writes to a stream stand still as well.
+STANDS_STILL = """
+import sys, time, threading
+from ipykernel.iostream import OutStream
+
+def tell():
+    main, looks, before = threading.main_thread().ident, 0, None
+    while looks < 5:
+        frame = sys._current_frames()[main]
+        place = frame, frame.f_lasti
+        looks = looks + 1 if place == before else 0
+        before = place
+        time.sleep(0.01)
+    OutStream.flush, sys.stdout.write = usual
+    print("begun", flush=True)
+
+def wait(*_):
+    if threading.current_thread() is threading.main_thread():
+        time.sleep(1000)
+
+def begin():
+    global usual
+    usual = OutStream.flush, sys.stdout.write
+    threading.Thread(target=tell).start()
+    OutStream.flush = sys.stdout.write = wait
+"""
 
 
 @pytest.mark.parametrize("jedi", [True, False])
@@ -83,9 +112,9 @@ def test_tracebacks_have_no_frame_of_ours(any_ipython: Kernel) -> None:
 def test_an_interrupt_shows_the_line_of_the_user(kernel: Kernel) -> None:
     load(kernel)
     kernel.run("%%bg -q -n deaf\nwith ipykill.shield(): time.sleep(1000)")
-    kernel.run("job = ipykill.jobs[1]")
+    kernel.run(f"job = ipykill.jobs[1]\n{STANDS_STILL}")
     for code in WAITS:
-        cell = kernel.cell(f"print('begun', flush=True)\n{code}").wait_output("begun")
+        cell = kernel.cell(f"begin()\n{code}").wait_output("begun")
         kernel.interrupt()
         cell.wait()
         text = raised(cell)

@@ -161,3 +161,35 @@ def test_a_deadline_is_set_afterwards(kernel):
         "('timeout', 'cleaned')"
     )
     wait_main(kernel)
+
+
+def test_a_subshell_detaches_and_goes_on(any_new_kernel):
+    kernel = any_new_kernel
+    load(kernel)
+    cell = running(kernel, LOOP)
+    assert subshell(kernel, "ipykill.jobs.detach()\nhere = threading.current_thread()") == "ok"
+    assert cell.wait().reply["status"] == "ok"
+    assert value(kernel, "here in (threading.current_thread(), threading.main_thread())") == "False"
+    assert subshell(kernel, "ipykill.jobs.detach()") == "error"  # nothing runs
+    kill(kernel)
+    wait_main(kernel)
+
+
+def test_widgets_work_while_a_cell_is_in_the_background(any_new_kernel):
+    kernel = any_new_kernel
+    load(kernel)
+    kernel.run("import ipywidgets\nold = ipywidgets.IntSlider()")
+    detached(kernel, LOOP)
+    kernel.run("new, out = ipywidgets.Button(), ipywidgets.Output()\nheard = []")
+    kernel.run("new.on_click(lambda _: heard.append(threading.current_thread()))")
+    kernel.run("old.observe(lambda change: heard.append(change.new), 'value')")
+    kernel.run("with out: print('in the widget')\nout")
+    assert "in the widget" in str(kernel.page.in_widgets())
+    kernel.press("new")
+    kernel.press("old", value=7)
+    assert value(kernel, "heard[0] is threading.current_thread(), heard[1:]") == "(True, [7])"
+    kill(kernel)
+    wait_main(kernel)
+    kernel.press("old", value=8)  # made before the cell went, used after its end
+    kernel.press("new")
+    assert value(kernel, "heard[2], heard[3].name") == "(8, 'MainThread')"

@@ -27,12 +27,12 @@ sys.setswitchinterval(1e-5)
 # What they said, once they are through with it.
 SAID = (
     "jobs = [it for it in said if isinstance(it, ipykill.Job)]\n"
-    "errors = {str(it).partition(': ')[2] for it in said if it not in jobs}\n"
+    "errors = {str(it).rpartition(': ')[2] for it in said if it not in jobs}\n"
     "said.clear(); ipykill.jobs.wait(jobs, 20)\n"
     "print(len(jobs), sorted(errors), [job.state.value for job in jobs])"
 )
 TOO_LATE = {
-    "it is there already",
+    "the cell is in the background already",
     "it has just ended",
     "no cell runs",
     "it is displaying a value",

@@ -92,6 +92,55 @@ def test_unload_without_jobs_leaves_the_streams_as_they_were(kernel: Kernel) -> 
     assert kernel.run("str([type(sys.stdout), type(sys.stderr)])").result == before
 
 
+PLACES = """
+import contextlib, runpy, sys, IPython, ipywidgets, rich.progress, rich.live, tqdm.std
+import IPython.core.displaypub, IPython.core.magics.execution, IPython.utils.capture
+from matplotlib._pylab_helpers import Gcf
+shell = get_ipython()
+tqdm.std.tqdm.get_lock()  # which makes it
+QUESTIONS = "raw_input", "getpass", "_save_getpass", "_input_request"
+OWNERS = [
+    contextlib._RedirectStream, IPython.utils.capture.capture_output, tqdm.std.tqdm, Gcf,
+    IPython.core.displaypub.CapturingDisplayPublisher, type(shell.displayhook), runpy,
+    IPython.core.magics.execution, IPython.core.displayhook.DisplayHook, shell, shell.kernel,
+    ipywidgets.Widget, ipywidgets.Output, rich.progress.Progress, rich.live.Live,
+    shell.display_pub.pub_socket.io_thread, shell.input_transformers_post, shell.ast_transformers,
+]
+def attributes():
+    found = {}
+    for owner in OWNERS:
+        items = enumerate(owner) if isinstance(owner, list) else vars(owner).items()
+        for name, value in items:
+            if name in QUESTIONS:  # a job that is submitted without the extension asks nobody, too
+                continue
+            if callable(value) or name in ("figs", "_instances", "_lock", "sys"):
+                found[str(owner), name] = value
+    # What `submit` needs, also without the extension, is for good.
+    finders = [it for it in sys.meta_path if not getattr(it, "for_good", False)]
+    found |= {(str(finder), ""): finder for finder in finders}
+    return found
+def changed():
+    after = attributes()
+    return [name for name in after | before if after.get(name) is not before.get(name)]
+before = attributes()
+"""
+
+
+def test_unload_puts_back_what_was_wrapped(kernel: Kernel) -> None:
+    assert kernel.run(PLACES).status == "ok"
+    load(kernel)
+    assert kernel.run("len(changed()) > 30").result == "True"
+    kernel.run("%%bg --wait\nfor i in tqdm.std.tqdm([1]): print(i)")
+    kernel.run("%unload_ext ipykill")
+    assert kernel.run("changed()").result == "[]"
+    kernel.run("from trio._core._thread_cache import ThreadCache")
+    assert kernel.run("hasattr(ThreadCache.start_thread_soon, '__wrapped__')").result == "True"
+    load(kernel)
+    cell = kernel.run("%%bg --wait\nfor i in tqdm.std.tqdm([1, 2]): print('again', i)")
+    assert "again 2" in cell.text()
+    assert kernel.run("ipykill.jobs[2].progress.total").result == "2"
+
+
 def test_a_restart_begins_anew(kernel: Kernel) -> None:
     load(kernel)
     kernel.run("%%bg -q\nwhile True: x = 1")
@@ -227,8 +276,23 @@ def test_it_is_not_loaded_while_output_is_captured(kernel: Kernel) -> None:
     cell.wait_output("routed")
 
 
-def test_without_widgets_all_is_text(kernel: Kernel) -> None:
-    kernel.run("import sys\nsys.modules['anywidget'] = sys.modules['ipywidgets'] = None")
+def test_widgets_are_imported_with_the_first_card(kernel: Kernel) -> None:
+    load(kernel)
+    imported = "import sys\nprint('anywidget' in sys.modules, 'ipywidgets' in sys.modules)"
+    assert kernel.run(imported).text() == "False False\n"
+    kernel.run("%%bg\n1")
+    assert kernel.run(imported).text() == "True True\n"
+
+
+@pytest.mark.parametrize(
+    "break_them",
+    [
+        "import sys\nsys.modules['anywidget'] = sys.modules['ipywidgets'] = None",
+        "import sys\nopen('anywidget.py', 'w').write('import nosuch')\nsys.path.insert(0, '')",
+    ],
+)
+def test_without_widgets_all_is_text(kernel: Kernel, break_them: str) -> None:
+    kernel.run(break_them)
     load(kernel)
     kernel.run("go = threading.Event()")
     cell = kernel.run("%%bg -n train\ngo.wait()\nprint('printed')")

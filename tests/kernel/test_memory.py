@@ -101,3 +101,11 @@ def test_a_large_value_is_told(kernel: Kernel) -> None:
     assert kernel.run("%bgwhere 1").text().endswith("; it " + kept + "\n")
     kernel.run("ipykill.jobs[1].forget('')")
     assert "keeps" not in kernel.run("%bgjobs -l").text()
+
+
+def test_a_cell_of_the_foreground_leaves_nothing_to_the_garbage_collector(kernel: Kernel) -> None:
+    kernel.run("gc.disable()")
+    for _ in range(10):
+        kernel.run("x = 1")
+    cells = "[it for it in gc.get_objects() if type(it).__name__ == 'RunningCell']"
+    assert kernel.run(f"len({cells})").result == "1"  # the cell that asks

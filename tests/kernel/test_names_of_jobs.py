@@ -59,6 +59,8 @@ def test_options_are_expanded_and_the_cell_is_not(kernel: Kernel) -> None:
         ("-n $d.keys", None),
         ("-n cost$", "cost$"),
         ("-n {1/0}", "{1/0}"),
+        ("-n lr={n/10:.2f}", "lr=0.70"),
+        ("-n {n:03d}", "007"),
     ],
 )
 def test_fields_are_those_of_ipython(kernel: Kernel, line: str, name: str | None) -> None:

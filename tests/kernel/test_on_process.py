@@ -92,8 +92,8 @@ def test_a_variable_assigned_meanwhile_is_told(kernel: Kernel) -> None:
     kernel.run("both, data = 7, [8]")
     kernel.run("ipykill.jobs[1].stop()")
     assert ended(kernel) == "'done'"
-    cell.wait_output("both, assigned here meanwhile, is now what the job left")
-    cell.wait_output("not replaced, as assigned here meanwhile: data")
+    cell.wait_output("both was assigned here meanwhile; it is now what the job left")
+    cell.wait_output("not replaced, for they were assigned here meanwhile: data")
     assert value(kernel, "both, data") == "(2, [8])"
 
 

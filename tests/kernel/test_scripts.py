@@ -83,3 +83,60 @@ def test_its_siblings(kernel: Kernel) -> None:
     kernel.run("%run folder/fails.py")
     assert kernel.run("own()[:4]").result == OWN[:-5] + ")"
     assert kernel.run("(type(sys.argv), type(sys.path), type(main)) == types").result == "True"
+
+
+def test_one_script_runs_in_two_jobs_and_in_the_foreground_at_once(any_ipython: Kernel) -> None:
+    load(any_ipython)
+    assert any_ipython.run(SETUP).status == "ok"
+    script = (
+        "import builtins, sys\nword = sys.argv[1]\nbox = builtins.box\n"
+        "box['begun', word].set()\nbox['go', word].wait(30)\nbox['seen', word] = __name__, word\n"
+    )
+    any_ipython.run(f"(folder / 'twice.py').write_text({script!r})")
+    for word in "ab":
+        any_ipython.run(f"%%bg -q -n {word}\n%run folder/twice.py {word}")
+        any_ipython.run(f"box['begun', '{word}'].wait(30)")
+    any_ipython.run("box['go', 'c'].set()\n%run folder/twice.py c")
+    for word in "cba":
+        any_ipython.run(f"box['go', '{word}'].set()")
+        if word != "c":
+            assert wait_job(any_ipython, word) == "done"
+        assert any_ipython.run(f"box['seen', '{word}']").result == f"('__main__', '{word}')"
+
+
+def test_what_a_job_has_left_in_a_script_is_let_go(kernel: Kernel) -> None:
+    load(kernel)
+    kernel.run(SETUP)
+    script = "import builtins\nclass Big: pass\nbig = builtins.big = Big()\n1 / 0\n"
+    kernel.run(f"(folder / 'big.py').write_text({script!r})")
+    kernel.run("%%bg -q -n big\n%run folder/big.py")
+    assert wait_job(kernel, "big") == "failed"
+    kernel.run("import gc, weakref; it = weakref.ref(builtins.big)")
+    kernel.run("del builtins.big, job")
+    kernel.run("%bgclear")
+    assert kernel.run("gc.collect(); it()").result is None
+
+
+def test_the_path_is_a_list_of_which_all_of_a_list_works(kernel: Kernel) -> None:
+    load(kernel)
+    kernel.run(SETUP)
+    script = (
+        "import builtins, os, sys\nbox = builtins.box\n"
+        "own = sys.path[0]\nsys.path[:0] = ['first']\nsys.path += ['last']\n"
+        "assert (['x'] + sys.path)[:3] == ['x', own, 'first'], sys.path\n"
+        "assert sys.path.pop() == 'last' and (2 * sys.path)[0] == own\n"
+        "sys.path.remove(own)\nassert own not in sys.path\n"
+        "box['begun', 'path'].set()\nbox['go', 'path'].wait(30)\n"
+    )
+    kernel.run(f"(folder / 'path.py').write_text({script!r})")
+    kernel.run("%%bg -q -n path\n%run folder/path.py")
+    assert kernel.run("box['begun', 'path'].wait(30)").result == "True"
+    assert kernel.run("sys.path == ['first', *path] <= sys.path").result == "True"
+    assert kernel.run("sys.path.insert(0, 'ours'); (['x'] + sys.path)[:3]").result == (
+        "['x', 'ours', 'first']"
+    )
+    kernel.run("box['go', 'path'].set()")
+    assert wait_job(kernel, "path") == "done"
+    assert kernel.run("sys.path == ['ours', 'first', *path], type(sys.path)").result == (
+        "(True, list)"
+    )

@@ -1,6 +1,7 @@
 """Long calls of databases end with a Kill, and the connection can be used at once."""
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -35,14 +36,21 @@ def test_one_that_fails_is_logged(caplog):
     assert "could not be interrupted" in caplog.text
 
 
-def test_a_query_of_duckdb():
+@pytest.mark.parametrize("kept", ["by a name", "by an object of an object", "in a dictionary"])
+def test_a_query_of_duckdb(kept):
     duckdb = pytest.importorskip("duckdb")
     connection = duckdb.connect()
+    app = SimpleNamespace(database=SimpleNamespace(connection=connection), all={"a": connection})
     began = threading.Event()
 
     def work():
         began.set()
-        connection.execute(LONG).fetchall()
+        if kept == "by a name":
+            connection.execute(LONG).fetchall()
+        elif kept == "in a dictionary":
+            app.all["a"].execute(LONG).fetchall()
+        else:
+            app.database.connection.execute(LONG).fetchall()
 
     job = ipykill.submit(work)
     assert began.wait(HANG_GUARD)

@@ -12,25 +12,13 @@ import weakref
 import pytest
 
 import ipykill
-from ipykill import JobKilled, JobManager, JobState, current_job
+from ipykill import JobKilled, JobState, current_job
 from ipykill.exceptions import JobAborted
 from ipykill.kill import pursuit, wake
 from tests.racing import frequent_switches
 from tests.waiting import HANG_GUARD, wait_for
 
 wakes = pytest.mark.skipif(not wake.works(), reason=f"no wake-up here: {wake.why_not()}")
-
-
-@pytest.fixture
-def jobs():
-    manager = JobManager()
-    yield manager
-    assert manager.kill_all(HANG_GUARD)
-
-
-@pytest.fixture
-def began():
-    return threading.Event()
 
 
 def interrupt(job, began):

@@ -1,23 +1,34 @@
-"""Every place that the map of a code object calls safe, tried by brute force.
+"""What the map of a code object says of generated functions, tried by brute force.
 
-``python -m tests.laws.generated --functions 20000`` makes functions at random, runs each as often
-as it comes to safe instructions, and raises at the first, the second, and so on. What was entered
-must have been left then, what was acquired released, and what a ``finally`` began ended. The seed
-makes it the same on every machine.
+``python -m tests.laws.generated --seconds 60`` makes functions at random, runs each as often as it
+comes to places where a Kill may strike, and raises at the first, the second, and so on: what was
+entered must have been left then, what was acquired released, what a ``finally`` began ended. And of
+each line it is known whether it is cleanup, or has to have such a place. The seed, which is the
+function's number, makes it the same on every machine.
 """
 
 import argparse
-import asyncio
+import functools
+import itertools
+import math
 import random
 import sys
 import threading
+import time
+import types
+import weakref
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from types import CodeType, FrameType
 
+from ipykill.kill import codemap as maps
 from ipykill.kill import policy
-from ipykill.kill.codemap import codemap
+from ipykill.kill.bytecode import instructions, opcodes
+from tests.laws.writer import LATE, RAISING, STRICT, Writer
 
-MOST = 80  # places of one function
+MOST = 60  # places of one function
+TWICE = 2  # each at most
+NOW, TURNING = "now", "when a loop turns"
 CALLS = 60  # after which every condition of a function is false
 
 
@@ -32,6 +43,7 @@ class World:
         self.log: Counter[str] = Counter()
         self._rng = random.Random(seed)
         self._calls = 0
+        self._references: list[weakref.ref[object]] = []
 
     def yes(self, *_: object) -> bool:
         self._calls += 1
@@ -40,13 +52,20 @@ class World:
     def some(self, *_: object) -> range:
         return range(self.yes() + self.yes())
 
+    def twice(self) -> range:
+        return range(2)
+
     def work(self, *_: object) -> None:
         self._calls += 1
         if self._calls < CALLS and self._rng.random() < 0.1:
             raise self._rng.choice([ValueError, KeyError, ExceptionGroup("g", [OSError()])])
 
-    async def wait(self) -> None:
-        await asyncio.sleep(0)
+    def __delattr__(self, name: str) -> None:
+        self.work()
+
+    @types.coroutine
+    def wait(self):
+        yield
 
     def plus(self, name: str) -> None:
         self.log[name] += 1
@@ -60,6 +79,14 @@ class World:
     def hold(self, name: str) -> "Held":
         return Held(self, name)
 
+    lock = hold
+
+    def ends(self, it) -> None:
+        weakref.finalize(it, type(it).gone, None)
+
+    def refers(self, it) -> None:
+        self._references.append(weakref.ref(it, type(it).gone))
+
     async def asome(self):
         for number in self.some():
             yield number
@@ -69,194 +96,131 @@ class Held:
     def __init__(self, world: World, name: str) -> None:
         self.world, self.name = world, name
 
-    def __enter__(self) -> None:
+    def acquire(self) -> None:
         self.world.log[self.name] += 1
+
+    def release(self) -> None:
+        self.world.log[self.name] -= 1
+
+    __enter__ = acquire
 
     def __exit__(self, *_: object) -> bool:
         self.world.log[self.name] -= 1
-        return self.world.yes() and _[0] is not None and _[0] is not Kill
+        return self.world.yes() and isinstance(_[1], Exception)
 
     async def __aenter__(self) -> None:
-        self.__enter__()
+        self.acquire()
 
     async def __aexit__(self, *error: object) -> bool:
         return self.__exit__(*error)
 
 
-class Writer:
-    """Writes one function."""
-
-    def __init__(self, rng: random.Random) -> None:
-        self.rng = rng
-        self.lines: list[str] = []
-        self.names = 0
-        self.asynchronous = rng.random() < 0.25
-
-    def source(self) -> str:
-        self.put(0, f"{'async ' * self.asynchronous}def generated(w):")
-        if self.rng.random() < 0.1:  # wide arguments of instructions
-            self.put(1, "; ".join(f"a{number} = {number}" for number in range(300)))
-        self.block(1, 0, False)
-        return "\n".join(self.lines) + "\n"
-
-    def put(self, indent: int, text: str) -> None:
-        self.lines.append("    " * indent + text)
-
-    def name(self) -> str:
-        self.names += 1
-        return f"n{self.names}"
-
-    def block(self, indent: int, depth: int, loop: bool) -> None:
-        for _ in range(self.rng.randint(1, 3)):
-            kinds = [self.simple] * (2 + 2 * depth)
-            if depth < 4:
-                kinds += [self.tries, self.tries, self.locks, self.withs, self.loops, self.ifs]
-                kinds += [self.inner, self.match]
-            self.rng.choice(kinds)(indent, depth, loop)
-
-    def simple(self, indent: int, depth: int, loop: bool) -> None:
-        texts = ["w.work()", "x = w.yes()", "x = [w.yes(i) for i in w.some() if i]", "pass"]
-        texts += ["x = {i: w.yes() for i in w.some() for j in w.some() if j}", "w.work(); w.work()"]
-        texts += ["x = sum(i for i in w.some())", "x = w.yes() and w.yes() or w.yes()"]
-        texts += ["x = (lambda: w.yes())()", "x = 1 if w.yes() else 2"]
-        texts += ["if w.yes(): return 1"] if depth else []
-        texts += ["if w.yes(): break", "if w.yes(): continue"] if loop else []
-        texts += ["await w.wait()"] if self.asynchronous else []
-        self.put(indent, self.rng.choice(texts))
-
-    def tries(self, indent: int, depth: int, loop: bool) -> None:
-        name = self.name()
-        self.put(indent, "try:")
-        finals = self.rng.random() < 0.6
-        if finals:
-            self.put(indent + 1, f"w.plus({name!r})")
-        self.block(indent + 1, depth + 1, loop)
-        excepts = not finals or self.rng.random() < 0.5
-        star = "*" * (self.rng.random() < 0.15)
-        if excepts:
-            caught = self.rng.choice(["ValueError", "KeyError as error", "(KeyError, OSError)"])
-            self.put(indent, f"except{star} {caught}:")
-            if star:
-                self.put(indent + 1, "w.yes()")
-            else:
-                self.block(indent + 1, depth + 1, loop)
-                if self.rng.random() < 0.3:
-                    self.put(indent + 1, "raise")
-            if self.rng.random() < 0.5:
-                self.put(indent, "else:")
-                self.block(indent + 1, depth + 1, loop)
-        if finals:
-            self.put(indent, "finally:")
-            cut = self.name()
-            self.put(indent + 1, f"w.over({name!r})")
-            self.put(indent + 1, f"w.plus({cut!r})")
-            for text in ["for i in range(2): w.yes()", "if w.yes(): w.yes()", "w.yes()"]:
-                if self.rng.random() < 0.4:
-                    self.put(indent + 1, text)
-            self.put(indent + 1, f"w.minus({cut!r})")
-
-    def locks(self, indent: int, depth: int, loop: bool) -> None:
-        name = self.name()
-        self.put(indent, f"w.plus({name!r})")
-        self.put(indent, "try:")
-        self.block(indent + 1, depth + 1, loop)
-        self.put(indent, "finally:")
-        self.put(indent + 1, f"w.minus({name!r})")
-
-    def withs(self, indent: int, depth: int, loop: bool) -> None:
-        prefix = "async " * (self.asynchronous and self.rng.random() < 0.5)
-        held = ", ".join(f"w.hold({self.name()!r})" for _ in range(self.rng.randint(1, 2)))
-        if self.rng.random() < 0.3:
-            self.put(indent, f"{prefix}with {held}: w.work()")
-            return
-        self.put(indent, f"{prefix}with {held}:")
-        self.block(indent + 1, depth + 1, loop)
-
-    def loops(self, indent: int, depth: int, loop: bool) -> None:
-        heads = ["while w.yes():", "while w.yes() and w.yes():", "for i in w.some():"]
-        heads += ["async for i in w.asome():"] if self.asynchronous else []
-        head = self.rng.choice(heads)
-        if self.rng.random() < 0.2:
-            self.put(indent, f"{head} w.work()")
-        else:
-            self.put(indent, head)
-            self.block(indent + 1, depth + 1, True)
-        if self.rng.random() < 0.3:
-            self.put(indent, "else:")
-            self.block(indent + 1, depth + 1, loop)
-
-    def ifs(self, indent: int, depth: int, loop: bool) -> None:
-        self.put(indent, "if w.yes():")
-        self.block(indent + 1, depth + 1, loop)
-        if self.rng.random() < 0.5:
-            self.put(indent, "else:")
-            self.block(indent + 1, depth + 1, loop)
-
-    def inner(self, indent: int, depth: int, loop: bool) -> None:
-        name = self.name()
-        kind = self.rng.choice(["plain", "generator"]) if not self.asynchronous else "plain"
-        outer, self.asynchronous = self.asynchronous, False
-        self.put(indent, f"def {name}():")
-        self.block(indent + 1, depth + 1, False)
-        if kind == "generator":
-            self.put(indent + 1, "yield 1")
-            self.block(indent + 1, depth + 1, False)
-        self.put(indent, f"for i in {name}(): w.yes()" if kind == "generator" else f"{name}()")
-        self.asynchronous = outer
-
-    def match(self, indent: int, depth: int, loop: bool) -> None:
-        self.put(indent, "match w.yes():")
-        self.put(indent + 1, "case True:")
-        self.block(indent + 2, depth + 1, loop)
-        self.put(indent + 1, "case _:")
-        self.block(indent + 2, depth + 1, loop)
-
-
-def codes(code: CodeType):
+def codes(code: CodeType) -> Iterator[CodeType]:
     yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from codes(constant)
 
 
+_JUMPS_BACK = opcodes("JUMP_BACKWARD", "POP_JUMP_BACKWARD") - opcodes("JUMP_BACKWARD_NO")
+
+Place = tuple[str, CodeType, int]
+
+
 class Raiser:
-    """Raises at the n-th safe instruction that comes; counts them."""
+    """Notes the places that come where a Kill may strike, and raises at the one of that number."""
 
-    def __init__(self, at: int) -> None:
+    def __init__(self, writer: Writer, at: int = -1, how: str = "") -> None:
+        self.writer = writer
         self.at = at
-        self.count = 0
-        self.where = ""
+        self.turning = how == TURNING
+        self.places: list[Place] = []
+        self.wrong: list[str] = []
+        self.raised = False
 
-    def here(self, frame: FrameType, offset: int) -> None:
-        if offset in codemap(frame.f_code).safe and policy.shelter(frame, calling=False) is None:
-            self.count += 1
-            if self.count == self.at:
-                self.where = f"{frame.f_code.co_name}, line {frame.f_lineno}, offset {offset}"
-                raise Kill
+    def here(self, frame: FrameType, offset: int) -> bool:
+        """Return whether to raise there."""
+        known = maps.codemap(frame.f_code)
+        if offset in known.safe and policy.shelter(frame, calling=False) is None:
+            how = NOW
+        elif offset in known.safe | known.later and self._shelters_late(frame):
+            how = LATE
+        elif TURNS and offset in known.turns and policy.shelter(frame, calling=False) is None:
+            how = TURNING
+        else:
+            return False
+        self.places.append((how, frame.f_code, offset))
+        if len(self.places) - 1 != self.at:
+            return False
+        self.raised = True
+        self._look(frame, how)
+        return True
+
+    def _shelters_late(self, frame: FrameType) -> bool:
+        return policy.shelter(frame, calling=False, late=True) is None
+
+    def _look(self, frame: FrameType | None, how: str) -> None:
+        """Look at the lines of all callers."""
+        inner = True
+        while frame is not None:
+            line, code = frame.f_lineno, frame.f_code
+            kind = self.writer.cleanup.get(line, "")
+            wrong = bool(kind) and (how != LATE or kind in (STRICT, RAISING))
+            wrong = wrong or line in self.writer.unbroken
+            # A jump back may have the line of the last statement, but is none of it.
+            jumps = (inner and how == TURNING) or code.co_code[frame.f_lasti] in _JUMPS_BACK
+            if wrong and not jumps and code.co_filename.startswith("<generated"):
+                self.wrong.append(f"within line {line}")
+            inner, frame = False, frame.f_back
 
 
 if sys.version_info >= (3, 12):
+    import ctypes
+
+    TURNS = True
+    # Called as a callback of an event it has two more arguments, which C does not look at.
+    _RAISE = ctypes.PYFUNCTYPE(
+        ctypes.c_int, ctypes.c_ulong, ctypes.py_object, ctypes.py_object, ctypes.c_int
+    )(("PyThreadState_SetAsyncExc", ctypes.pythonapi))
 
     def watched(code: CodeType, raiser: Raiser, run) -> None:
-        monitoring, tool = sys.monitoring, 3
+        monitoring, tool, later = sys.monitoring, 3, 2  # the higher one is called first
         event = monitoring.events.INSTRUCTION
-        monitoring.use_tool_id(tool, "generated")
+        ours = list(codes(code))
+        raising = functools.partial(_RAISE, threading.get_ident(), Kill)
+        known = {id(each): maps.codemap(each) for each in ours}
+        wanted = {key: it.safe | it.later | it.turns for key, it in known.items()}
 
-        def instruction(code: CodeType, offset: int) -> None:
-            raiser.here(sys._getframe(1), offset)
+        def instruction(code: CodeType, offset: int) -> object:
+            if raiser.raised:
+                monitoring.register_callback(later, event, None)
+            elif offset not in wanted[id(code)]:
+                return None if raiser.turning else monitoring.DISABLE
+            elif raiser.here(sys._getframe(1), offset):
+                if not raiser.turning:
+                    raise Kill
+                # As a signal handler does: when the jump has been made.
+                monitoring.register_callback(later, event, raising)
+            return None
 
+        for number in (tool, later):
+            monitoring.use_tool_id(number, "generated")
         try:
             monitoring.register_callback(tool, event, instruction)
-            for each in codes(code):
+            for each in ours:
                 monitoring.set_local_events(tool, each, event)
+                if raiser.turning:
+                    monitoring.set_local_events(later, each, event)
             run()
         finally:
-            for each in codes(code):
-                monitoring.set_local_events(tool, each, 0)
-            monitoring.register_callback(tool, event, None)
-            monitoring.free_tool_id(tool)
+            for number in (tool, later):
+                for each in ours:
+                    monitoring.set_local_events(number, each, 0)
+                monitoring.register_callback(number, event, None)
+                monitoring.free_tool_id(number)
 
 else:
+    TURNS = False
 
     def watched(code: CodeType, raiser: Raiser, run) -> None:
         armed = set(codes(code))
@@ -265,8 +229,8 @@ else:
             if frame.f_code not in armed:
                 return None
             frame.f_trace_opcodes = True
-            if event == "opcode":
-                raiser.here(frame, frame.f_lasti)
+            if event == "opcode" and raiser.here(frame, frame.f_lasti):
+                raise Kill
             return trace
 
         sys.settrace(trace)
@@ -276,58 +240,114 @@ else:
             sys.settrace(None)
 
 
-def attempt(function, seed: int, at: int) -> tuple[Raiser, list[str]]:
-    """Run a function once, raise at its `at`-th place; return what is left unbalanced."""
-    world, raiser = World(seed), Raiser(at)
+def attempt(function, writer: Writer, seed: int, at: int = -1, how: str = "") -> Raiser:
+    """Run a function once, raise at its `at`-th place; the raiser knows what went wrong."""
+    world, raiser = World(seed), Raiser(writer, at, how)
 
     def run() -> None:
         try:
             made = function(world)
-            if made is not None and hasattr(made, "send"):
-                asyncio.run(made)
+            while made is not None and hasattr(made, "send"):
+                made.send(None)
         except (Exception, Kill):
             pass
 
-    thread = threading.Thread(target=watched, args=(function.__code__, raiser, run))
-    thread.start()
-    thread.join()
-    return raiser, sorted(name for name, count in world.log.items() if count)
+    watched(function.__code__, raiser, run)
+    left = {name for name, count in world.log.items() if count}
+    if how == LATE:
+        left = {name for name in left if not name.endswith(LATE)}
+    if left:
+        raiser.wrong.append(f"left {sorted(left)}")
+    return raiser
+
+
+def wrong_lines(code: CodeType, writer: Writer) -> Iterator[str]:
+    """Yield what of the map of a function is not as the lines say."""
+    known = maps.codemap(code)
+    found = dict(instructions(code))
+    line_of = {at: line for start, end, line in code.co_lines() for at in range(start, end)}
+    lines = {it: {line_of[at] for at in found if at in it} for it in (known.safe, known.later)}
+    jumps = {at for at in found if found[at].op in _JUMPS_BACK}
+    for how, places in (NOW, known.safe), (LATE, known.later):
+        for offset in places - jumps:
+            line = line_of[offset]
+            kind = writer.cleanup.get(line, "")
+            # In the first line is the cleanup of the caller, which is looked at when it runs.
+            if line != code.co_firstlineno and (kind == STRICT or (kind and how == NOW)):
+                yield f"{code.co_name}: {how}, cleanup in line {line} at {offset}"
+    safe, later = lines[known.safe], lines[known.later]
+    for line in writer.working & set(line_of.values()):
+        kind = writer.cleanup.get(line, "")
+        if (not kind and line not in safe) or (kind == LATE and line not in later | safe):
+            yield f"{code.co_name}: no place in line {line}"
+    for offset in jumps:
+        line = line_of[found[offset].target]
+        passed = {*range(found[offset].target, offset + 2)}
+        if line in writer.looping - writer.cleanup.keys() and not known.safe & passed:
+            yield f"{code.co_name}: no place in the loop of line {line} that ends at {offset}"
 
 
 def try_one(number: int) -> tuple[int, list[str]]:
     """Try every place of function `number`; return how many there were, and what went wrong."""
-    rng = random.Random(number)
-    source = Writer(rng).source()
+    writer = Writer(random.Random(number))
+    source = writer.source()
     scope: dict[str, object] = {}
-    exec(compile(source, f"<generated {number}>", "exec"), scope)
+    file = f"<generated {number}{' site-packages' * writer.installed}>"
+    exec(compile(source, file, "exec"), scope)
     function = scope["generated"]
-    wrong, tried = [], 0
-    usual = attempt(function, number, 0)[0].count
-    for at in range(1, min(usual, MOST) + 1):
-        raiser, left = attempt(function, number, at)
-        tried += bool(raiser.where)
-        if left:
-            wrong.append(f"function {number}: raised at {raiser.where}: left {left}")
-    return tried, wrong
+    wrong = [it for code in codes(function.__code__) for it in wrong_lines(code, writer)]
+    seen: Counter[Place] = Counter()
+    tried = 0
+    for at, place in enumerate(attempt(function, writer, number).places):
+        seen[place] += 1
+        if seen[place] <= TWICE and tried < MOST:
+            tried += 1
+            how, code, offset = place
+            raiser = attempt(function, writer, number, at, how)
+            where = f"raised {how} in {code.co_name} at {offset}"
+            wrong += [f"{where}: {it}" for it in raiser.wrong]
+    return tried, [f"function {number}: {it}" for it in wrong]
+
+
+def try_many(numbers: Iterable[int], until: float = math.inf) -> tuple[int, int, list[str]]:
+    """Try functions till `until` (monotonic); return how many, the places, and what is wrong."""
+    functions = places = 0
+    wrong: list[str] = []
+
+    def run() -> None:
+        nonlocal functions, places
+        for number in numbers:
+            try:
+                tried, found = try_one(number)
+            except Exception as error:  # of the map, for all else is caught
+                tried, found = 0, [f"function {number}: {error!r}"]
+            functions, places = functions + 1, places + tried
+            wrong.extend(found)
+            if found or time.monotonic() > until:
+                return
+
+    # In a thread the stack, which is looked through at every place, is short.
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return functions, places, wrong
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--functions", type=int, default=1000)
+    parser.add_argument("--seconds", type=float, default=math.inf)
     parser.add_argument("--first", type=int, default=0, help="the seed of the first one")
-    parser.add_argument("--show", action="store_true", help="print the function that is wrong")
     options = parser.parse_args()
-    tried, wrong = 0, []
-    for number in range(options.first, options.first + options.functions):
-        places, found = try_one(number)
-        tried += places
-        wrong += found
-        if found:
-            print(found[0], flush=True)
-            if options.show:
-                print(Writer(random.Random(number)).source())
-                break
-    print(f"CPython {sys.version.split()[0]}: {tried} instructions tried, {len(wrong)} wrong")
+    numbers = range(options.first, options.first + options.functions)
+    if options.seconds < math.inf:
+        numbers = itertools.count(options.first)
+    functions, places, wrong = try_many(numbers, time.monotonic() + options.seconds)
+    print(f"CPython {sys.version.split()[0]}: {functions} functions, {places} places tried")
+    if wrong:
+        print(*wrong, sep="\n")
+        source = Writer(random.Random(options.first + functions - 1)).source()
+        print(*(f"{n:4} {line}" for n, line in enumerate(source.splitlines(), 1)), sep="\n")
     return bool(wrong)
 
 

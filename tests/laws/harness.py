@@ -21,6 +21,9 @@ PLAIN = os.environ.get("IPYKILL_KILL") == "plain"
 HANG = 2.0 if PLAIN else 30.0
 """Seconds after which a job that does not die fails the test."""
 
+KILLS = 40
+LONG = 0.25  # seconds: in a cleanup as long as this the recipe raises again, and again
+
 
 class Started:
     """Says that the job has come as far as the line that calls it."""
@@ -77,6 +80,13 @@ def kill(fn: Callable[[Callable[[], None]], object], *, blocked: bool = False) -
         asleep(job)
     assert_dies(job)
     return job
+
+
+def work_for(seconds: float) -> None:
+    # Of its own CPU time: on a machine that stands still meanwhile, nobody could disturb it.
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
 
 
 def in_python(code: str, **environment: str) -> str:

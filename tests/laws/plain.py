@@ -51,9 +51,11 @@ def claim(test: Callable[..., object]) -> str:
 
 def tests() -> dict[str, Callable[..., object]]:
     """Return the tests of all laws by name."""
-    from tests.laws import test_laws
+    from tests.laws import test_laws, test_laws_blocking, test_laws_cleanup, test_laws_families
 
-    return {name: test for name, test in vars(test_laws).items() if name.startswith("test_l")}
+    modules = (test_laws, test_laws_blocking, test_laws_cleanup, test_laws_families)
+    names = {name: test for module in modules for name, test in vars(module).items()}
+    return {name: test for name, test in names.items() if name.startswith("test_l")}
 
 
 def judge(name: str, test: Callable[..., object]) -> Verdict:
@@ -62,7 +64,7 @@ def judge(name: str, test: Callable[..., object]) -> Verdict:
     environment = os.environ | {"IPYKILL_KILL": "plain"}
     try:
         done = subprocess.run(
-            [*command, f"tests/laws/test_laws.py::{name}"],
+            [*command, f"{test.__module__.replace('.', '/')}.py::{name}"],
             env=environment,
             capture_output=True,
             text=True,

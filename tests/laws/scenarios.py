@@ -487,7 +487,9 @@ class Files(Scenario):
             os.close(write)
 
     def check(self) -> None:
-        assert len(os.listdir("/proc/self/fd")) == self.count
+        # Fewer, when something of an earlier test is freed meanwhile. More for a moment, when a
+        # thread of an earlier test opens a file; one that the body has left open stays open.
+        wait_for(lambda: len(os.listdir("/proc/self/fd")) <= self.count, "the files to be closed")
 
 
 class Imports(Scenario):

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from ipykill.kill import report
+from ipykill.kill.switches import has_gil
 from tests.laws.harness import PLAIN, in_python
 
 pytestmark = pytest.mark.skipif(PLAIN, reason="nothing else is on")
@@ -54,6 +56,10 @@ print(end="", flush=True)
 os._exit(0)
 """
 
+LATE = "by SIGURG, the way of Ctrl-C, as soon as the main thread looks for signals"
+HOW = "by SIGURG, the way of Ctrl-C" if has_gil() else LATE
+# What `%load_ext` says there besides.
+NO_LOCK = [] if has_gil() else [f"ipykill: {report._NO_LOCK}"]
 SAFE = "True | by sys.monitoring" if sys.version_info >= (3, 12) else "True | by opcode tracing"
 WITHOUT_WAKING = (
     "True | by sys.monitoring"
@@ -68,7 +74,7 @@ def about_without(what: str) -> str:
 
 
 def test_here() -> None:
-    assert about_without("") == f"{SAFE} | True | by SIGURG, the way of Ctrl-C"
+    assert about_without("") == f"{SAFE} | True | {HOW}"
 
 
 def test_windows() -> None:
@@ -80,12 +86,47 @@ del os.fork, os.register_at_fork, signal.pthread_kill, signal.SIGURG, time.pthre
     assert said == f"{WITHOUT_WAKING} | False | {why}"
 
 
+def test_processes_on_windows() -> None:
+    said = in_python(
+        ALL_LOADED
+        + """
+import multiprocessing.connection
+for name in ("fork", "forkpty", "killpg", "pidfd_open", "waitid", "register_at_fork"):
+    delattr(os, name)
+for name in ("pthread_kill", "pthread_sigmask", "SIGURG", "SIGKILL", "SIGALRM", "alarm", "SIGCONT"):
+    delattr(signal, name)
+subprocess._CAN_USE_PIDFD_OPEN = False  # CPython 3.15 has asked already
+sys.platform, kill = "win32", os.kill
+def os_kill(pid, number):
+    assert number == signal.SIGTERM, "it would send a Ctrl-C, or end the process at once"
+    kill(pid, number)
+os.kill = os_kill
+import ipykill
+started = []
+def work():
+    command = [sys.executable, "-c", "input()"]
+    started.append(subprocess.Popen(command, stdin=-1, start_new_session=True))
+job = ipykill.submit(work)
+job.result(30), job.info(), job.interrupt(), job.kill()
+print(job.info().state.value, started[0].wait(30))
+try:
+    ipykill.submit(work, on="process")
+except ipykill.JobError as error:
+    print(error)
+sys.platform = "linux"
+""",
+        IPYKILL_KILL="full",
+    )
+    refusal = "jobs in a process of their own need Linux or macOS; use %%bg without --on"
+    assert said.splitlines() == ["done -15", refusal]
+
+
 def test_macos() -> None:
     said = about_without("""
 sys.platform = "darwin"
 del time.pthread_getcpuclockid
 """)
-    assert said == f"{SAFE} | True | by SIGURG, the way of Ctrl-C"
+    assert said == f"{SAFE} | True | {HOW}"
 
 
 def test_a_cpython_that_does_not_export_its_runtime() -> None:
@@ -129,13 +170,14 @@ library, ctypes.pythonapi = ctypes.pythonapi, Library()
     assert said == f"{WITHOUT_WAKING} | False | {why}"
 
 
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="the first that is to be had so")
 def test_a_free_threading_build() -> None:
+    """Its engine serves a build with a lock as well."""
     said = about_without("""
 config = sysconfig.get_config_var
 sysconfig.get_config_var = lambda name: 1 if name == "Py_GIL_DISABLED" else config(name)
 """)
-    why = "this CPython has no global interpreter lock"
-    assert said == f"False | {why} | False | {why}"
+    assert said == f"True | by sys.monitoring | True | {LATE}"
 
 
 def test_another_python() -> None:
@@ -145,7 +187,7 @@ def test_another_python() -> None:
 
 def test_another_bytecode() -> None:
     said = about_without("import dis\ndis.opmap = {**dis.opmap, 'PUSH_EXC_INFO': 0}\n")
-    assert said == f"{SAFE} | True | by SIGURG, the way of Ctrl-C"
+    assert said == f"{SAFE} | True | {HOW}"
 
 
 NOT_SO = "a finally block is found, and its copies"
@@ -207,15 +249,35 @@ shell.run_cell("%load_ext ipykill").raise_error()
 """)
     assert printed.splitlines() == [
         "ipykill: code that runs is not reached here (all tool ids of sys.monitoring are in use); "
-        "a job dies when it waits or ends"
+        "a job dies when it waits or ends",
+        *NO_LOCK,
     ]
+
+
+def test_the_extension_says_what_waits() -> None:
+    printed = in_python(
+        ALL_LOADED
+        + """
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+sys.platform = "win32"
+del signal.pthread_kill, signal.SIGURG
+shell.run_cell("%load_ext ipykill").raise_error()
+os._exit(print(end="", flush=True) or 0)
+"""
+    )
+    said = (
+        "ipykill: a call that waits is not woken here (this system cannot send a signal to one "
+        "thread); a job dies when that returns"
+    )
+    assert said in printed.splitlines()
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="there is no sys.monitoring")
 def test_tool_ids_that_are_taken_before_the_import() -> None:
     said = about_without("[sys.monitoring.use_tool_id(number, 'other') for number in range(6)]\n")
     why = "all tool ids of sys.monitoring are in use"
-    assert said == f"False | {why} | True | by SIGURG, the way of Ctrl-C"
+    assert said == f"False | {why} | True | {HOW}"
 
 
 def test_imported_in_another_thread() -> None:
@@ -236,7 +298,7 @@ print(ipykill.about().wakes_why)
 """)
     assert printed.splitlines() == [
         "ipykill was not imported in the main thread",
-        "by SIGURG, the way of Ctrl-C",
+        HOW,
     ]
 
 

@@ -1,15 +1,21 @@
 """What people's code does, in which a Kill was once lost or broke something."""
 
 import importlib
+import random
 import re
 import sys
 import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import pytest
 
+import ipykill
+from ipykill.kill.switches import has_gil
 from tests.laws.harness import asleep, assert_dies, kill, start
+from tests.waiting import wait_for
 
 
 class Odd:
@@ -116,6 +122,60 @@ def test_a_wait_before_the_next_try(retry) -> None:
     kill(lambda started: (started(), retry()), blocked=True)
 
 
+def give_up_later() -> None:
+    for attempt in range(3):
+        try:
+            no_luck()
+        except ConnectionError as error:
+            time.sleep(1000)
+            if attempt == 2:
+                raise RuntimeError from error
+
+
+def give_up_if_it_does_not_help() -> None:
+    try:
+        no_luck()
+    except ConnectionError:
+        for attempt in iter(int, 1):
+            if attempt:
+                raise
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("retry", [give_up_later, give_up_if_it_does_not_help])
+def test_an_except_that_may_raise_again_dies_in_the_end(retry) -> None:
+    kill(lambda started: (started(), retry()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("inner", [False, True])
+def test_what_a_finally_does_is_whole_however_long_it_takes(inner: bool) -> None:
+    done = []
+
+    def save() -> None:
+        try:
+            started()
+        finally:
+            time.sleep(2.5)
+            done.append(1)
+
+    def body(begun) -> None:
+        nonlocal started
+        started = begun
+        if not inner:
+            save()
+            return
+        try:
+            no_luck()
+        except ConnectionError:
+            save()
+            raise
+
+    started = None
+    kill(body, blocked=True)
+    assert done == [1]
+
+
 @pytest.mark.slow
 def test_work_after_an_error() -> None:
     kill(lambda started: (started(), retry_busily()))
@@ -205,3 +265,86 @@ def test_weakref_finalize_is_whole() -> None:
     for _ in range(20):
         kill(body)
     assert len(began) == len(ended)
+
+
+def nap() -> None:
+    time.sleep(0.0001)
+
+
+def burn() -> None:
+    for _ in range(50):
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_gil(), reason="there the thread finds itself at its next event")
+@pytest.mark.parametrize("work", [nap, burn])
+def test_what_follows_a_handler_that_swallows_a_kill_does_not_run(work) -> None:
+    """One Kill comes right after another one: what that has armed is about to go."""
+    after = []
+
+    def body(started) -> None:
+        try:
+            started()
+            while True:
+                work()
+        except BaseException:
+            pass
+        after.append(1)
+        while True:
+            pass
+
+    for _ in range(150):
+        job = start(body)
+        wait_for(lambda job=job: job.cpu_time > 0.0005, "it to work")
+        assert_dies(job)
+    assert not after
+
+
+@pytest.mark.slow
+def test_a_busy_loop_in_the_standard_library_dies() -> None:
+    """There libraries hold files and processes, but not where a loop begins anew."""
+
+    def body(started) -> None:
+        cards = bytearray(100_000_000)
+        started()
+        random.shuffle(cards)
+
+    assert kill(body).state is ipykill.JobState.KILLED
+
+
+def tries_again(started) -> None:
+    while True:
+        try:
+            raise ConnectionError
+        except ConnectionError:
+            started()
+            time.sleep(1000)
+
+
+class Enters:
+    def __init__(self, started) -> None:
+        self.started = started
+
+    def __enter__(self) -> None:
+        self.started()
+        time.sleep(1000)
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def enters(started) -> None:
+    with Enters(started):
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pool", [ThreadPoolExecutor, ThreadPool])
+@pytest.mark.parametrize("work", [tries_again, enters])
+def test_what_is_broken_in_the_end_is_broken_in_a_pool_too(pool, work) -> None:
+    def body(started) -> None:
+        with pool(1) as workers:
+            list(workers.map(work, [started]))
+
+    kill(body, blocked=True)

@@ -11,7 +11,7 @@ from types import FrameType
 import pytest
 
 import ipykill
-from ipykill.kill import policy
+from ipykill.kill import policy, resorts
 from tests.waiting import HANG_GUARD
 
 
@@ -95,3 +95,11 @@ def test_a_dataclass_runs_among_the_names_of_its_module() -> None:
     code = Point.__init__
     assert code.__code__.co_filename == "<string>"
     assert code.__globals__["__file__"] == __file__
+
+
+def test_a_library_that_had_no_time_to_come_back_is_left_alone() -> None:
+    """On a busy machine, one may have hardly run in the time."""
+    assert not resorts.libraries(5.0, 0.01)
+    assert resorts.libraries(5.0, 0.5)
+    assert resorts.libraries(5.0, None)
+    assert not resorts.libraries(0.1, 0.1)

@@ -17,7 +17,7 @@ import pytest
 
 import ipykill
 from ipykill import Job, JobState
-from ipykill.kill import standins, wake
+from ipykill.kill import main_thread, standins, wake
 from ipykill.kill import target as target_module
 from tests.laws.harness import HANG, asleep, assert_dies, start
 from tests.racing import frequent_switches
@@ -115,10 +115,46 @@ def in_code(started) -> None:
     in_c(300_000)
 
 
+def test_main_is_told_again_if_it_does_not_hear(monkeypatch) -> None:
+    """As when it is told just before it enters the system call in which it waits."""
+    monkeypatch.setattr(main_thread, "place", lambda: None)
+    job, told = start(in_code), []
+    target = job._family.targets()[0]
+    tell = signal.pthread_kill
+
+    def tell_the_second_time(ident: int, number: int) -> None:
+        if ident != target_module.main_ident:
+            tell(ident, number)
+        else:
+            told.append(number)
+            if len(told) > 1:
+                tell(ident, number)
+
+    monkeypatch.setattr(signal, "pthread_kill", tell_the_second_time)
+
+    def lend() -> None:
+        presser = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR1))
+        presser.start()
+        wake._lend_alone(target, 0.2)
+        presser.join()
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with handler(signal.SIGUSR1, interrupt):
+        reaper = threading.Thread(target=lend)
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+            reaper.start()
+            time.sleep(HANG)
+        reaper.join(HANG)
+    assert len(told) > 1
+    assert job.kill(HANG)
+
+
 @pytest.mark.parametrize("what", ["kill", "submit", "a handler comes"])
 def test_main_comes_back_while_the_reaper_lends(what: str, monkeypatch) -> None:
     """Until the word is back, `signal.signal` refuses main, which thus has to wait."""
-    monkeypatch.setattr(wake, "_main_place", lambda: None)  # else the reaper sees it, and ends
+    monkeypatch.setattr(main_thread, "place", lambda: None)  # else the reaper sees it, and ends
     heard: list[threading.Thread] = []
     job, other = start(sleeper), start(in_code)
     target = other._family.targets()[0]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import queue
 import random
@@ -17,7 +18,8 @@ from pathlib import Path
 import pytest
 
 import ipykill
-from ipykill.kill import waits, wake
+from ipykill.kill import main_thread, resorts, waits, wake
+from ipykill.kill import target as targets
 from tests.laws.harness import HANG, asleep, assert_dies, start
 from tests.waiting import wait_for
 
@@ -242,6 +244,27 @@ def test_main_in_a_long_c_call() -> None:
     assert dead == [True]
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="3.11 does not show where main is")
+def test_main_in_a_c_call_that_does_not_go_on_after_a_signal(monkeypatch) -> None:
+    monkeypatch.setattr(resorts, "_LATE", HANG)  # after which main is asked, on a busy machine
+    job = start(lambda started: (started(), time.sleep(1000)))
+    asleep(job)
+    dead: list[bool] = []
+
+    def kill_meanwhile() -> None:
+        wait_for(main_thread.waits_in_a_call, "main to wait")
+        dead.append(job.kill(HANG))
+
+    killer = threading.Thread(target=kill_meanwhile)
+    killer.start()
+    result = ctypes.CDLL(None).poll(None, 0, 500)  # -1 if a signal came, else 0 after 0.5 s
+    still = not dead
+    killer.join()
+    assert dead == [True]
+    assert not still, "the job died meanwhile"
+    assert result == 0
+
+
 def test_two_hundred_at_once() -> None:
     jobs = [start(sleeper) for _ in range(200)]
     for job in jobs:
@@ -294,6 +317,23 @@ def test_a_fork_during_a_kill() -> None:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     over.append(1)
+    assert_dies(job)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_after_a_fork_nobody_looks_at_the_threads_that_are_gone() -> None:
+    job = start(sleeper)
+    target = targets._targets[job.thread.ident]
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            looks = target.innermost_frame() is None and not target.signal(signal.SIGURG)
+            code = 0 if looks and target.gate.acquire(blocking=False) else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    job.kill()
     assert_dies(job)
 
 

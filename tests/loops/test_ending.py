@@ -1,7 +1,6 @@
-"""What a loop is told when its job is to end: a Kill, an interrupt, a Stop."""
+"""What a loop is told when its job is killed, and what is left of it."""
 
 import asyncio
-import contextlib
 import gc
 import threading
 import time
@@ -10,58 +9,10 @@ import weakref
 import pytest
 
 import ipykill
-from ipykill import JobKilled, JobManager, JobState, current_job
-from ipykill.core import loop
-from ipykill.exceptions import JobAborted
+from ipykill import JobKilled, JobState, current_job
 from ipykill.kill import wake
+from tests.loops.work import Work, ask
 from tests.waiting import HANG_GUARD, wait_for
-
-
-@pytest.fixture
-def jobs():
-    manager = JobManager()
-    yield manager
-    assert manager.kill_all(HANG_GUARD)
-
-
-@pytest.fixture
-def began():
-    return threading.Event()
-
-
-def ask(job, began, how):
-    assert began.wait(HANG_GUARD)
-    return getattr(job, how)(HANG_GUARD)
-
-
-class Work:
-    """Coroutines that clean up, and say so."""
-
-    def __init__(self, began):
-        self.began = began
-        self.ended = []
-
-    async def wait(self, name="main", seconds=1000.0):
-        try:
-            self.began.set()
-            await asyncio.sleep(seconds)
-        finally:
-            await asyncio.sleep(0.01)
-            self.ended.append(name)
-
-    async def wait_beside_a_task(self):
-        task = asyncio.create_task(self.wait("task"))
-        await self.wait()
-        del task
-
-    async def compute(self):
-        try:
-            while True:
-                self.began.set()
-        finally:
-            await asyncio.sleep(0.01)
-            self.ended.append("computed")
-
 
 # A Kill
 
@@ -238,136 +189,6 @@ def test_an_error_in_cleanup_does_not_hide_the_kill(jobs, began):
     assert ask(job, began, "kill")
     assert job.wait(HANG_GUARD)
     assert job.state is JobState.KILLED
-
-
-# An interrupt
-
-
-@pytest.mark.parametrize("how", ["waits", "computes"])
-def test_an_interrupt_is_what_ctrl_c_is_to_asyncio_run(jobs, began, how):
-    work, caught = Work(began), []
-
-    async def main():
-        task = asyncio.create_task(work.wait("task"))
-        await asyncio.sleep(0)
-        await (work.wait() if how == "waits" else work.compute())
-        del task
-
-    def body():
-        try:
-            asyncio.run(main())
-        except KeyboardInterrupt as error:
-            caught.append(isinstance(error, JobKilled))
-        return "kept"
-
-    job = jobs.submit(body)
-    assert ask(job, began, "interrupt")
-    assert job.result(HANG_GUARD) == "kept"
-    assert caught == [False]
-    assert work.ended == ["main" if how == "waits" else "computed", "task"]
-
-
-def test_an_interrupt_that_passes_stops_the_job(jobs, began):
-    work = Work(began)
-    job = jobs.submit(work.wait_beside_a_task)
-    assert ask(job, began, "interrupt")
-    assert job.wait(HANG_GUARD)
-    assert (job.state, job.reason) == (JobState.STOPPED, "interrupted")
-    assert work.ended == ["main", "task"]
-
-
-@pytest.mark.parametrize("how", ["waits", "computes"])
-def test_an_interrupt_that_is_caught_comes_once(jobs, began, how):
-    caught, loops = [], []
-
-    async def main():
-        loops.append(asyncio.get_running_loop())
-        try:
-            while how == "computes":
-                began.set()
-            began.set()
-            await asyncio.sleep(1000)
-        except (asyncio.CancelledError, KeyboardInterrupt) as error:
-            caught.append(type(error))
-        await asyncio.sleep(0.1)
-        return "kept"
-
-    job = jobs.submit(lambda: asyncio.run(main()))
-    assert ask(job, began, "interrupt")
-    assert job.result(HANG_GUARD) == "kept"
-    assert len(caught) == 1
-    assert "stop" not in vars(loops[0])
-
-
-# A Stop
-
-
-def test_a_stop_cancels_what_the_code_runs_itself(jobs, began):
-    work = Work(began)
-    job = jobs.submit(lambda: asyncio.run(work.wait_beside_a_task()))
-    assert ask(job, began, "stop")
-    assert job.state is JobState.STOPPED
-    assert work.ended == ["main", "task"]
-    with pytest.raises(JobAborted):
-        job.result()
-
-
-def test_a_stop_that_is_caught_is_no_end(jobs, began):
-    async def main():
-        began.set()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(1000)
-        return "tidy"
-
-    job = jobs.submit(lambda: asyncio.run(main()))
-    assert ask(job, began, "stop")
-    assert job.result(HANG_GUARD) == "tidy"
-
-
-def test_many_stops_are_as_one(jobs, began):
-    may_end, loops = threading.Event(), []
-
-    async def main():
-        loops.append(asyncio.get_running_loop())
-        try:
-            began.set()
-            await asyncio.sleep(1000)
-        finally:
-            while not may_end.is_set():
-                await asyncio.sleep(0.001)
-
-    job = jobs.submit(main)
-    assert began.wait(HANG_GUARD)
-    for _ in range(200):
-        job.stop()
-    wait_for(lambda: job.cpu_time and not loops[0]._ready, "the loop to have heard")
-    job.stop()
-    assert len(loops[0]._scheduled) < 10
-    may_end.set()
-    assert job.wait(HANG_GUARD)
-    assert job.state is JobState.STOPPED
-
-
-def test_a_loop_within_the_loop_of_a_job_leaves_it_its_own(jobs, began):
-    errors = []
-
-    async def inner():
-        pass
-
-    async def main():
-        try:
-            loop.run(inner())  # as a magic does that runs a cell with `await`
-        except RuntimeError as error:
-            errors.append(error)
-        began.set()
-        await asyncio.sleep(1000)
-
-    job = jobs.submit(main)
-    assert began.wait(HANG_GUARD)
-    assert len(errors) == 1
-    wait_for(lambda: len(job.where()) == 2, "the task to be shown")
-    assert job.stop(HANG_GUARD)
-    assert job.state is JobState.STOPPED
 
 
 # What is left

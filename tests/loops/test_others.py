@@ -13,13 +13,6 @@ from tests.waiting import HANG_GUARD, wait_for
 KILLS = 6
 
 
-@pytest.fixture
-def jobs():
-    manager = JobManager()
-    yield manager
-    assert manager.kill_all(HANG_GUARD)
-
-
 @pytest.mark.parametrize(
     "name",
     [

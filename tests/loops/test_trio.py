@@ -6,6 +6,7 @@ import random
 import sys
 import threading
 import weakref
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,7 +15,7 @@ pytest.importorskip("anyio")
 
 import trio
 
-from ipykill import JobKilled, JobManager, JobState, JobStopped
+from ipykill import JobKilled, JobState, JobStopped
 from ipykill.core.failure import is_only
 from ipykill.kill import wake
 from tests.loops import trio_shapes
@@ -24,13 +25,6 @@ from tests.waiting import HANG_GUARD, wait_for
 
 KILLS = 6
 QUICK = ("polls", "nurseries", "anyio_groups")
-
-
-@pytest.fixture
-def jobs():
-    manager = JobManager()
-    yield manager
-    assert manager.kill_all(HANG_GUARD)
 
 
 def submit(jobs, fn):
@@ -48,10 +42,7 @@ def submit(jobs, fn):
         for name in trio_shapes.STARTS
     ],
 )
-def test_every_task_cleans_up(name: str, request: pytest.FixtureRequest) -> None:
-    if name == "sleeps_in_c":
-        why = "now and then it lands in trio when time.sleep() returns, see docs/libraries.md"
-        request.applymarker(pytest.mark.xfail(strict=False, reason=why))
+def test_every_task_cleans_up(name: str) -> None:
     figures = kill_often(trio_shapes.STARTS[name], 60.0, random.Random(name), KILLS)
     assert figures.fine, str(figures)
     trio.run(trio.sleep, 0)  # in the foreground, afterwards
@@ -197,6 +188,22 @@ def test_a_stop_ends_what_the_code_runs_itself(jobs):
     assert job.stop(HANG_GUARD)
     assert job.state is JobState.STOPPED
     assert not count.torn
+
+
+@pytest.fixture
+def switches_often() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.stress
+def test_a_stop_finds_the_run_while_its_stack_changes(jobs, switches_often):
+    for _ in range(60):
+        job, _ = submit(jobs, trio_shapes.nurseries)
+        assert job.stop(HANG_GUARD)
+        assert job.state is JobState.STOPPED
 
 
 def test_a_stop_that_is_caught_is_no_end(jobs):

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anyio
@@ -61,6 +62,16 @@ async def sleep_in_c() -> None:
         time.sleep(1000)
 
 
+async def ask_from_a_thread() -> None:
+    """What a callback of a library does, to which trio passes the time in a thread."""
+
+    def ask() -> None:
+        while True:
+            trio.from_thread.run(trio.sleep, 0.001)
+
+    await trio.to_thread.run_sync(ask)
+
+
 SHAPES: dict[str, Callable[[Count], Awaitable[object]]] = {}
 
 
@@ -82,6 +93,11 @@ async def polls_at_once(count):
 @shape
 async def waits(count):
     await keep(count, wait_long)
+
+
+@shape
+async def asks_from_a_thread(count):
+    await keep(count, ask_from_a_thread)
 
 
 @shape
@@ -426,6 +442,16 @@ def in_a_thread(count: Count) -> ipykill.Job:
     return ipykill.submit(body)
 
 
+def in_a_pool(count: Count) -> ipykill.Job:
+    """Run trio in the worker of a thread pool that the job makes."""
+
+    def body():
+        with ThreadPoolExecutor() as pool:
+            pool.submit(trio.run, nurseries, count).result()
+
+    return ipykill.submit(body)
+
+
 def one_after_another(count: Count) -> ipykill.Job:
     """Run trio again and again."""
 
@@ -437,4 +463,4 @@ def one_after_another(count: Count) -> ipykill.Job:
 
 
 STARTS: dict[str, Callable[[Count], ipykill.Job]] = {name: _starts(name) for name in SHAPES}
-STARTS |= {fn.__name__: fn for fn in (in_a_thread, one_after_another)}
+STARTS |= {fn.__name__: fn for fn in (in_a_thread, in_a_pool, one_after_another)}

@@ -120,6 +120,8 @@ def test_a_clash_is_told_when_it_comes(manager: JobManager, start: Start) -> Non
 def test_text_is_plain_and_bounded() -> None:
     assert plain("\x1b[31mred\x1b[0m\x00\u202e<b>", 80) == "red  <b>"
     assert plain("\x1b]8;;http://x\x07link\x1b]8;;\x07", 80) == "link"
+    assert plain("\x1b]0;a title " + "x" * 1000 + "\x07text", 50) == ""
+    assert plain("\x1bPq#0;2;0;0;0~~@@vv\x1b\\a picture\tand", 50) == "a picture\tand"
     assert len(plain("x" * 1000, 50)) == 50
 
 

@@ -31,6 +31,21 @@ def test_500_jobs_are_one_message(
     assert message["rows"].keys() == {250}
 
 
+def test_where_no_thread_is_left_it_is_refreshed_when_one_is(
+    service: Service, channel: FakeChannel, start: Start, monkeypatch
+) -> None:
+    def no_thread_left(thread):
+        raise RuntimeError("can't start new thread")
+
+    job = start()
+    with monkeypatch.context() as patch:
+        patch.setattr(module.ServiceThread, "start", no_thread_left)
+        watch(service)
+    watch(service)
+    job.stop()
+    channel.wait_for(1)
+
+
 def test_nothing_is_sent_while_nothing_changes(
     service: Service, channel: FakeChannel, start: Start, monkeypatch
 ) -> None:

@@ -1,4 +1,4 @@
-// How far a job is: a bar, and below it a thinner one for the bar that goes round inside.
+// How far a job is: a bar, and below it a thinner one for its inner bar.
 
 import { duration, isOver, titleOf } from "./words.js";
 import { make, setAttribute, setText } from "./elements.js";

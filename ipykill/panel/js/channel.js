@@ -1,7 +1,7 @@
-// The way to the kernel: the control channel, or the model's comm where that does not answer.
+// Sends requests to the kernel: on the control channel, or by the model's comm if there is no answer.
 
 const PATIENCE = 3_000; // ms to wait for an answer on the control channel,
-const LONG_PATIENCE = 30_000; // and for one that waits until the kernel's cell has ended
+const LONG_PATIENCE = 30_000; // and on the comm, where a request may wait for the cell to end
 
 export class Channel {
   constructor(model) {
@@ -12,7 +12,7 @@ export class Channel {
     this.waiting = new Map();
   }
 
-  // Returns the kernel's answer, null if there is none.
+  // Returns the kernel's answer, null if none comes.
   async request(content) {
     if (this.link === "restarted" || this.link === "saved") return null;
     const message = crypto.randomUUID?.() ?? String(Math.random());
@@ -31,7 +31,7 @@ export class Channel {
     return reply;
   }
 
-  // Answered while the kernel runs a cell. `kernel` is @jupyterlab/services' connection.
+  // The kernel answers here while it runs a cell. `kernel` is a connection of @jupyterlab/services.
   throughControl(kernel, content) {
     const message = {
       header: {
@@ -53,7 +53,7 @@ export class Channel {
       future.done.catch(() => undefined);
       future.onReply = (answer) => {
         resolve(answer.content);
-        setTimeout(() => future.dispose()); // no status follows, see _leave_status_alone
+        setTimeout(() => future.dispose()); // no "idle" follows, see _leave_status_alone
       };
       setTimeout(() => {
         reject(new Error("no answer on the control channel"));

@@ -1,9 +1,9 @@
-// How many jobs there are of each state; a click on one shows those alone.
+// Buttons with the number of jobs in each state; a click shows only the jobs in that state.
 
 import { STATES } from "./words.js";
 import { button, icon, make, setAttribute, setText } from "./elements.js";
 
-// `states` are those that are chosen.
+// `states` is the set of chosen states, which a click changes.
 export function makeChips(states, changed) {
   const chips = Object.keys(STATES).map((state) => {
     const chip = button("", "", () => {

@@ -1,4 +1,4 @@
-// The titles of the columns, by which the list is sorted.
+// The titles of the columns; a click on one sorts the list.
 
 import { button, make, setAttribute } from "./elements.js";
 
@@ -18,7 +18,7 @@ export class Columns {
     this.buttons = TITLES.map(([key, title, step]) => {
       const it = button(title, `Sort by ${title.toLowerCase()}`, () => {
         const now = this.sort?.key === key ? this.sort.step : 0;
-        // The other way, and then as it was: the newest first.
+        // The second click reverses the order, the third restores it: the newest first.
         this.sort = now === -step ? null : { key, step: now ? -step : step };
         this.draw();
         sorted();

@@ -1,4 +1,4 @@
-// What is below a job when that is open: log, source, stacks, processes, error.
+// Draws the contents of the tabs below a job: log, source, stacks, processes, error.
 
 import { count, isOver } from "./words.js";
 import { make, setText } from "./elements.js";
@@ -27,7 +27,7 @@ export function drawStacks(pane, { threads }) {
   pane.classList.remove("ipykill-empty-pane");
   pane.replaceChildren(
     ...threads.flatMap(({ name, depth, hindrance, stack }) => {
-      const margin = "  ".repeat(depth); // a child is indented below what started it
+      const margin = "  ".repeat(depth); // a thread is indented below the one that started it
       const why = hindrance ? `: ${hindrance}` : "";
       const title = make("div", "ipykill-thread", {}, `${margin}${name}${why}\n`);
       return [title, ...stackElements(stack, margin)];

@@ -1,4 +1,4 @@
-// The tabs below a job: which are there, which is open, and what may be copied.
+// The tabs below a job: which there are, which one is open, and the button that copies it.
 
 import { titleOf } from "./words.js";
 import { button, make, setAttribute, setText } from "./elements.js";
@@ -64,7 +64,7 @@ export class Details {
     const turned = this.shown !== this.tab;
     this.shown = this.tab;
     this.pane.dataset.tab = this.tab;
-    // A selection that is being made in the text must not be lost to the next line.
+    // New text must not destroy a selection that the user is making.
     const selection = getSelection();
     if (!turned && !selection.isCollapsed && this.pane.contains(selection.anchorNode)) return;
     DRAW[this.tab](this.pane, details, job);
@@ -86,7 +86,7 @@ export class Details {
     try {
       await navigator.clipboard.writeText(this.pane.textContent);
     } catch {
-      getSelection().selectAllChildren(this.pane); // then Ctrl-C does it
+      getSelection().selectAllChildren(this.pane); // so that Ctrl-C copies it
       copied = false;
     }
     setText(this.copy, copied ? "Copied" : "Selected");

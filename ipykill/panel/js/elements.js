@@ -1,4 +1,4 @@
-// Elements of the page: made, and changed only where that is needed.
+// Makes elements of the page, and changes them only if their content differs.
 
 export function make(tag, className = "", attributes = {}, ...children) {
   const node = document.createElement(tag);
@@ -17,9 +17,9 @@ export function setAttribute(node, name, value) {
   else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
 }
 
-const DRAGGED = 24; // px from where a button was pressed to where that is taken back
+const DRAGGED = 24; // px; if the pointer is released farther away, the click does not count
 
-// What is pressed is clicked, though outputs that grow above it may move it away meanwhile.
+// A button that is pressed gets the click even if output that grows above it moves it away meanwhile.
 export function button(text, label, onClick, className = "") {
   const node = make("button", `ipykill-button ${className}`, { type: "button" }, text);
   if (label) node.setAttribute("aria-label", label);
@@ -29,7 +29,7 @@ export function button(text, label, onClick, className = "") {
     node.setPointerCapture(event.pointerId);
   });
   node.addEventListener("click", (event) => {
-    const { clientX: x, clientY: y } = (event.detail > 0 && pressed) || event; // or by a key
+    const { clientX: x, clientY: y } = (event.detail > 0 && pressed) || event; // detail 0: a key
     if (Math.hypot(event.clientX - x, event.clientY - y) <= DRAGGED) onClick(event);
   });
   return node;

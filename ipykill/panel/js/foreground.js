@@ -1,4 +1,4 @@
-// The cell in the foreground, which can go on in the background.
+// The offer to continue the cell in the foreground in the background.
 
 import { duration, STATES } from "./words.js";
 import { button, icon, make, setAttribute, setText } from "./elements.js";

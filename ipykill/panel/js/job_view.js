@@ -1,16 +1,18 @@
-// One job: its row or card.
+// Draws one job, as a row of the panel or as a card.
 
 import { count, duration, isOver, memory, rate, STATES, titleOf } from "./words.js";
 import { button, icon, make, setAttribute, setText } from "./elements.js";
 import { ProgressBars } from "./bars.js";
 import { Details } from "./details_view.js";
 
-// ms for which a first click on Kill waits for the second, wherever the keyboard's focus is: the
-// front end may move that by itself, as Notebook does after a cell started.
+// ms for which a first click on Kill waits for the second one, even if the focus moves: the front end
+// may move it by itself, as Notebook does after a cell has started.
 export const ARMED = 3_000;
 const OVERDUE = 3; // seconds after which a Stop that has no effect is overdue
 const PENDING_KILL = 1; // seconds after which a Kill that has no effect is explained
 export const NOT_ANSWERED = "The kernel has not answered yet; it may be in C code that lets nothing else run.";
+const ONCE = "Run again is for what %%bg launched; submit() keeps no arguments, so call it again.";
+const BY_CELL = "It began in the foreground: run its cell again.";
 const MISSED = "The text below this cell ends where the page was closed; the log has the rest.";
 
 export class JobView {
@@ -19,8 +21,8 @@ export class JobView {
     this.id = row.id;
     this.known = row;
     this.inCard = inCard;
-    this.details = null; // while they are closed
-    this.missed = false; // this page does not get what it prints
+    this.details = null; // null while they are closed
+    this.missed = false; // whether this page has missed some of its output
 
     this.icon = make("span", "ipykill-icon");
     this.name = make("span", "ipykill-name");
@@ -71,7 +73,7 @@ export class JobView {
     this.draw();
   }
 
-  // What was last known of it: a card outlives its job's place in the list.
+  // The last known row of the job: a card stays when its job is cleared from the list.
   get job() {
     this.known = this.jobs.rows.get(this.id) ?? this.known;
     return this.known;
@@ -81,7 +83,7 @@ export class JobView {
     return isOver(this.job) || ["saved", "restarted"].includes(this.jobs.link);
   }
 
-  // What a job that is over has left behind, as far as that is known.
+  // Whether a finished job has left threads or processes running, as far as that is known.
   get remains() {
     const { threads = [], processes = [] } = this.jobs.details.get(this.id) ?? {};
     return this.jobs.live && (threads.length > 0 || processes.some((it) => it.running));
@@ -129,16 +131,16 @@ export class JobView {
     return (isOver(job) && place ? `at ${place}` : place) + why;
   }
 
-  // What else there is to say; without it a row is one line.
+  // The text of the second line; if it is empty, a row is one line high.
   lastText(job) {
     if (!this.inCard && job.state === "failed") return job.error ?? "";
-    // The whole output stands below a card, and ends in the error or in how the job ended.
+    // Below a card stands the whole output, whose end says how the job ended.
     return isOver(job) && (this.inCard || !job.progress || job.state !== "done") ? "" : (job.last ?? "");
   }
 
   drawActions(job, title) {
     const over = this.over;
-    // A button that vanishes takes the keyboard's place in the page with it.
+    // A button that is hidden loses the focus, which then goes to the Log button.
     const buttons = [this.stop, this.interrupt, this.kill, this.again];
     const focused = buttons.find((it) => it === document.activeElement);
     const asks = this.jobs.live && !this.gone;
@@ -148,6 +150,8 @@ export class JobView {
     this.log.hidden = this.gone || (!this.jobs.live && !this.jobs.details.has(this.id));
     this.copyError.hidden = !asks || job.state !== "failed" || !job.error;
     this.again.hidden = !asks || !job.again;
+    const ended = ["failed", "stopped", "killed"].includes(job.state) && asks;
+    setAttribute(this.state, "title", ended && !job.again ? (job.cell ? BY_CELL : ONCE) : null);
     this.dismiss.hidden = !asks || !isOver(job) || job.state === "gone" || Boolean(this.remains);
     if (focused?.hidden) this.log.focus();
     setAttribute(this.log, "aria-expanded", this.details !== null);
@@ -173,7 +177,7 @@ export class JobView {
     return job.state === "stopping" && this.jobs.now() - job.asked >= OVERDUE;
   }
 
-  // What changes by the clock alone.
+  // Redraws what changes with time, without news from the kernel.
   tick() {
     const job = this.job;
     const started = job.started !== undefined;
@@ -261,7 +265,7 @@ export class JobView {
       setText(this.copyError, "Copied");
       setTimeout(() => setText(this.copyError, "Copy traceback"), 1500);
     } catch {
-      if (!this.details) this.openDetails("Error"); // where it can be selected
+      if (!this.details) this.openDetails("Error"); // so that the user can select it there
     }
   }
 
@@ -286,7 +290,7 @@ export class JobView {
     setAttribute(this.log, "aria-expanded", this.details !== null);
   }
 
-  // The job is not in the list any more.
+  // Called when the job is not in the list any more.
   part() {
     this.gone = true;
     if (this.details) this.toggleDetails();

@@ -1,31 +1,31 @@
-// What the kernel said of all jobs, and what it is asked.
+// Keeps what the kernel has told of all jobs, and asks the kernel to do things.
 
 import { count, isOver, titleOf } from "./words.js";
 import { make } from "./elements.js";
 import { Channel } from "./channel.js";
 
 const HEARTBEAT = 15_000; // ms between two messages that say a view is open,
-const BUSY_HEARTBEAT = 300_000; // and while the kernel runs a cell
-const SLOW = 1_000; // ms after which a missing answer is spoken of
-const EARLY = 50; // changes that wait for the beginning of a log
-const LOG_LINES = 2_000; // lines of a log that a page keeps
+const BUSY_HEARTBEAT = 300_000; // and the same while the kernel runs a cell
+const SLOW = 1_000; // ms after which the user is told that an answer is missing
+const EARLY = 50; // how many changes of details wait for the beginning
+const LOG_LINES = 2_000; // how many lines of a log a page keeps
 
 export class Jobs extends Channel {
   constructor(model) {
     super(model);
     this.rows = new Map(); // id -> job, oldest first
     this.details = new Map(); // id -> {source, error, threads, processes, log: {start, lines}}
-    this.asOf = 0; // when the kernel was last heard of, in its own seconds,
-    this.heard = 0; // and in ours
+    this.asOf = 0; // when the last message of the kernel was sent, by the kernel's clock, in seconds
+    this.heard = 0; // and when it came, by performance.now(), in ms
     this.problem = new Map(); // id -> why a request about the job failed; null -> about all
     this.silent = new Set(); // ids, null for all: the kernel has not answered a request
     this.views = new Set();
     this.usage = new Map(); // id -> [CPU in per cent, bytes], while a panel is open
-    this.given = model.get("given"); // when this page got the model, in the kernel's seconds
+    this.given = model.get("given"); // when this page got the model, by the kernel's clock
     this.watched = new Map(); // id -> how many views show its details
-    this.early = new Map(); // id -> changes of details whose beginning is not here yet
-    this.fetching = new Set(); // ids whose details are asked for
-    this.seen = new Set(); // ids of what was in sight when somebody was at work there
+    this.early = new Map(); // id -> changes of details whose beginning has not come yet
+    this.fetching = new Set(); // ids whose details have been requested
+    this.seen = new Set(); // ids of jobs that were on the screen while the user was active there
     this.revision = -1;
     this.newest = -1;
     this.takeWhole(model.get("jobs"));
@@ -35,7 +35,7 @@ export class Jobs extends Channel {
   }
 
   async connect() {
-    // The whole model, of which anywidget shows a part.
+    // anywidget passes a proxy; only the model itself knows whether its comm is live.
     const whole = await this.model.widget_manager?.get_model?.(this.id)?.catch(() => null);
     if (!whole) return;
     const update = () => {
@@ -65,7 +65,7 @@ export class Jobs extends Channel {
     return this.link === "live";
   }
 
-  // The kernel's time, in seconds; it stands still when the kernel is not there.
+  // The time by the kernel's clock, in seconds; it stands still while the kernel is not connected.
   now() {
     return this.asOf + (this.live ? (performance.now() - this.heard) / 1000 : 0);
   }
@@ -146,15 +146,15 @@ export class Jobs extends Channel {
     if (ids.length) this.notify(ids);
   }
 
-  // Which cell runs in the foreground, since when; null: none that has run for a while.
+  // `foreground` is the cell that runs and since when, null if none has run for a while.
   takeForeground(foreground) {
     this.foreground = foreground;
     this.notify([]);
   }
 
-  // `number` counts what the kernel says of details, and `base` is the number of what it said
-  // of this job before. What changes may overtake the answer that has the beginning; then it
-  // waits for that. And a message may be missing; then the whole is asked for again.
+  // `number` counts all messages of the kernel about details; `base` is the number of the message
+  // about this job before. If changes overtake the answer with the beginning, they wait for it. If a
+  // message is missing, the whole details are requested again.
   takeDetails(id, changes, whole = false) {
     if (!this.watched.has(id)) return; // it was closed meanwhile
     const known = this.details.get(id);
@@ -253,7 +253,7 @@ export class Jobs extends Channel {
       }
     }
     const sums = Object.entries(counts).map(([state, n]) => `${count(n, "job")} ${state}`);
-    // The widgets have one of these and the sidebar another; it is said once.
+    // The widgets and the sidebar have a speaker each; only the first one speaks.
     const first = document.querySelector(`.ipykill-speaker[data-model="${this.id}"]`);
     if (said.length && first === this.speaker) this.announce((said.length > 3 ? sums : said).join("; "));
   }
@@ -264,8 +264,8 @@ export class Jobs extends Channel {
 
   // Requests
 
-  // After each answer on the control channel, JupyterLab takes the kernel for idle, though it
-  // runs a cell; so while it does, say rarely what can wait.
+  // After each answer on the control channel, JupyterLab takes the kernel for idle even if it runs a
+  // cell. So while it runs one, this is sent rarely.
   beat() {
     const busy = this.model.widget_manager?.kernel?.status === "busy";
     if (!busy || performance.now() - this.watchedAt >= BUSY_HEARTBEAT) this.watch();
@@ -335,6 +335,6 @@ export class Jobs extends Channel {
     }
     this.watched.delete(id);
     this.early.delete(id);
-    if (this.live) this.details.delete(id); // the kernel has them, and they may be large
+    if (this.live) this.details.delete(id); // they may be large, and the kernel can send them again
   }
 }

@@ -1,4 +1,4 @@
-// The keyboard: rows are gone through with the arrows, and a letter does what its button does.
+// The keyboard: arrow keys move from row to row, and letters press buttons.
 
 import { FOLD, isGroup } from "./order.js";
 import { make, setText } from "./elements.js";
@@ -25,7 +25,7 @@ export function makeHelp() {
   return help;
 }
 
-// Keys anywhere in the panel.
+// Handles keys that are pressed anywhere in the panel.
 export function pressInPanel(panel, event) {
   const typing = event.target.matches("input");
   if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -40,7 +40,7 @@ export function pressInPanel(panel, event) {
   event.preventDefault();
 }
 
-// Up and Down go to the row above and below, from a button to the same one there.
+// Handles keys in the list. Up and Down move to the next row, from a button to the same button there.
 export function pressInList(panel, event) {
   const row = event.target.closest("li");
   if (!row || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -58,7 +58,7 @@ export function pressInList(panel, event) {
   event.preventDefault();
 }
 
-// Gives a row the keyboard: its button like `like`, or the row itself.
+// Focuses a row: its button of the same kind as `like`, or the row itself.
 export function focusItem(panel, item, like) {
   const node = panel.node(item);
   const target = item === FOLD || isGroup(item)
@@ -78,7 +78,7 @@ function sameButton(node, like) {
   );
 }
 
-// The line above jobs of one name.
+// The line above jobs of the same name.
 export class Group {
   constructor(toggle) {
     this.button = make("button", "ipykill-button ipykill-fold", { type: "button" });

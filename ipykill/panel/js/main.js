@@ -1,6 +1,6 @@
-// The live views of background jobs: what anywidget calls, and the JupyterLab extension.
+// The live views of background jobs: the functions that anywidget and the JupyterLab extension call.
 //
-// `Jobs` holds what the kernel said and asks it for things; `JobView` draws one job; `Panel`
+// `Jobs` keeps what the kernel has told, and sends requests; `JobView` draws one job; `Panel`
 // draws the list. All text of the user's gets into the page as text (`textContent`), never
 // as markup. The kernel's side is service.py and feed.py; bundle.py puts these files together.
 
@@ -14,7 +14,7 @@ import { Card } from "./card.js";
 const panels = (globalThis[Symbol.for("ipykill.panels")] ??= new Map());
 
 function draw(el, className, jobs, makeView) {
-  // Keys that are pressed here are not commands to the notebook.
+  // Keys that are pressed here must not be commands of the notebook.
   const root = make("div", `ipykill ${className}`, { "data-lm-suppress-shortcuts": "true" });
   el.append(root);
   const view = makeView(root);
@@ -26,7 +26,7 @@ function draw(el, className, jobs, makeView) {
   };
 }
 
-// Also for the JupyterLab extension (labextension/), which has a model that looks like anywidget's.
+// The JupyterLab extension (labextension/) calls this too, with a model that is like anywidget's.
 export function attach(model) {
   const jobs = new Jobs(model);
   return {

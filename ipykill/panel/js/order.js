@@ -1,13 +1,13 @@
-// Which jobs are in the list, and in which order.
+// Decides which jobs are in the list, and in which order.
 
 import { isOver } from "./words.js";
 
 export const FOLD = "fold"; // the key of the line that hides the finished jobs
-const OPEN_GROUP = 4; // jobs of one name up to which their group begins open
+const OPEN_GROUP = 4; // a group of at most so many jobs is open at first
 
 export const isGroup = (item) => typeof item === "string" && item !== FOLD;
 
-// What a click on the title of a column sorts by; numbers begin with the largest.
+// The value of a job by which each column sorts.
 export const KEYS = {
   name: (job) => job.name.toLowerCase(),
   state: (job) => job.state,
@@ -20,10 +20,10 @@ export const KEYS = {
 
 function compare(one, other) {
   if (typeof one === typeof other) return one < other ? -1 : one > other ? 1 : 0;
-  return typeof one === "number" ? 1 : -1; // how far it is comes before where
+  return typeof one === "number" ? 1 : -1; // a job's progress counts as more than its place
 }
 
-// Jobs of one name stand together, below a line of their own where there are several.
+// Puts jobs of the same name together; if there are several, below a line of their group.
 function grouped(section, found, jobs, { groups }) {
   const byName = new Map();
   for (const job of found) {
@@ -40,7 +40,8 @@ function grouped(section, found, jobs, { groups }) {
   });
 }
 
-// `view` has what the user chose: states, words, sort, groups, unfolded; and which failures are new.
+// `view` has what the user chose (states, words, sort, groups, unfolded), and `ended`: the jobs that
+// have just ended, or failed unseen.
 export function arrange(jobs, view) {
   const filtered = view.states.size > 0 || view.words.length > 0;
   const found = { filtered, counts: {}, anyLive: false, folded: 0, shown: [] };

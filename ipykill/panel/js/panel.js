@@ -10,9 +10,9 @@ import { arrange, FOLD, isGroup } from "./order.js";
 import { ARMED, JobView, NOT_ANSWERED } from "./job_view.js";
 
 const LINGER = 20; // seconds for which a job that has just ended keeps its place
-const HEIGHT = 30; // px of a row until it was measured
-const MARGIN = 300; // px above and below the visible part that are drawn as well
-const FOLD_HEIGHT = 30; // px of a line that hides jobs
+const HEIGHT = 30; // px; the assumed height of a row that was not measured yet
+const MARGIN = 300; // px; rows so far above and below the visible part are drawn as well
+const FOLD_HEIGHT = 30; // px; the height of a line that folds jobs
 
 export class Panel {
   constructor(jobs, root) {
@@ -21,10 +21,10 @@ export class Panel {
     this.views = new Map(); // what is drawn: id -> JobView
     this.heights = new Map([[FOLD, FOLD_HEIGHT]]);
     this.order = []; // ids, from the top
-    this.states = new Set(); // the states that are filtered for
-    this.unfolded = null; // null: the finished jobs show when no other is there
-    this.ended = new Map(); // id -> when this page saw it end
-    this.groups = new Map(); // key of an item -> its name, its jobs, and whether it is open
+    this.states = new Set(); // the states that the list is filtered by
+    this.unfolded = null; // null: finished jobs are shown if there are no others
+    this.ended = new Map(); // id -> when this page saw it end; such a job keeps its place
+    this.groups = new Map(); // key of a group -> its name, its jobs, and whether it is open
     this.groupViews = new Map();
     this.measures = true; // the kernel looks at CPU and memory while this is open
 
@@ -73,7 +73,7 @@ export class Panel {
 
   changed(ids) {
     this.offer.changed();
-    const first = !this.over; // what was over before is not news
+    const first = !this.over; // jobs that were over before the panel opened are not news
     this.over ??= new Set();
     for (const id of ids ?? this.jobs.rows.keys()) {
       const job = this.jobs.rows.get(id);
@@ -107,12 +107,12 @@ export class Panel {
     for (const view of this.views.values()) view.tick();
   }
 
-  // A failure keeps its place until somebody was at the list, and for a moment more.
+  // A failed job keeps its place until the user has been at the list, and a moment longer.
   isUnseen(id) {
     return this.jobs.rows.get(id)?.state === "failed" && !this.jobs.seen.has(id);
   }
 
-  // Somebody reads its details or is about to press one of its buttons.
+  // Whether the user reads its details, or is about to press one of its buttons.
   isBusy(id) {
     const view = this.views.get(id);
     return view && (view.tab || view.el.matches(":hover, :focus-within"));
@@ -143,7 +143,7 @@ export class Panel {
     this.order = items;
     for (const [index, [id, y, height]] of this.places().entries()) {
       const node = this.node(id);
-      // What has the keyboard's focus stays, however far away it is.
+      // A row with the focus stays in the page, however far away it is.
       if ((y + height > from && y < to) || (focused && node === focused)) wanted.push([id, y, index]);
       end = y + height;
     }
@@ -151,7 +151,7 @@ export class Panel {
     this.drawRows(wanted, items.length);
   }
 
-  // Of each item: id, top and height, in pixels.
+  // Returns the id, top and height of each item, in pixels.
   places() {
     let y = 0;
     return this.order.map((id) => {
@@ -197,7 +197,7 @@ export class Panel {
       setAttribute(node, "aria-posinset", index + 1);
       after = node;
     }
-    // To be moved costs a node the keyboard's focus.
+    // A node that was moved has lost the focus.
     if (focused && document.activeElement !== focused) focused.focus({ preventScroll: true });
     this.stale = undefined;
   }
@@ -251,7 +251,7 @@ export class Panel {
       changed = true;
     }
     if (!changed) return;
-    // Before the next picture: no row is seen on top of another one.
+    // At once, before the browser paints, so that no row is seen on top of another one.
     for (const [id, y] of this.places()) {
       const node = this.node(id);
       if (node) node.style.transform = `translateY(${y}px)`;
@@ -259,7 +259,7 @@ export class Panel {
     this.schedule();
   }
 
-  // How many jobs of the list are over.
+  // How many jobs are over.
   get overCount() {
     return Object.entries(this.counts).reduce(
       (sum, [state, n]) => sum + (STATES[state]?.[1] ? n : 0), 0);
@@ -279,7 +279,7 @@ export class Panel {
     this.columns.el.hidden = rows.size < 2;
     if (focused?.hidden) this.root.focus();
     if (!live) this.disarm();
-    else if (this.armed) setText(this.killAll, `Kill ${this.liveShown}?`); // also those that came since
+    else if (this.armed) setText(this.killAll, `Kill ${this.liveShown}?`); // jobs may have been added
     else setText(this.killAll, this.filtered ? "Kill shown" : "Kill all");
     setText(this.stopAll, this.filtered ? "Stop shown" : "Stop all");
     setText(this.clear, this.filtered ? "Clear shown" : "Clear finished");
@@ -314,7 +314,7 @@ export class Panel {
     );
   }
 
-  // With a filter, what concerns all jobs concerns those that are shown.
+  // With a filter, a request for all jobs is for those that are shown.
   askShown(what) {
     this.jobs.ask(what, null, this.filtered ? { ids: this.shown } : {});
   }
@@ -324,7 +324,7 @@ export class Panel {
     return this.filtered ? this.shown.filter(live).length : this.jobs.rows.size - this.overCount;
   }
 
-  // Kill all always asks, in place.
+  // "Kill all" always needs a second click.
   clickKillAll() {
     if (this.armed) {
       this.disarm();
@@ -357,7 +357,7 @@ export class Panel {
     return group ? group[0] : Number(row.dataset.job);
   }
 
-  // Goes to an item: to its button like `like`, or to the whole row.
+  // Scrolls to an item and focuses it: its button of the same kind as `like`, or the whole row.
   focusRow(item, like = null) {
     if (item === undefined) return;
     if (!isGroup(item) && item !== FOLD) this.current = item;

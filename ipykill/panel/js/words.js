@@ -1,6 +1,6 @@
-// The words for what is shown, and for how long.
+// States, durations and amounts, as icons and words.
 
-// A mark is a round thing, never a triangle, square or cross, which are what buttons look like.
+// An icon is never a triangle, square or cross: these would look like buttons.
 const RING = "M8 2.6a5.4 5.4 0 1 0 0 10.8A5.4 5.4 0 0 0 8 2.6";
 const DISC = "M8 4.2a3.8 3.8 0 1 0 0 7.6A3.8 3.8 0 0 0 8 4.2";
 
@@ -15,7 +15,7 @@ export const STATES = {
   stopped: [`${RING}M5.8 8h4.4`, true],
   killed: [`${RING}M4.3 11.7l7.4-7.4`, true],
   skipped: ["M3.4 3.8l4 4.2-4 4.2M8.6 3.8l4 4.2-4 4.2", true],
-  gone: ["M4 8h8", true], // not the kernel's word: it was restarted
+  gone: ["M4 8h8", true], // set by the page, not the kernel: the kernel was restarted
 };
 
 export const isOver = (job) => STATES[job.state]?.[1] ?? false;

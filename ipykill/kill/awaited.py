@@ -1,0 +1,63 @@
+"""The processes for which cleanup, or a task of an event loop, waits: a Kill asks them to end.
+
+A process is asked at once if what waits for it is being cancelled, so that cleanup finds it gone,
+and after the grace period if cleanup waits for it. (Ctrl-C in a terminal tells all processes at
+once.) For the waits of threads outside of cleanup see `waits`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from types import FrameType
+from typing import Any
+
+from ..processes import timing
+from .group import Group
+from .target import Target
+from .tasks import EXITS, in_handler, is_machinery, waiting
+
+__all__ = ["end_after_grace", "end_awaited"]
+
+
+def end_awaited(tasks: Iterable[Any], group: Group) -> None:
+    """Ask the processes to end for which tasks of asyncio or trio wait; to be called repeatedly."""
+    if not group.kill_requested or group.spares or not group.children():
+        return
+    for task in tasks:
+        cleans_up = False
+        for frame, inner in waiting(task.coro if hasattr(task, "coro") else task.get_coro()):
+            if frame is None:
+                cleans_up = True
+                continue
+            cleans_up |= frame.f_code.co_name in EXITS or in_handler(frame, inner, late=False)
+            handle = _awaited(frame)
+            child = None if handle is None else group.child_of(handle)
+            if child is not None and not child.late and not child.ended:
+                child.press(timing.grace if cleans_up else 0)
+
+
+def end_after_grace(frame: FrameType, target: Target) -> None:
+    """Ask the processes of the job to end, if its cleanup stands still for the grace period.
+
+    It may wait for one of them in a way that does not tell for which: a pipe, ``os.waitpid``.
+    Called in the target's own thread, again and again while it waits at `frame`.
+    """
+    place = id(frame), frame.f_lasti
+    if place != target.stands[0]:
+        target.stands = place, time.monotonic()
+    elif time.monotonic() - target.stands[1] > timing.grace and not target.group.spares:
+        children = target.group.children()
+        left = [it for it in children if not (it.late or it.ended or it.is_daemon)]
+        target.group.note_descendants([it for it in left if not it.asked])
+        for child in left:
+            child.press()
+            target.group.struck = True  # whatever the code makes of it, it was killed
+
+
+def _awaited(frame: FrameType) -> object:
+    """Return the `Popen` for which a frame of asyncio's or trio's waits, None if for none."""
+    if frame.f_code.co_name not in {"wait", "communicate"} or not is_machinery(frame.f_code):
+        return None
+    process = frame.f_locals.get("self")
+    return getattr(getattr(process, "_transport", process), "_proc", None)
