@@ -49,7 +49,10 @@ class Shell:
 def shell_here(shells: Sequence[Shell]) -> Shell | None:
     """Return the shell whose thread is calling, None if it is none of them."""
     me = threading.current_thread()
-    return next((shell for shell in shells if shell.thread is me), None)
+    for shell in shells:
+        if shell.thread is me:
+            return shell
+    return None
 
 
 class ThreadHere:

@@ -110,13 +110,13 @@ class Shells:
         return self._receive(msg)
 
     async def _deal_with(self, msg: Any, /, subshell_id: Any = None, **how: Any) -> None:
-        if subshell_id is not None or self.here() is None:
+        if subshell_id is not None or (me := self.here()) is None:
             await self._dispatch(msg, subshell_id=subshell_id, **how)
         elif how.get("concurrent"):  # a message of a widget, handled while a cell awaits
             self._waiting.pop(id(msg), None)
             if self._moved.pop(id(msg), None) is None:
                 await self._dispatch(msg, subshell_id=None, **how)
-        elif (me := self.begin(msg)) is not None:
+        elif self.begin(me, msg):
             try:
                 await self._dispatch(msg, subshell_id=None, **how)
             finally:
@@ -126,16 +126,16 @@ class Shells:
         """Return the shell whose thread is calling."""
         return shell_here(self.all)
 
-    def begin(self, msg: Any) -> Shell | None:
-        """Note that the calling shell handles `msg`; return None if another shell has got it."""
-        me = self.here()
+    def begin(self, me: Shell, msg: Any) -> bool:
+        """Note that the shell `me` handles `msg`; return False if another shell has got it."""
         with self.turn:
-            self.turn.wait_for(lambda: not self._finishing or me is self.dealing)
+            while self._finishing and me is not self.dealing:
+                self.turn.wait()
             if self._moved.pop(id(msg), None) is not None:
-                return None
+                return False
             self._waiting.pop(id(msg), None)
             self.dealing = me
-            return me
+            return True
 
     def end(self, me: Shell) -> None:
         """Note that the shell `me` has handled its request."""

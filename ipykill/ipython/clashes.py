@@ -17,7 +17,7 @@ from ..core.current import current_job
 from ..core.job import Job
 from ..core.manager import JobManager
 
-__all__ = ["Clashes"]
+__all__ = ["install", "uninstall"]
 
 _NAMES = 5  # how many variables of one job are told
 
@@ -25,7 +25,7 @@ _logger = logging.getLogger("ipykill")
 
 
 class Clashes:
-    """One of the shell's AST transformers: sees each cell before it runs, and changes nothing.
+    """An AST transformer of the shell: sees a cell before it runs, and changes nothing.
 
     It also sees code that ``%time`` and similar magics are about to run.
     """
@@ -34,6 +34,21 @@ class Clashes:
         self._shell = shell
         self._manager = manager
         self._assigned: weakref.WeakKeyDictionary[Job, frozenset[str]] = weakref.WeakKeyDictionary()
+
+    def watch(self, info: object = None) -> None:
+        """Look at the cell that begins now if a job runs, else leave it alone.
+
+        As long as there is a transformer, IPython goes through the tree of each cell once more.
+        """
+        if not self._manager.running():
+            self.leave()
+        elif self not in self._shell.ast_transformers:
+            self._shell.ast_transformers.append(self)
+
+    def leave(self) -> None:
+        """Look at no cell any more."""
+        if self in self._shell.ast_transformers:
+            self._shell.ast_transformers.remove(self)
 
     def visit(self, tree: ast.Module) -> ast.Module:
         """Note the names that `tree` assigns and that running jobs may assign as well."""
@@ -60,3 +75,17 @@ class Clashes:
             for name in sorted(names & self._assigned[job]):
                 if len(job.clashes) < _NAMES:
                     job.clashes.setdefault(name, number)
+
+
+def install(shell: Any, manager: JobManager) -> None:
+    """Begin to look at cells that run while jobs run."""
+    shell.events.register("pre_run_cell", Clashes(shell, manager).watch)
+
+
+def uninstall(shell: Any) -> None:
+    """Undo `install`."""
+    for watch in list(shell.events.callbacks["pre_run_cell"]):
+        clashes = getattr(watch, "__self__", None)
+        if isinstance(clashes, Clashes):
+            shell.events.unregister("pre_run_cell", watch)
+            clashes.leave()

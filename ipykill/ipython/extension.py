@@ -15,8 +15,7 @@ from ..cells import cell, scripts
 from ..core.manager import jobs
 from ..kill import shortcomings
 from ..output import capture, widgets
-from . import leaving, locks
-from .clashes import Clashes
+from . import clashes, leaving, locks
 from .completion import offer_what_users_need
 from .launcher import refuse_below
 from .magics import BackgroundMagics
@@ -46,7 +45,7 @@ def load(shell: Any) -> None:
     magics = BackgroundMagics(shell, jobs)
     shell.register_magics(magics)
     shell.input_transformers_post.append(refuse_below)
-    shell.ast_transformers.append(Clashes(shell, jobs))
+    clashes.install(shell, jobs)
     shell.Completer.custom_matchers.append(magics.completion.complete)
     for line in shortcomings():
         print(f"ipykill: {line}")
@@ -70,7 +69,7 @@ def unload(shell: Any) -> None:
     shell.magics_manager.registry.pop(type(magics).__name__, None)
     shell.configurables.remove(magics)
     shell.input_transformers_post.remove(refuse_below)
-    shell.ast_transformers[:] = [it for it in shell.ast_transformers if not isinstance(it, Clashes)]
+    clashes.uninstall(shell)
     shell.Completer.custom_matchers.remove(magics.completion.complete)
     if not (reload or jobs.running()):  # a job that still runs needs the wrappers
         restore_all()

@@ -35,11 +35,12 @@ def refuse_below(lines: list[str]) -> list[str]:
     There IPython takes it for a line magic called ``%bg``, and would run the lines above it
     before it says that there is no such magic.
     """
-    if any(line.lstrip().startswith("get_ipython().run_line_magic('%bg',") for line in lines):
-        raise UsageError(
-            "%%bg works on the first line of a cell only, above comments too: move it there; "
-            "nothing of this cell has run"
-        )
+    for line in lines:
+        if "'%bg'," in line and line.lstrip().startswith("get_ipython().run_line_magic('%bg',"):
+            raise UsageError(
+                "%%bg works on the first line of a cell only, above comments too: move it there; "
+                "nothing of this cell has run"
+            )
     return lines
 
 

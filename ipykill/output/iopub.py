@@ -30,10 +30,12 @@ def open_no_sockets(pub_socket: Any) -> None:
     # Tried with `ipykernel.iostream` of ipykernel 6.29 to 7.4. Other kernels have other threads.
     io_thread: Any = getattr(pub_socket, "io_thread", None)
     names = ("schedule", "_events", "_handle_event", "io_loop", "thread")
+    own = getattr(io_thread, "_local", None)  # local to each thread
 
     def without_socket(schedule: Callable[[Callable[[], object]], None]) -> Any:
         def scheduled(event: Callable[[], object]) -> None:
-            if not _is_of_jobs() or not io_thread.thread.is_alive():  # as in the child of a fork
+            # Who has a socket uses it. In the child of a fork there is no such thread.
+            if hasattr(own, "event_pipe") or not _is_of_jobs() or not io_thread.thread.is_alive():
                 schedule(event)
                 return
             # Uses the queue that all threads use, so that events keep their order: a front end

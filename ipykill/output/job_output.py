@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..base import locks
+from ..base.tracebacks import hidden
 from ..core.agent import Agent
 from ..core.current import current_job
 from ..core.failure import message
@@ -174,6 +175,7 @@ class JobOutput:
 
         return end
 
+    @hidden
     def flush_stream(self, name: str) -> None:
         """Flush what the stream `name` is redirected to; other output is sent soon anyway."""
         target = self._target(name)

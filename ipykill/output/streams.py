@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from ..base.tracebacks import hidden
 from ..base.wrapping import wrap
 from ..core.current import candidate
 from .job_output import of_job
@@ -45,14 +44,15 @@ class _Tap:
     def write(self) -> None:
         del vars(self)["write"]
 
-    @hidden
-    def flush(self) -> None:
-        # A job's output is sent soon anyway; one message for each flush would be too many.
+    # A property too, so that an interrupt of the original shows no frame of ours.
+    @property
+    def flush(self) -> Callable[[], None]:
         output = of_job()
-        if output is None:
-            super().flush()  # type: ignore[misc]
-        else:
-            output.flush_stream(self._ipykill_name)
+        if output is not None:
+            # A job's output is sent soon anyway; one message for each flush would be too many.
+            return functools.partial(output.flush_stream, self._ipykill_name)
+        method: Callable[[], None] = super().flush  # type: ignore[misc]
+        return method
 
 
 class _Stream:

@@ -78,9 +78,11 @@ def _leave_status_alone(kernel: Any) -> None:
 
     def but_for_ours(publish: Any) -> Any:
         def _publish_status(status: str, channel: str, parent: Any = None) -> None:
-            about = parent or kernel.get_parent(channel)
-            if about.get("header", {}).get("msg_type") != _REQUEST:
-                publish(status, channel, parent)
+            if channel == "control":  # for each cell one comparison is enough
+                about = parent or kernel.get_parent(channel)
+                if about.get("header", {}).get("msg_type") == _REQUEST:
+                    return
+            publish(status, channel, parent)
 
         return _publish_status
 
