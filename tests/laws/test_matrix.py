@@ -15,6 +15,7 @@ import pytest
 
 import ipykill
 from ipykill.kill import resorts
+from ipykill.kill.switches import has_gil
 from tests.laws import cases_running, cases_waiting  # noqa: F401  they fill the table
 from tests.laws.cases import CASES
 from tests.laws.harness import HANG, assert_dies, kill
@@ -26,6 +27,8 @@ from tests.waiting import wait_for
 def test_it_dies(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if name == "requests":
         pytest.importorskip("requests")
+    if name.startswith("sqlite") and not has_gil():
+        pytest.skip("whether the query is one of the cleanup cannot be seen there")
     monkeypatch.setenv("PYTEST_TMP", str(tmp_path))
     fn, blocked = CASES[name]
 
