@@ -317,7 +317,7 @@ def _exits(found: dict[int, Instruction]) -> dict[int, int]:
     for begin, first in found.items():
         function, before = before, first
         # If a function is loaded by its name just before the arguments, this is no `with`.
-        if first.op not in _CONSTANTS or _is_called(function):
+        if first.op not in _CONSTANTS or _loads_function(function):
             continue
         second = found.get(first.end)
         if second is None or second[:2] != first[:2]:
@@ -342,7 +342,7 @@ def _awaits(found: dict[int, Instruction], of: int) -> frozenset[int]:
     return frozenset(awaits)
 
 
-def _is_called(before: Instruction | None) -> bool:
+def _loads_function(before: Instruction | None) -> bool:
     """Whether the instruction `before` loads a function, the arguments of whose call follow."""
     if before is None:
         return False

@@ -228,7 +228,7 @@ def shelter(
         handles comes from the Kill itself.
     later
         Whether it has been sought for so long that an ``except`` block that may raise again may
-        be broken, too.
+        be broken too, on the same condition.
     last
         Whether the Kill has been pending for so long (`resorts`) that it may be raised in
         a library between ``acquire()`` and ``release()`` outside of any ``try``.
