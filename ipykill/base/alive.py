@@ -6,8 +6,8 @@ import time
 
 from .waiting import Deadline
 
-_POLL = 0.0002  # a thread whose code has ended is gone in less, as a rule
-_LONGEST_POLL = 0.005
+_POLL = 0.0002  # seconds; a thread whose code has ended is gone in less, as a rule
+_LONGEST_POLL = 0.005  # seconds
 
 
 def is_alive(thread: threading.Thread) -> bool:
@@ -22,7 +22,7 @@ def is_alive(thread: threading.Thread) -> bool:
 
 
 def holds_its_lock(thread: threading.Thread) -> bool | None:
-    """Whether a thread holds the lock of its life.
+    """Whether the lock is locked that CPython keeps locked as long as a thread lives.
 
     None if it has none: before it runs, when somebody saw its end, and from CPython 3.13 on.
     """

@@ -17,8 +17,8 @@ _CACHED = 2000  # how many code objects are kept
 def by_identity(fn: Callable[[CodeType], _T]) -> Callable[[CodeType], _T]:
     """Cache a function of a code object that any thread may call.
 
-    `functools.lru_cache` would hash the code object, which takes longer the longer that is, and
-    this is called at every monitored instruction.
+    `functools.lru_cache` would hash the code object, which takes the longer, the longer the code
+    is, and the function is called at every monitored instruction.
     """
     # The code object is kept, so that its id stays its own.
     cache: dict[int, tuple[CodeType, _T]] = {}

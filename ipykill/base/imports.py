@@ -41,16 +41,16 @@ def forget() -> None:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds the module as others do, and stays until that has been imported.
+    """Finds the module as the other finders do, and stays until that has been imported.
 
-    To look for a module, or to import it in vain, is not yet to import it.
+    A search for the module, or an import that fails, does not count.
     """
 
     def __init__(self, name: str, fn: Callable[[ModuleType], None], for_good: bool) -> None:
         self.name = name
         self.fn = fn
         self.for_good = for_good
-        self._asking: set[int] = set()  # idents of threads in which the others are being asked
+        self._asking: set[int] = set()  # idents of the threads that are asking the other finders
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -79,5 +79,5 @@ class _Finder(importlib.abc.MetaPathFinder):
         sys.meta_path.remove(self)
         try:
             self.fn(module)
-        except Exception:  # the import is the user's
+        except Exception:  # the user's import must not fail for that
             _logger.exception("%s is used as if ipykill knew nothing of it", self.name)

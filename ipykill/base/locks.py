@@ -2,7 +2,7 @@
 
 CPython 3.14 may raise a signal handler's exception between a C ``__enter__`` and the block, where
 nothing calls ``__exit__`` (gh-148874): the lock stays locked for ever. Here ``__enter__`` is Python
-code: the exception is raised inside it, and it releases the lock, or not before the block.
+code: the exception is raised either inside it, where it releases the lock, or inside the block.
 ``__exit__`` has to be C code, in which nothing is raised before the lock is released.
 """
 
@@ -39,7 +39,7 @@ else:
 def guarded(lock: Any) -> Any:
     """Return an object to be used instead of `lock`, which a Ctrl-C does not leave locked.
 
-    It locks `lock` itself, so some threads may still use that.
+    The object acquires `lock` itself, so some threads may go on using `lock` directly.
     """
 
     class Guarded:

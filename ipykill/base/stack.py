@@ -272,7 +272,7 @@ _LITERAL = re.compile(
     r"""("{3}|'{3}).*?\1|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|\#[^\n]*""", re.DOTALL
 )
 _NAME = re.compile(r"[^\W\d]\w*(?:\s*\.\s*[^\W\d]\w*)*\s*$")
-# Where a coroutine waits.
+# The instructions at which a coroutine waits.
 _AWAITS = {"SEND", "YIELD_VALUE", "RESUME", "JUMP_BACKWARD_NO_INTERRUPT"}
 _MAX_LINES = 100  # of one call's source; more is not read
 
@@ -287,7 +287,7 @@ def _describe(
     labels: Mapping[str, str] = NO_LABELS,
 ) -> Frame:
     # Cached, because lists of jobs are asked for again and again, and most jobs have not moved.
-    # The key is the id of the code, which is kept alive, because hashing takes as long as it is.
+    # The key has the id of the code, which is kept alive: to hash long code takes long.
     filename = code.co_filename
     label = labels.get(filename, "")
     key = id(code), lasti, label

@@ -20,7 +20,7 @@ def title(source: str) -> str:
     """Return a title for some code: the first line of its first statement.
 
     Cell magics, comments, the docstring, imports and such magics as %matplotlib are passed over,
-    but for code that is nothing else. Empty where there is no code.
+    unless the code is nothing else. Empty where there is no code.
     """
     text = _CELL_MAGIC.sub("", source)
     lines = text.splitlines()

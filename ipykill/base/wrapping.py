@@ -1,6 +1,6 @@
 """Replace functions and attributes of other packages, and restore them.
 
-A replacement does something else only in jobs, so it may stay as long as ipykill is loaded.
+A replacement behaves differently only in jobs, so it may stay as long as ipykill is loaded.
 
 Threading: `wrap` and `replace` are called in the thread that imports a module, with the import
 lock of that module held; `restore_all` in the main thread.
@@ -43,7 +43,7 @@ def replace(owner: Any, name: str, value: Any, before: Callable[[], Any] | None 
     Parameters
     ----------
     before
-        Returns the value that `restore_all` puts there; by default that of now.
+        Returns the value that `restore_all` puts there; by default it is the present one.
     """
     # The owner itself has no such attribute if it has it from its class, or from a base class.
     earlier = vars(owner).get(name, _MISSING)

@@ -22,9 +22,9 @@ Read in this order:
 `running`
     How running code is made to ask: `monitoring` (3.12+), `tracing` (3.11), `plain`.
 `wake`
-    How a waiting call is woken. With `main_thread` (where that is), `cstack` (up to 3.12: was it
-    really waiting?), `waits` (the waits of the standard library that must be prepared for an
-    exception), and `interrupters` (calls of databases).
+    How a waiting call is woken. With `main_thread` (where the main thread is at this moment),
+    `cstack` (up to 3.12: was the call really waiting?), `waits` (the waits of the standard library
+    that must be prepared for an exception), and `interrupters` (calls of databases).
 `loops`
     Event loops, which are told to end their tasks: `ending` for asyncio, with `tasks` and
     `holding`; `trio_runs`; `gevent_hubs`.

@@ -1,8 +1,8 @@
 """The processes for which cleanup, or a task of an event loop, waits: a Kill asks them to end.
 
-A process is asked at once if what waits for it is being cancelled, so that cleanup finds it gone,
-and after the grace period if cleanup waits for it. (Ctrl-C in a terminal tells all processes at
-once.) For the waits of threads outside of cleanup see `waits`.
+If the task that waits for a process is being cancelled, the process is asked at once, so that the
+task's cleanup finds it gone. If cleanup waits for it, it is asked after the grace period. (Ctrl-C
+in a terminal tells all processes at once.) For the waits of threads outside of cleanup see `waits`.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def end_awaited(tasks: Iterable[Any], group: Group) -> None:
 def end_after_grace(frame: FrameType, target: Target) -> None:
     """Ask the processes of the job to end, if its cleanup stands still for the grace period.
 
-    It may wait for one of them in a way that does not tell for which: a pipe, ``os.waitpid``.
-    Called in the target's own thread, again and again while it waits at `frame`.
+    The cleanup may wait for one of them in a way that does not show for which: a pipe,
+    ``os.waitpid``. Called in the target's own thread, again and again while it waits at `frame`.
     """
     place = id(frame), frame.f_lasti
     if place != target.stands[0]:
@@ -52,11 +52,11 @@ def end_after_grace(frame: FrameType, target: Target) -> None:
         target.group.note_descendants([it for it in left if not it.asked])
         for child in left:
             child.press()
-            target.group.struck = True  # whatever the code makes of it, it was killed
+            target.group.struck = True  # the job is killed, whatever its code makes of this end
 
 
 def _awaited(frame: FrameType) -> object:
-    """Return the `Popen` for which a frame of asyncio's or trio's waits, None if for none."""
+    """Return the `Popen` that a frame of asyncio's or trio's waits for; None if there is none."""
     if frame.f_code.co_name not in {"wait", "communicate"} or not is_machinery(frame.f_code):
         return None
     process = frame.f_locals.get("self")

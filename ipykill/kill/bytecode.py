@@ -64,7 +64,7 @@ class Handler(NamedTuple):
 
 
 def handlers_of(code: CodeType) -> dict[int, Handler]:
-    """Read the exception table: the handler of each unit that has one."""
+    """Return the handler of each unit of two bytes that has one, from the exception table."""
     # The format is in CPython's Objects/exception_handling_notes.txt.
     units = iter(code.co_exceptiontable)
 

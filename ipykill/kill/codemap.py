@@ -31,16 +31,17 @@ exit of a ``with``.
    not a conditional one. CPython 3.12 and newer makes two instructions of it, a test that jumps
    over a jump back, and leaves both out of the exception table: an exception there would skip
    the ``finally``. There the safe point is the beginning of the loop, as it is on 3.11, where a
-   conditional jump back is one instruction. Nor a jump back to a loop that begins under another
-   handler.
+   conditional jump back is one instruction. A jump back to a loop that begins under another
+   handler is no safe point either.
 
 *Later* is what would be safe but for being in an ``except``.
 
 *Beginnings* are the safe points of loops: their jumps back, or what these lead to.
 
-*Turns* are jumps back that lead to a safe place, where a signal is handled. What is raised then
-counts as raised by the jump; up to CPython 3.12, which has made it by then, just before the
-beginning of the loop. That must have the handler that the loop has.
+*Turns* are jumps back, where CPython handles signals, that lead to a safe place. An exception of
+a signal handler counts as raised by the jump. Up to 3.12 the jump has already been made, and the
+exception counts as raised just before the beginning of the loop. The place where it counts as
+raised must have the same exception handler as the loop.
 
 *Finalizing* are instructions that call Python code only through a finalizer or the garbage
 collector: no Kill may be raised in what they call.
@@ -49,7 +50,8 @@ collector: no Kill may be raised in what they call.
 
 *Holding* is what lies between calls of ``acquire()`` and ``release()`` that no ``try`` guards.
 
-*Leaving* are instructions after which another frame may go on: calls, and what ends the frame.
+*Leaving* are instructions after which another frame may go on: calls, and what ends or suspends
+the frame.
 
 A version of CPython whose bytecode is different would be read wrongly. So the rules are checked
 on samples, see `claims`; if a check fails, `cautious` maps are made.
@@ -95,10 +97,10 @@ _OURSELVES = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 _BEFORE_WITH = opcode("BEFORE_WITH")  # up to 3.13
 _LOAD_SPECIAL = opcode("LOAD_SPECIAL")  # from 3.14 on
 _EXIT_ARGUMENTS = 3 if _BEFORE_WITH < 0 else 2
-_LOADS_ENTER = 0  # its argument for __enter__
+_LOADS_ENTER = 0  # the argument of LOAD_SPECIAL for __enter__
 _RESUME = opcode("RESUME")
 _GET_AWAITABLE = opcode("GET_AWAITABLE")
-_OF_AENTER, _OF_AEXIT = 1, 2  # its argument
+_OF_AENTER, _OF_AEXIT = 1, 2  # the argument of GET_AWAITABLE
 _SEND_AGAIN = opcode("JUMP_BACKWARD_NO_INTERRUPT")
 _BETWEEN = {EXTENDED_ARG, opcode("NOT_TAKEN")}
 _CALLS = opcodes("CALL", "PRECALL")
@@ -108,7 +110,8 @@ _NAMES = frozenset({opcode("LOAD_GLOBAL"), opcode("LOAD_ATTR")})
 _LOOPS = opcodes("JUMP_BACKWARD") - opcodes("JUMP_BACKWARD_NO_INTERRUPT")
 _LOOPS_IF = opcodes("POP_JUMP_BACKWARD")  # 3.11 only
 _ATTRIBUTES = opcodes("LOAD_ATTR", "LOAD_METHOD")
-_NAME_SHIFT = 1 if sys.version_info >= (3, 12) else 0  # the lowest bit: it is to be called
+# From 3.12 on, the lowest bit of LOAD_ATTR's argument says whether the attribute will be called.
+_NAME_SHIFT = 1 if sys.version_info >= (3, 12) else 0
 # A statement may begin after one of these ...
 _STATEMENT_ENDS = opcodes(
     *("STORE_", "DELETE_", "POP_TOP", "POP_ITER", "POP_EXCEPT", "POP_JUMP", "JUMP", "NOP"),
@@ -130,7 +133,7 @@ _LEAVING = opcodes("CALL", "RETURN_", "YIELD_", "RAISE_VARARGS", "RERAISE")
 
 
 def _delegates(instruction: Instruction) -> bool:
-    """Whether a frame stands here while an exception is thrown into what it awaits."""
+    """Whether a frame is at this instruction while an exception is thrown into what it awaits."""
     awaits = instruction.op == _RESUME and instruction.argument & 3 in (2, 3)
     return awaits or instruction.op == _SEND_AGAIN
 
@@ -196,8 +199,8 @@ def read(code: CodeType) -> CodeMap:
         found = {positions.get(offset) for offset in offsets}
         return {place for place in found if place is not None and place[0] is not None}
 
-    # The jump back after a body may have the position of its last statement, and is no part of
-    # it. It belongs to the loop to which it leads.
+    # The jump back after a body of cleanup may have the position of the last statement there, but
+    # is no cleanup for that reason. It belongs to the loop to which it leads.
     loops = {offset: found[offset].target for offset in found if found[offset].op in _LOOPS}
     alone = {offset for offset, target in loops.items() if target in loops}  # while True: pass
     copied = places(cleanup - (loops.keys() - alone))
@@ -276,12 +279,12 @@ def read(code: CodeType) -> CodeMap:
 
 
 def _turning(offset: int, target: int) -> int:
-    """Return where what is raised by the jump at `offset`, to `target`, counts as raised."""
+    """Return where an exception that comes at the jump back from `offset` counts as raised."""
     return offset if sys.version_info >= (3, 13) else target - 2
 
 
 def _tests(found: dict[int, Instruction]) -> dict[int, int]:
-    """Return the jumps back that a test jumps over, each with the instruction before that."""
+    """Return each jump back that a test jumps over, and the instruction before the test."""
     tests = {}
     before = -1
     for offset, (op, _, end, target) in found.items():
@@ -314,7 +317,7 @@ def _exits(found: dict[int, Instruction]) -> dict[int, int]:
     for begin, first in found.items():
         function, before = before, first
         # If a function is loaded by its name just before the arguments, this is no `with`.
-        if first.op not in _CONSTANTS or _is_called(function):
+        if first.op not in _CONSTANTS or _loads_function(function):
             continue
         second = found.get(first.end)
         if second is None or second[:2] != first[:2]:
@@ -339,8 +342,8 @@ def _awaits(found: dict[int, Instruction], of: int) -> frozenset[int]:
     return frozenset(awaits)
 
 
-def _is_called(before: Instruction | None) -> bool:
-    """Whether arguments of a call follow at once."""
+def _loads_function(before: Instruction | None) -> bool:
+    """Whether the instruction `before` loads a function, the arguments of whose call follow."""
     if before is None:
         return False
     return before.op == _PUSH_NULL or (before.op in _NAMES and before.argument & 1 == 1)
@@ -368,7 +371,7 @@ def _line_starts(code: CodeType) -> Iterator[int]:
 def _holding(
     code: CodeType, found: dict[int, Instruction], handlers: dict[int, Handler]
 ) -> Iterator[int]:
-    """Yield what is between calls of ``acquire`` and ``release``, and has no handler."""
+    """Yield the offsets between calls of ``acquire`` and ``release`` that no ``try`` guards."""
     if not {"acquire", "release"} <= {*code.co_names}:
         return
     # A generator and a comprehension have a handler of their own, which is no `try`.

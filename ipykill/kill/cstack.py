@@ -61,7 +61,7 @@ def inside_a_call() -> bool:
 
 
 def calibrate(number: int) -> str | None:
-    """Find both addresses, by raising signal `number`; return None, or why that fails.
+    """Find the distance and the address by raising signal `number`; return None, or why not.
 
     Main thread only. The signal's handler is put back.
     """

@@ -8,9 +8,9 @@ follows happens in the loop's own thread, while no task runs:
    ever, the tasks for which other threads wait. That also cancels what the main task waits for:
    a task, ``gather()``, a ``TaskGroup``. Its cleanup may need other tasks, so these go on.
 2. When the main task has ended, or its cleanup has not moved for a while, the other tasks are
-   cancelled, except those that one of them cancels when it is cancelled: no task is cancelled
-   twice. Tasks that were started since the first one was cancelled, by cleanup as a rule, are
-   cancelled when these have ended, or when the cleanup of these has not moved for a while.
+   cancelled, except those that another task cancels when it is cancelled itself: no task is
+   cancelled twice. Tasks that were started after the first cancellation, by cleanup as a rule,
+   come last: when the older ones have ended, or their cleanup has not moved for a while.
 3. When no task is left, asynchronous generators are closed, and `JobKilled` is raised out of
    the loop. Until then nothing may stop the loop, not even the end of the main task (`holding`).
 
@@ -67,7 +67,7 @@ _BLOCKED = 0.002  # after which a loop that has not come to its first look count
 _BLOCKED_LATER = 0.25  # and one that has not come to a later look
 _LOST = 1.0  # after which it is told again
 _LATE = 0.3  # after which an ``except`` block that goes on may be cut short
-_STUCK = 2.0  # for which the main task's cleanup may wait for one thing before the others end
+_STUCK = 2.0  # for which the main task's cleanup may wait for one thing; then other tasks end
 
 _FEW = 10  # if fewer tasks are left, the end of each makes the loop look
 
@@ -87,7 +87,7 @@ class Ending:
         self.loop = loop
         self._target = target
         self._stop = False
-        self._rung: float | None = None  # when the loop was told to look and has not yet, monotonic
+        self._rung: float | None = None  # when the loop was told to look, if it has not, monotonic
         self._due = 0.0  # when the next look is due, monotonic; 0 before the first
         self._pause = _LOOK
         self._since = 0.0  # when a look first found a request, monotonic; 0: there is none
@@ -101,7 +101,7 @@ class Ending:
         self._stubborn: weakref.WeakSet[Task] = weakref.WeakSet()  # that were cancelled again
         self._main: asyncio.Future[Any] | None = None  # the main future that was cancelled
         self._interrupted: Task | None = None  # the task in which an interrupt was raised
-        self._stuck: tuple[object, float] = None, 0.0  # what is being ended waits for, since when
+        self._stuck: tuple[object, float] = None, 0.0  # what ending tasks wait for, and since when
         self._first: weakref.WeakSet[Task] | None = None  # that were there when the end began
         self._old: weakref.WeakSet[Task] = weakref.WeakSet()  # that are being ended now
         self._closing: Task | None = None
@@ -156,7 +156,7 @@ class Ending:
         if policy.shelter(outside_greenlet(), **self._target.resorts) is not None:
             return False
         task = asyncio.current_task(self.loop)
-        # A cancelled task that goes on: while it cleans up, `policy` does not ask here.
+        # The task was cancelled and goes on. The callers ask `policy` whether it cleans up.
         if task is not None and task in self._waits and task.cancelling():
             return True
         return self.is_blocked and not helps_cleanup(task, self.loop, late=self._is_late)

@@ -1,9 +1,9 @@
 """Recognise finalizers: functions that Python calls when an object dies, or is collected.
 
 Python may call a finalizer at any instruction: a call drops its arguments, an assignment the old
-value. So it is not the caller that shows it, but the function: it is the ``__del__`` of its first
-argument, under whatever name, or it was passed to `weakref` or `gc`. No Kill is raised in one,
-because Python only prints such an exception, and the rest of the finalizer does not run.
+value. So a finalizer is not recognised by its caller, but by itself: it is the ``__del__`` of its
+first argument, under whatever name, or was passed to `weakref` or `gc`. No Kill is raised in one,
+because Python would only print the exception, and the rest of the finalizer would not run.
 """
 
 from __future__ import annotations

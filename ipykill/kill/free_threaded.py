@@ -29,7 +29,7 @@ _INSTRUCTION = _monitoring.events.INSTRUCTION
 _NO_EVENTS = _monitoring.events.NO_EVENTS
 _NAME = "ipykill's search"
 _TOOL_IDS = (3, 4, 2, 5, 1, 0)
-_SEARCH, _PAUSE = 0.01, 0.2  # seconds: how long a thread is sought, and not, if in vain
+_SEARCH, _PAUSE = 0.01, 0.2  # seconds that a search lasts, and that follow a vain one
 
 
 class _Search:
@@ -40,7 +40,7 @@ class _Search:
     def __init__(self) -> None:
         self.is_on = False
         self.since = self.next = 0.0  # when it began, and when it may begin again
-        self.clock = -1.0
+        self.clock = -1.0  # the thread's CPU time when the search last began
 
 
 class FreeThreaded(Monitoring):
@@ -59,7 +59,7 @@ class FreeThreaded(Monitoring):
         self._searches: dict[Target, _Search] = {}
 
     def begin(self) -> Monitoring | None:
-        """Take two tool ids."""
+        """Take two tool ids; return None if there are none."""
         if super().begin() is None:
             return None
         for tool_id in _TOOL_IDS:
@@ -89,7 +89,7 @@ class FreeThreaded(Monitoring):
         super().rest()
 
     def arm(self, target: Target) -> None:
-        """Seek the target, if it runs; it does the rest."""
+        """Seek the target, if it has used CPU time since the last search; it does the rest."""
         self._restart(target)
         search = self._searches.setdefault(target, _Search())
         now = time.monotonic()
@@ -106,7 +106,8 @@ class FreeThreaded(Monitoring):
         super().arm_here(target, frame)
         search = self._searches.get(target)
         if search is not None:
-            # It may go on where no events are, but more and more rarely does.
+            # The target may go on in code without events, so it is sought again, but not at once.
+            # The more code has events, the more rarely this happens.
             search.is_on, search.next = False, time.monotonic() + _SEARCH
 
     def _settle(self) -> None:
@@ -127,8 +128,8 @@ class FreeThreaded(Monitoring):
             safe = offset in known.safe or offset in known.later
             frame = sys._getframe(1)
             if safe and may_land(target, frame, offset) and loops.may_strike(target, frame):
-                raise target.strike()  # if somebody catches it, it is still sought
+                raise target.strike()  # if the code catches this, the search goes on
             if safe or offset in known.leaving:
                 self.arm_here(target, frame)
-        except RecursionError:  # ours, not the code's: it is too deep for the question
+        except RecursionError:  # of these calls: the user's code is too near the limit to ask
             pass

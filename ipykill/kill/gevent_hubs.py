@@ -80,7 +80,7 @@ class GeventHub:
         self.loop = hub
         self._target = target
         self._stop = False
-        self._rung: float | None = None  # since when it waits for the hub, monotonic
+        self._rung: float | None = None  # when the hub was told to look, if it has not, monotonic
         self._looked = False
         self._timer: Any = None
 
@@ -119,7 +119,7 @@ class GeventHub:
         return self.is_blocked and sys.modules["greenlet"].getcurrent() is not self.loop
 
     def strikes(self, kind: type[BaseException]) -> type[BaseException]:
-        """Return the exception to raise in the running greenlet instead; own thread only."""
+        """Return the exception to raise in the running greenlet for `kind`; own thread only."""
         main = sys.modules["greenlet"].getcurrent() is self.loop.parent
         return _greenlet_killed() if issubclass(kind, JobKilled) and not main else kind
 

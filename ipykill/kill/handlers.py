@@ -18,10 +18,11 @@ _GET_ANEXT = opcode("GET_ANEXT")
 _POP_TOP = opcode("POP_TOP")
 _ALWAYS_JUMPS = opcodes("JUMP_FORWARD", "JUMP_BACKWARD")
 _DEEPEST = 50  # handlers in handlers, of which the compiler allows 20
-# The code goes on after such a handler; others raise again.
+# After a handler that begins with one of these the code may go on; all others raise again.
 _GO_ON = {PUSH_EXC_INFO, opcode("CLEANUP_THROW")}
 _RAISES = opcodes("RERAISE", "RAISE_VARARGS")
-# What raises nothing; a handler that ends with it may be within what guards its outside.
+# These raise nothing, so no handler of theirs is followed. If a handler ends with one, the
+# exception table may count that as code outside of the handler, which another handler guards.
 _QUIET = {_POP_EXCEPT, opcode("SWAP")}
 _HANDLER_ENDS = _RAISES | opcodes("RETURN_")
 _MATCHES = opcodes("CHECK_EXC_MATCH", "CHECK_EG_MATCH")
@@ -32,9 +33,9 @@ _Place = tuple[int, int]  # an offset, and how many handlers have not ended ther
 def handled(
     found: Mapping[int, Instruction], handlers: Mapping[int, Handler]
 ) -> tuple[set[int], set[int], set[int]]:
-    """Return the offsets of all that handlers do, of what may lead to a raise, and of ``finally``.
+    """Return the offsets in all handlers, those that may lead to a raise, and those in ``finally``.
 
-    All of a ``finally`` may lead to a raise.
+    All of a ``finally`` counts as leading to a raise.
     """
     done: set[int] = set()
     raising: set[int] = set()
@@ -57,7 +58,7 @@ def _beginnings(
     known = {handler.offset: handler for handler in handlers.values()}
     for offset, (op, _, end, _) in found.items():
         if op == PUSH_EXC_INFO and found[end].op != WITH_EXCEPT_START:
-            # What handles the errors of a handler leaves one more on the stack than it does.
+            # The inner handler, for errors in this one, leaves one value more on the stack.
             inner = handlers.get(offset, Handler(offset, 1))
             yield known.get(offset, Handler(offset, inner.depth - 1))
 
@@ -67,7 +68,7 @@ def _body(
 ) -> set[_Place]:
     """Return the offsets of all instructions that a handler may execute before it ends.
 
-    Each has the number of handlers, this one included, that have not ended there.
+    Each comes with the number of handlers, this one included, that have not ended there.
     """
     seen: set[_Place] = set()
     todo = [(handler.offset, 0)]
@@ -88,9 +89,9 @@ def _body(
 def _after(
     found: Mapping[int, Instruction], handlers: Mapping[int, Handler], offset: int, level: int
 ) -> Iterator[_Place]:
-    """Yield what may come after an instruction of a handler, until that has ended."""
+    """Yield where a handler may go on after its instruction at `offset`; nothing if it ends."""
     op, _, end, target = found[offset]
-    if op == _GET_ANEXT:  # the loop ends by an exception
+    if op == _GET_ANEXT:  # an `async for` ends by an exception
         yield handlers[offset].offset, level
     if op in _HANDLER_ENDS or (op == _POP_EXCEPT and level == 1):
         return

@@ -39,12 +39,13 @@ class Hold:
         """Let the loop run on when its main future has ended. A second call changes nothing."""
         self._stand_in(self._loop, "stop", self._note_stop)
         if main is not None and hasattr(self._loop, "_nest_patched"):
-            # nest_asyncio does not call loop.stop(), but asks again and again main.done().
+            # nest_asyncio does not call loop.stop(), but calls main.done() again and again.
             self._stand_in(main, "done", lambda: False)
 
     def hush(self) -> None:
         """From here on, log no cancellation in a callback, or in a task that nobody awaits."""
-        # For good: a future that nobody awaits is told of when it is freed. It keeps nothing alive.
+        # This is never undone, because asyncio logs a future that nobody awaits only when it is
+        # freed. The function keeps nothing alive but the loop, to which it belongs.
         handle = functools.partial(_log_no_cancellation, self._loop)
         self._loop.call_exception_handler = handle  # type: ignore[method-assign]
 

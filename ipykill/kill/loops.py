@@ -4,8 +4,8 @@ Where an event loop waits, no exception is raised. The loop is told instead, and
 it (`ending`, `trio_runs`, `gevent_hubs`). An exception is raised only in code that keeps the loop
 from doing so (`may_strike`).
 
-The killed thread itself knows which loop it runs, and looks when an event or a signal makes it
-ask. Other threads read that from its stack (`reach`), which is faster and needs neither.
+The killed thread itself knows which loop it runs, and looks when an event or a signal makes it ask.
+Other threads read from its stack which loop it runs (`reach`): that is faster and needs neither.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ __all__ = ["hears", "hindrance", "may_strike", "reach", "stop", "waits_for_threa
 _HANDLE = asyncio.Handle._run.__code__
 _RUNS = {"_run_once", "run_forever", "run_until_complete"}
 _Other: TypeAlias = TrioRun | GeventHub
+# For each library: what ends a loop of its, and how to find the loop of a thread and of a frame.
 _OTHERS: tuple[tuple[type[_Other], Callable[[], Any], Callable[[FrameType], Any]], ...] = (
     (TrioRun, run_here, run_of),
     (GeventHub, hub_here, hub_of),
@@ -113,7 +114,7 @@ def _cleaning(loop: asyncio.AbstractEventLoop) -> Task | None:
 def stop(target: Target) -> None:
     """Cancel what a target runs on an event loop, because of a Stop; any thread may call this."""
     ending = _running_in(target)
-    if ending is None and sys.version_info < (3, 12):  # this once the dearer look is worth it
+    if ending is None and sys.version_info < (3, 12):  # a Stop comes once, so this may be slow
         ending = _seen(target)
     if ending is None and (hub := hub_of_thread(target.ident)) is not None:
         ending = _other(target, GeventHub, hub)
@@ -146,7 +147,7 @@ def _other(target: Target, kind: type[_Other], loop: Any) -> _Other:
 
 
 def _known(target: Target) -> Ending | _Other | None:
-    """Return what ends the innermost loop that runs, if there is that already."""
+    """Return what ends the innermost loop that runs, None if it was not made yet."""
     for ending in reversed(list(target.endings.values())):
         if isinstance(ending, _ENDINGS) and ending.runs:
             return ending
@@ -167,7 +168,7 @@ def _is_of_the_user(target: Target, frame: FrameType | None) -> bool:
 
 
 def _waits_in_loop(frame: FrameType | None) -> bool:
-    """Whether it is the loop itself that waits there, not what it runs."""
+    """Whether the loop itself waits at `frame`, not a callback that it runs."""
     while frame is not None and frame.f_code is not _HANDLE:
         if frame.f_code.co_name == "_run_once" and is_machinery(frame.f_code):
             return True

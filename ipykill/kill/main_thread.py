@@ -16,7 +16,7 @@ from . import target as targets
 __all__ = ["is_this", "place", "waits_in_a_call"]
 
 _STDLIB = os.path.join(os.path.dirname(os.__file__), "")
-# The system call in which a thread waits for a lock, the interpreter's among them.
+# The number of the system call in which a thread waits for a lock, also for the interpreter's.
 _FUTEX = {"x86_64": b"202", "aarch64": b"98"}.get(platform.machine())
 
 _native_id = 0
@@ -29,7 +29,7 @@ def is_this() -> None:
 
 
 def place() -> tuple[int, int] | None:
-    """Return the id of its frame, and the offset there; None if not known."""
+    """Return the id of the main thread's innermost frame, and the offset in it; None if unknown."""
     if sys.version_info < (3, 12):
         return None
     frame = targets.frame_of(targets.main_state)
@@ -37,7 +37,7 @@ def place() -> tuple[int, int] | None:
 
 
 def waits_in_a_call() -> bool:
-    """Whether it waits in a call that may be none of CPython's own; False if that is not known."""
+    """Whether it waits, in a call that may be none of CPython's own; False if that is not known."""
     if sys.version_info < (3, 12) or _FUTEX is None:
         return False
     frame = targets.frame_of(targets.main_state)

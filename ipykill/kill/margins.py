@@ -16,17 +16,18 @@ _HURRY = 0.00005  # the switch interval in the beginning of a pursuit, in second
 _ROOM, _MOST_ROOM = 100, 1000  # frames that a thread to be killed has beyond the recursion limit
 
 _usual_interval: float | None = None
-_usual_limit = _wide_limit = 0  # of recursion, and what it was raised to; 0: it is not
-_highest = 0  # that it was, since no thread lives that was there then,
-_deep: frozenset[int] = frozenset()  # as these were, when it was put back
+_usual_limit = _wide_limit = 0  # the recursion limit, and what it was raised to; 0: it is not
+_highest = 0  # the highest limit of all, until no thread of `_deep` lives any more
+_deep: frozenset[int] = frozenset()  # idents of the targets when the limit was put back
 _usual_hook = sys.unraisablehook
 
 
 def make_room() -> None:
     """Raise the recursion limit: a thread near it has to ask itself whether it may die there.
 
-    It may even be deeper than the usual limit, for when it got there, there may have been room for
-    another one. So there is more each time, as long as a thread of a job lives that was there then.
+    The thread may even be deeper than the usual limit, if it got there while the limit was raised
+    for the Kill of another one. So the limit rises more each time, as long as a target lives that
+    lived when it was last put back.
     """
     global _usual_limit, _wide_limit, _highest
     limit = sys.getrecursionlimit()
@@ -73,7 +74,7 @@ def set_interval(seconds: float) -> None:
 
 
 def hush() -> None:
-    """Tell of no Kill that C code has dropped; raise it again instead."""
+    """Let CPython not print a Kill that C code has dropped, because it is raised again."""
     global _usual_hook
     if sys.unraisablehook is not _drop_unraisable:
         _usual_hook, sys.unraisablehook = sys.unraisablehook, _drop_unraisable
@@ -86,8 +87,8 @@ def unhush() -> None:
 
 
 def _drop_unraisable(args: sys.UnraisableHookArgs, /) -> None:
-    # C code that calls back into Python may have no way to pass an exception on; CPython
-    # prints it then. A Kill that ended like this is raised again.
+    # C code that calls back into Python may have no way to pass an exception on; CPython then
+    # calls this hook. A Kill that ended like this is raised again, so it is only counted here.
     if not issubclass(args.exc_type, JobKilled):
         _usual_hook(args)
     elif (killed := target.current_target()) is not None:

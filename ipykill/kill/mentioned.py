@@ -9,7 +9,7 @@ from types import FrameType, MemberDescriptorType
 
 __all__ = ["mentioned"]
 
-_DEEP = 5  # attributes of attributes, or items
+_DEEP = 5  # levels of attributes, or items, of what the names mean
 
 
 def mentioned(frame: FrameType) -> list[object]:

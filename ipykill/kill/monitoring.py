@@ -25,8 +25,9 @@ Why a Kill gets in, and only where it may:
    enclosing ``finally``, CPython 3.12.1 and 3.13.0; a loop on one line has no LINE events.)
 6. After a Kill was swallowed the events are still on: the next safe point raises again.
 7. Cleanup that works for long comes to many safe points at which it may not die, and would be
-   hundreds of times slower if it looked at its stack at each. After some of these the events
-   are switched off where it comes, until the reaper arms it again, 20 ms later at most.
+   hundreds of times slower if it looked at its stack at each. After some of these, the callback
+   switches the event off at each instruction that the thread reaches, until the reaper arms the
+   thread again, 20 ms later at most.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ _NAME = "ipykill"
 # The ids without a conventional use come first: 0 to 2 and 5 are for debuggers, coverage tools,
 # profilers and optimizers.
 _TOOL_IDS = (4, 3, 5, 2, 1, 0)
-_REFUSED = 50  # safe points, see 7
+_REFUSED = 50  # safe points, see step 7 above
 
 
 def _innermost_in_reach(frame: FrameType | None, target: Target) -> FrameType | None:
@@ -67,8 +68,8 @@ class Monitoring:
     The reaper and the targets change `_codes`. If two of them add a code object at once, it is
     added once, and switching an event on twice changes nothing.
 
-    There is one (`running`), and to begin it again changes nothing: an exception of a signal
-    handler may cut `begin` anywhere, and that itself may kill.
+    There is one such object (`running`), and to begin it again changes nothing: a signal handler
+    may cut `begin` short with an exception anywhere, or may itself kill a job in the middle of it.
     """
 
     def __init__(self) -> None:
@@ -120,7 +121,7 @@ class Monitoring:
                     self._add(reached.f_code)
 
     def _restart(self, target: Target) -> None:
-        """Switch the events on again that were switched off for `target`, see 7."""
+        """Switch the events on again that were switched off for `target`, see step 7 above."""
         if target.refused > _REFUSED:
             target.refused = 0
             _monitoring.restart_events()
@@ -138,7 +139,7 @@ class Monitoring:
         if id(code) not in self._on:
             self._codes[id(code)] = code
             _monitoring.set_local_events(self._tool_id, code, _INSTRUCTION)
-            self._on.add(id(code))  # not before: a target that meets it relies on that
+            self._on.add(id(code))  # last: a target that finds the id here relies on the events
 
     def _add_all(self, code: CodeType) -> None:
         self._add(code)
@@ -151,7 +152,7 @@ class Monitoring:
             target = current_target()
             known = codemap(code)
             safe = offset in known.safe or offset in known.later
-            # Before it is armed, it may meet events of an earlier Kill that are about to go.
+            # A target that was never armed may meet events of an earlier Kill, about to be off.
             if target is not None and target.survey is not None:
                 frame = sys._getframe(1)
                 if safe and may_land(target, frame, offset) and loops.may_strike(target, frame):

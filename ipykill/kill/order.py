@@ -42,7 +42,7 @@ _NEEDED = 0.02  # after which a leader counts as one that needs the thread that 
 _LOOK = 0.0005  # seconds between two looks at such a leader
 _IDLE = 0.02  # share of the time for which a thread that makes progress uses the CPU, at least
 
-_OF_LOOPS = {"_do_shutdown", "_do_waitpid"}  # functions of asyncio, and of uvloop
+_OF_LOOPS = {"_do_shutdown", "_do_waitpid"}  # what asyncio and uvloop run in such threads
 
 
 class _Watch:
@@ -50,6 +50,7 @@ class _Watch:
 
     A thread makes progress if its place changes and it uses CPU time; a loop that polls does not.
     A loop that computes is always seen at its jump back, where it gives up the interpreter's lock.
+    So a place that is no call counts as a new one.
     """
 
     __slots__ = ("cpu_time", "place", "since")
@@ -104,7 +105,7 @@ def give_turns(targets: Sequence[Target], now: float) -> None:
 
 
 def serves_loop(thread: threading.Thread) -> bool:
-    """Whether an event loop has a thread wait for it: for its thread pool, or for a process.
+    """Whether an event loop has started a thread to wait for its thread pool, or for a process.
 
     The loop waits for the answer, and there is none if a Kill is raised in the thread.
     """

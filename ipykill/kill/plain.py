@@ -36,7 +36,7 @@ class Plain:
                 _set_async_exc(target.ident, JobKilled)
 
     def arm_here(self, target: Target, frame: FrameType) -> None:
-        """Do nothing: it is asked for already."""
+        """Do nothing: `arm` has asked for the Kill already."""
 
     def rest(self) -> None:
         """Do nothing."""

@@ -99,7 +99,7 @@ _CLOSED = (
         )
     ),
 )
-# And these only where a loop begins anew.
+# Files that are in reach only where a loop begins anew.
 _LOOPS_ONLY = tuple(
     _STDLIB + name
     for name in ("subprocess.py", "selectors.py", "socketserver.py", "shutil.py", "random.py")
@@ -227,7 +227,8 @@ def shelter(
         broken, and an ``except`` block of code that is going to try again, unless what it
         handles comes from the Kill itself.
     later
-        Whether it has been for so long that the same holds for one that may raise again.
+        Whether it has been sought for so long that an ``except`` block that may raise again may
+        be broken too, on the same condition.
     last
         Whether the Kill has been pending for so long (`resorts`) that it may be raised in
         a library between ``acquire()`` and ``release()`` outside of any ``try``.
@@ -259,8 +260,8 @@ def shelter(
         )
         if by_with and called is not None and _is_user(called.f_code.co_filename):
             return called, f"in {called.f_code.co_name}, which a with block calls"
-        ours = known.handling if later else known.recovering
-        recovers = late and frame.f_lasti in ours and not is_order(sys.exception())
+        breakable = known.handling if later else known.recovering
+        recovers = late and frame.f_lasti in breakable and not is_order(sys.exception())
         if frame.f_lasti in known.cleanup and not recovers and code is not _WAKEUP:
             return frame, "in cleanup"
         freed = id(code) in collecting or (looks and finalizes(frame, surely=last))
@@ -309,7 +310,7 @@ def _is_one_of(code: CodeType, codes: tuple[CodeType, ...]) -> bool:
 
 
 def is_cleaning() -> bool:
-    """Whether the calling code is cleanup, which a Kill, one that comes later too, leaves alone."""
+    """Whether the calling code is cleanup, which a Kill leaves alone, even one that comes later."""
     target = current_target()
     if target is None:
         return False

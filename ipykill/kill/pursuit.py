@@ -16,10 +16,10 @@ in the first thread of its group.
 
 While a Kill is pending, and until the threads that wait for its end have returned, the switch
 interval is short. A thread needs the interpreter's lock to die, and among four busy threads it
-would wait 4 times 5 ms for it, several times. A thread that waits for the lock already has begun
-that wait with the old interval, unless another thread asks for the lock, too. So a killing thread
-that waits for the end asks again and again. If other code sets the interval, that stays. The
-recursion limit is a little higher: a thread that is near it needs frames to ask whether it may die.
+would wait 4 times 5 ms for it, several times. A thread that already waits for the lock waits for
+the old interval, unless another thread asks for the lock, too. So a killing thread that waits for
+the end asks again and again. An interval that other code sets meanwhile stays. The recursion
+limit is a little higher: a thread that is near it needs frames to ask whether it may die.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ _INTERRUPT = 1.0  # at most once in this time
 # Some C code looks for signals only when none came for 0.1 s. It is given so long for one signal,
 # more and more rarely, because the main thread has to wait meanwhile.
 _QUIET, _QUIET_EVERY = 0.25, 1.0
-_DYING = 0.002  # after which a thread is looked at that was dying
-_UNDISTURBED = 0.0003  # that it has for itself before, if the others let it,
-_STIR = 0.0001  # and then, how often the killer makes them take turns
+_DYING = 0.002  # after which the reaper looks at a thread that was about to die
+_UNDISTURBED = 0.0003  # for which the killer lets that thread be, at first,
+_STIR = 0.0001  # and between two moments at which it then makes all threads take turns
 _HURRY_FOR = 2.0  # for which the switch interval is short
-_SETTLED = 0.25  # after which a library's thread counts as the job's, if it is
+_SETTLED = 0.25  # after which the reaper asks whether a library's thread is this job's alone
 _VOLLEY = 0.05  # the switch interval in a volley
-_UNASKED = 2.0  # between two looks when nobody rings
+_UNASKED = 2.0  # between two looks when nobody rings, or two such questions
 # Whether a frame of another thread may be kept.
 _LOOKS = sys.version_info >= (3, 12) and has_gil()
 
@@ -136,9 +136,9 @@ def pursue(group: Group, patience: float = 0.0) -> None:
 
 
 def _arm(engine: running.Engine, group: Group) -> list[Target]:
-    """Arm a group; return those that may have to be woken."""
-    # A target with an event loop that was told needs no more. One whose turn comes later is armed
-    # as well: if it computes, it gives way to the others.
+    """Arm the targets of a group; return those that may have to be woken."""
+    # A target whose event loop was told to end it needs no more. One whose turn comes later is
+    # armed as well: if it computes, it gives way to the others.
     armed = group.targets() if group.kill_requested else _sought(group)
     armed = [target for target in armed if not loops.reach(target)]
     for target in armed:
@@ -277,7 +277,7 @@ def _arm_again(engine: running.Engine, now: float) -> list[Target]:
 
 
 def _is_the_jobs(target: Target, sought_for: float, now: float) -> bool:
-    """Whether no other job needs the thread, so that libraries in it come in reach in the end."""
+    """Whether no other job needs the thread; only then its libraries come in reach in the end."""
     if target.service is None:
         return True
     chase = _chases.setdefault(target, Chase())
@@ -349,7 +349,7 @@ def _try_to_wake(target: Target) -> None:
 def _note_place(target: Target) -> None:
     """Note the call in which the target is, so that it knows when woken that it waits there."""
     if not _LOOKS or target.waits_at is not None:
-        return  # see Target.innermost_frame, and who lets a frame go
+        return  # see Target.innermost_frame; a frame that is noted only the target may drop
     with target.gate:
         frame = target.innermost_frame()
         if frame is not None and target.sought:

@@ -32,5 +32,5 @@ def resorts(sought_for: float) -> Resorts:
 
 
 def libraries(sought_for: float, worked_for: float | None) -> bool:
-    """Return whether running code of libraries is in reach; None: how long it ran is not known."""
+    """Return whether running code of libraries is in reach; `worked_for` is None if not known."""
     return sought_for > _LATE and (worked_for is None or worked_for > _WORKED)

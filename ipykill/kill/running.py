@@ -84,13 +84,13 @@ else:
 
 
 class Unreached:
-    """The engine where no special engine is available now: it does nothing until one is."""
+    """The engine where neither monitoring nor tracing works yet: it does nothing until one does."""
 
     def __init__(self) -> None:
         self._engine: Engine | None = None
 
     def arm(self, target: Target) -> None:
-        """Take the special engine, if it is available by now, and arm with it."""
+        """Take the engine of this CPython version, if it works by now, and arm with it."""
         if self._engine is None and not _not_here():
             self._engine = _special()
         if self._engine is not None:
@@ -102,12 +102,12 @@ class Unreached:
             self._engine.arm_here(target, frame)
 
     def rest(self) -> None:
-        """Let the special engine rest."""
+        """Let that engine rest."""
         if self._engine is not None:
             self._engine.rest()
 
     def end(self) -> None:
-        """Give the special engine back."""
+        """End that engine."""
         if self._engine is not None:
             self._engine.end()
 

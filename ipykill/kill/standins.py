@@ -17,8 +17,8 @@ only, the reaper changes the interpreter's own table of handlers (`StandIns`):
    the `Heard` as the previous one. If the main thread later puts the `Heard` back, this restores
    the real handler when it is called.
 4. A signal that was noted is raised again (``PyErr_SetInterruptEx``), now for the main thread.
-   That may wait in a call by now, or may have looked for signals in vain before (CPython 3.13
-   looks only once). So the reaper sends it a signal afterwards (`StandIns.missed`), and again,
+   The main thread may wait in a call by now, or may have looked for signals in vain before (CPython
+   3.13 looks only once). So the reaper sends it a signal afterwards (`StandIns.missed`), and again,
    because one that comes just before the main thread enters a system call does not wake it.
 
 If the table is not found, the reaper does not lend. While any thread lends, `signal.signal` fails
@@ -175,7 +175,7 @@ class StandIns:
     Attributes
     ----------
     stand
-        Whether they can be replaced.
+        Whether the handlers can be replaced: the interpreter's table was found.
     """
 
     def __init__(self, ours: Handler) -> None:

@@ -9,7 +9,7 @@ too late:
 2. When the body has ended (`Ending.finish` counts as a part of it), `contain` closes the
    target, in the target's own thread. Every way by which a Kill is raised looks at
    `Target.open` in that same thread first, so after this none is.
-3. Between the end of the body and that store only code of this file runs. It is out of
+3. Between the end of the body and the closing only code of this file runs. It is out of
    reach of a Kill in running code, and it does not wait, so nothing is lost on the way.
 4. Other threads use the thread's ident, its thread state and its clock only with `gate`
    held and `open` seen; closing takes the gate. So they are never those of a dead thread.
@@ -112,9 +112,10 @@ class Target:
     asked : bool
         Whether the plain engine asked the interpreter to raise in this thread.
     sought_for, worked_for, used_before : float
-        For how many seconds the Kill has been sought, its CPU time since then and before.
+        For how many seconds a Kill has been sought; the thread's CPU time in these, and before.
     refused : int
-        At how many safe points, about, it might not die since the reaper has armed it.
+        About how many safe points, or on 3.11 instructions, it has passed in vain since it was
+        armed.
     survey : bool or None
         Whether the thread shall arm its whole stack at the next chance, see `monitoring`; None
         until it was armed for the first time.
@@ -132,9 +133,9 @@ class Target:
 
     Threading
     ---------
-    `depth`, `open`, `struck` and `traced` are written by the target's own thread only, what tells
-    times and `busy` by the reaper. `waits_at` is set by the killer when it is None, else by the
-    target. For the rest see the module's docstring.
+    `depth`, `open`, `struck` and `traced` are written by the target's own thread only; `busy`,
+    `sought_for`, `worked_for` and `used_before` by the reaper. `waits_at` is set by the killer when
+    it is None, else by the target. For the rest see the module's docstring.
     """
 
     __slots__ = (
@@ -250,7 +251,7 @@ class Target:
     def note(self) -> None:
         """Note that the Kill or interrupt is being delivered; own thread only."""
         if not self.group.kill_requested:
-            with self.gate:  # `pursuit` looks at `sought` in it before it sets `waits_at`
+            with self.gate:  # `pursuit` holds it while it looks at `sought` and sets `waits_at`
                 self.group.interrupt_requested = False
                 self.waits_at = None
             self.group.interrupt_processes()
@@ -258,8 +259,9 @@ class Target:
             return
         self.struck += 1
         self.group.struck = True
-        # With one target, the lender is answered when this thread has ended (`core.family`), so
-        # that it does not take the interpreter's lock before. With more, it goes on at once.
+        # If the group has one target, the lender is answered when this thread has ended
+        # (`core.family`), so that the lender does not take the interpreter's lock before. If it has
+        # more, the lender goes on at once.
         if len(self.group.targets()) > 1:
             self.answer()
 

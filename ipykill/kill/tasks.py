@@ -66,7 +66,7 @@ _INNER = ("cr_await", "gi_yieldfrom", "ag_await")
 _KINDS = (CoroutineType, GeneratorType, AsyncGeneratorType)
 # The callbacks of run_coroutine_threadsafe(), and of run_until_complete() of uvloop.
 _WAITERS = ("_chain_future.", "Loop.run_until_complete.")
-# All code has these, so that they connect nothing.
+# All code refers to objects of these classes, so they do not connect one task with another.
 _WIDE = (asyncio.AbstractEventLoop, FunctionType, ModuleType, type)
 _MOST = 1000  # frames of one task
 _CHAIN = 10  # tasks of which each waits for the one before
@@ -94,7 +94,7 @@ def waiting(coroutine: Any) -> Iterator[tuple[FrameType | None, object]]:
         for attribute in _FRAMES:
             if isinstance(frame := getattr(coroutine, attribute, None), FrameType):
                 yield frame, coroutine
-                if getattr(coroutine, "cr_suspended", False):  # another thread may look, too
+                if getattr(coroutine, "cr_suspended", False):  # it may run: other threads look, too
                     yield from _in_greenlet(frame)
         for attribute in _INNER:
             if hasattr(coroutine, attribute):
@@ -126,7 +126,7 @@ def _in_greenlet(frame: FrameType) -> Iterator[tuple[FrameType, object]]:
 
 
 def outside_greenlet() -> FrameType | None:
-    """Return the frame that waits for the greenlet of SQLAlchemy's that calls this; None if none.
+    """Return the frame that waits for the calling greenlet of SQLAlchemy's; None if it is none.
 
     The stack of a greenlet ends with its first function, and does not tell who has started it.
     """
@@ -140,7 +140,7 @@ def outside_greenlet() -> FrameType | None:
 def _is_greenlet(coroutine: object) -> bool:
     """Whether it is a greenlet, which does not tell the exception that it handles.
 
-    After its task was cancelled, this is most probably the cancellation.
+    After its task was cancelled, that exception is most probably the cancellation.
     """
     return hasattr(coroutine, "gr_frame")
 
@@ -206,7 +206,7 @@ def helps_cleanup(
 
 
 def is_in_cleanup(coroutine: object, *, exits: bool, late: bool) -> bool:
-    """Whether a coroutine waits in a ``finally`` or ``except`` block, or if `exits` in an exit."""
+    """Whether a coroutine waits in ``finally`` or ``except``, or, if `exits`, in one of `EXITS`."""
     return any(
         frame is None
         or in_handler(frame, inner, late=late and not (exits and _is_greenlet(inner)))
@@ -279,7 +279,7 @@ class Waits:
 
 
 def needed_of(tasks: Collection[Task], others: Collection[Task]) -> set[Task]:
-    """Return those of `tasks` for which cleanup of another one waits, or that hold what it awaits.
+    """Return those of `tasks` that the cleanup of another task awaits, or that hold what it awaits.
 
     They were started by that cleanup, as far as can be seen: a helper of asyncio's own that sets
     a future when a process has started, or a user's task that sets an event or takes from a queue.

@@ -55,7 +55,7 @@ class Tracing:
     def arm(self, target: Target) -> None:
         """Let a traced thread get past the beginning of a function, see 5 in the module docstring.
 
-        No more: on 3.11 a frame of another thread may be gone when it is touched.
+        It does no more, because on 3.11 a frame of another thread may be gone when it is touched.
         """
         if isinstance(threading.current_thread(), ServiceThread):  # in which nobody raises anything
             take_back()

@@ -85,10 +85,10 @@ class TrioRun:
         self._trio: Any = sys.modules["trio"]
         self._checkpoint = sys.modules["trio._core._run"].checkpoint.__code__
         self._stop = False
-        self._rung: float | None = None  # when the run was told to look and has not yet, monotonic
+        self._rung: float | None = None  # when the run was told to look, if it has not, monotonic
         self._due = 0.0  # when the next look is due, monotonic; 0 before the first
         self._attends = False  # whether the system task runs
-        self._since = 0.0  # when that began to look, monotonic; 0 if it does not run
+        self._since = 0.0  # when the system task began to look, monotonic; 0 if it does not run
         self._missed = 0  # see _MISSES
 
     def ring(self) -> None:
@@ -130,7 +130,7 @@ class TrioRun:
 
     @property
     def _is_vain(self) -> bool:
-        """Whether code goes on although the Kill was delivered, or finds no wait to abort."""
+        """Whether the looks are in vain: a while has passed, or they found no wait to abort."""
         return self._is_late or self._missed > _MISSES
 
     def may_strike(self) -> bool:
@@ -165,7 +165,7 @@ class TrioRun:
         return cancelled == -float("inf")
 
     def strikes(self, kind: type[BaseException]) -> type[BaseException]:
-        """Return the exception to raise: trio needs no other."""
+        """Return `kind`: trio needs no exception of its own."""
         return kind
 
     def finish(self) -> None:
@@ -201,7 +201,7 @@ class TrioRun:
         self._due = time.monotonic()
         if not self._attends and self._request() is not None:
             self._since = time.monotonic()
-            with contextlib.suppress(RuntimeError):  # the main task, and so soon the run, has ended
+            with contextlib.suppress(RuntimeError):  # the main task has ended, and so will the run
                 self._trio.lowlevel.spawn_system_task(self._attend)
                 self._attends = True
             self._look()

@@ -57,10 +57,10 @@ _POOL_WORKER = concurrent.futures.thread._worker.__code__
 def may_be_left(frame: FrameType, target: Target) -> bool:
     """Whether a Kill should be raised where `frame` waits.
 
-    It should not in an idle pool worker, in an event loop that waits for the tasks that it has
-    cancelled, in a thread that other jobs need, in one that trio will answer, and in a thread that
-    manages processes until these have ended and it has told those who wait for their results, see
-    `hasten`.
+    It should not in an idle worker of a pool, in an event loop that waits for the tasks that it has
+    cancelled, in a thread that other jobs need, and in one that trio will answer. In a thread that
+    manages processes it should not until these have ended, and those who wait for their results
+    were told (see `hasten`).
     """
     if _is_shared(target, frame):
         return False
@@ -161,10 +161,10 @@ def hasten(frame: FrameType, target: Target) -> bool:
             leaving = any(it.f_code in (_POPEN_EXIT, _OS_POPEN_EXIT) for it in _near(near))
             if child is None or group.spares:
                 return leaving and child is not None
-            if not child.late and not child.ended:  # else cleanup started it
+            if not child.late and not child.ended:  # cleanup has started those that are late
                 child.press(0 if leaving else timing.grace)
                 if child.asked:
-                    group.struck = True  # whatever the code makes of it, it was killed
+                    group.struck = True  # the job is killed, whatever its code makes of this end
             return False
     end_after_grace(frame, target)
     return False
@@ -179,11 +179,11 @@ def _awaited(frame: FrameType) -> object:
 
 
 def interrupt_query(target: Target, frame: FrameType, place: int, *, search: bool) -> bool:
-    """Interrupt the query that the target runs in `frame`; any thread but the target's.
+    """Interrupt the query that the target runs in `frame`; called by any thread but the target's.
 
     An object that the call in `frame` mentions is interrupted if `interrupters` knows its class and
-    the target is still at `place`. A server interrupts what it does when it gets the request, which
-    by then may be the next query, one of the cleanup. So it is not asked again soon.
+    the target is still at `place`. A database server interrupts what it is doing when it gets the
+    request: by then that may be the next query, one of cleanup. So it is not asked again soon.
 
     SQLite does not look for signals, but a connection has an ``interrupt()``. It is called on
     connections that the call in `frame` mentions. With `search`, which takes long, it is called
@@ -290,8 +290,8 @@ def _leave_condition(wait: FrameType) -> bool:
         return True
     condition = wait.f_locals["self"]
     lock: Any = getattr(condition, "_lock", None)
-    held = isinstance(lock, _LOCKS)  # a lock of another class would run foreign code
-    if held and not lock.acquire(timeout=_MOMENT):
+    may_take = isinstance(lock, _LOCKS)  # a lock of another class would run foreign code
+    if may_take and not lock.acquire(timeout=_MOMENT):
         return False
     try:
         condition._waiters.remove(waiter)
@@ -300,7 +300,7 @@ def _leave_condition(wait: FrameType) -> bool:
         # passes on what it was notified of.
         return False
     finally:
-        if held:
+        if may_take:
             lock.release()
     return True
 

@@ -42,9 +42,9 @@ proves that it is the right one, and installs a handler for SIGURG, which is ign
    gets `_Request.claim`, main or reaper, lends; and only the thread that has `standins.lending`
    lends or installs stand-ins.
 
-   It does so at once, for the first moments of a Kill, when the main thread waits in a call that
-   code outside of the standard library has made. That may be C code that fails when a signal
-   interrupts it, as CPython's own does not (PEP 475).
+   In the first moments of a Kill the reaper lends the word at once, without asking the main thread,
+   when that waits in a call that code outside of the standard library has made. That call may fail
+   when a signal interrupts it, which CPython's own calls do not (PEP 475).
 
 8. A target that *is* the main thread (a cell that goes on in the background, see
    `ipykill.foreground`) needs no word: its handler decides like that of any other target.
@@ -212,7 +212,7 @@ def wake(target: Target, patience: float) -> None:
         if _main_lends(request) or target.ident == targets.main_ident:
             return
         if request.claim.acquire(blocking=False):
-            # Without a lock main may go on at any moment, and run Python meanwhile.
+            # Without the interpreter's lock the main thread may go on meanwhile, and run Python.
             if has_gil():
                 _lend_alone(target, min(patience, _ALONE))
         else:
@@ -318,14 +318,14 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
 
 
 def _reached(target: Target, frame: FrameType | None, inside: bool) -> bool:
-    """Whether the calling thread, `target`'s own, dies in `frame`; if not, it is armed there."""
+    """Arm the calling thread, `target`'s own, in `frame`; return whether it dies there now."""
     leaves = False
     if frame is not None and target.wanted:
         # Meanwhile no other part of ipykill raises a Kill in this thread.
         target.depth += 1
         try:
             leaves = _leaves(target, frame, inside)
-            # If it leaves as well: what swallows the Kill, dies where it goes on.
+            # Also if it dies now: code that swallows the Kill dies where it goes on.
             if not loops.hears(target):
                 targets.arm_here(target, frame)
         except RecursionError:  # of these calls: the user's code is too near the limit to ask
