@@ -20,14 +20,16 @@ Read in this order:
     whether an ``except`` block handles an order to end, and `resorts`, which says what is left
     alone at first.
 `running`
-    How running code is made to ask: `monitoring` (3.12+), `tracing` (3.11), `plain`.
+    How running code is made to ask: `monitoring` (3.12+), `tracing` (3.11), `plain`;
+    `free_threaded` where there is no interpreter lock.
 `wake`
     How a waiting call is woken. With `main_thread` (where the main thread is at this moment),
     `cstack` (up to 3.12: was the call really waiting?), `waits` (the waits of the standard library
-    that must be prepared for an exception), and `interrupters` (calls of databases).
+    that must be prepared for an exception), and `interrupters` (calls of databases;
+    `mentioned` finds their connections).
 `loops`
-    Event loops, which are told to end their tasks: `ending` for asyncio, with `tasks` and
-    `holding`; `trio_runs`; `gevent_hubs`.
+    Event loops, which are told to end their tasks: `ending` for asyncio, with `tasks`, `runs`,
+    `awaited` (processes for which a task waits) and `holding`; `trio_runs`; `gevent_hubs`.
 `standins`, `in_main`
     What handles other signals while another thread passes for the main thread; calls that
     only the main thread may make.

@@ -44,9 +44,9 @@ def end_after_grace(frame: FrameType, target: Target) -> None:
     ``os.waitpid``. Called in the target's own thread, again and again while it waits at `frame`.
     """
     place = id(frame), frame.f_lasti
-    if place != target.stands[0]:
-        target.stands = place, time.monotonic()
-    elif time.monotonic() - target.stands[1] > timing.grace and not target.group.spares:
+    if place != target.cleanup_stands[0]:
+        target.cleanup_stands = place, time.monotonic()
+    elif time.monotonic() - target.cleanup_stands[1] > timing.grace and not target.group.spares:
         children = target.group.children()
         left = [it for it in children if not (it.late or it.ended or it.is_daemon)]
         target.group.note_descendants([it for it in left if not it.asked])

@@ -106,7 +106,7 @@ def _functions() -> bool:
 
 def _loops() -> bool:
     found = codemap.read(_code("loops"))
-    return bool(found.safe and found.turns)
+    return bool(found.safe and found.loop_jumps)
 
 
 CLAIMS: dict[str, Callable[[], bool]] = {

@@ -80,7 +80,7 @@ class CodeMap(NamedTuple):
     safe: frozenset[int]
     later: frozenset[int]
     beginnings: frozenset[int]
-    turns: frozenset[int]
+    loop_jumps: frozenset[int]
     cleanup: frozenset[int]
     recovering: frozenset[int]
     handling: frozenset[int]
@@ -173,7 +173,7 @@ def cautious(code: CodeType) -> CodeMap:
         safe=nowhere if guarded else frozenset(begins),
         later=nowhere,
         beginnings=nowhere,
-        turns=nowhere,
+        loop_jumps=nowhere,
         cleanup=everywhere if guarded else nowhere,
         recovering=nowhere,
         handling=nowhere,
@@ -237,7 +237,7 @@ def read(code: CodeType) -> CodeMap:
             begin = found[begin].end
         if before.get(start) in _STATEMENT_ENDS and may_begin(begin):
             safe.add(begin)
-    beginnings, turns = set(), set()
+    beginnings, loop_jumps = set(), set()
     tests = _tests(found)
     for offset, instruction in found.items():
         target = instruction.target
@@ -252,7 +252,7 @@ def read(code: CodeType) -> CodeMap:
             continue
         inside = tests.get(offset, offset)
         if handlers.get(_turning(offset, target)) == handlers.get(inside) and offset not in cleanup:
-            turns.add(offset)
+            loop_jumps.add(offset)
 
     safe |= beginnings
     unwinding = {offset for offset in found if found[offset].op == WITH_EXCEPT_START}
@@ -265,7 +265,7 @@ def read(code: CodeType) -> CodeMap:
         safe=frozenset(safe - handling),
         later=frozenset(safe & handling),
         beginnings=frozenset(beginnings),
-        turns=frozenset(turns),
+        loop_jumps=frozenset(loop_jumps),
         cleanup=_with_caches(found, cleanup),
         recovering=_with_caches(found, recovering),
         handling=_with_caches(found, handling),

@@ -8,8 +8,8 @@ follows happens in the loop's own thread, while no task runs:
    ever, the tasks for which other threads wait. That also cancels what the main task waits for:
    a task, ``gather()``, a ``TaskGroup``. Its cleanup may need other tasks, so these go on.
 2. When the main task has ended, or its cleanup has not moved for a while, the other tasks are
-   cancelled, except those that another task cancels when it is cancelled itself: no task is
-   cancelled twice. Tasks that were started after the first cancellation, by cleanup as a rule,
+   cancelled, except those that another task cancels when it is cancelled itself: one Kill
+   cancels a task once. Tasks that were started after the first cancellation, by cleanup as a rule,
    come last: when the older ones have ended, or their cleanup has not moved for a while.
 3. When no task is left, asynchronous generators are closed, and `JobKilled` is raised out of
    the loop. Until then nothing may stop the loop, not even the end of the main task (`holding`).
@@ -138,7 +138,7 @@ class Ending:
         return bool(self._hold)
 
     @property
-    def is_quick(self) -> bool:
+    def needs_no_exception(self) -> bool:
         """Whether the loop ends its tasks by itself, so that nothing is raised in running code."""
         return not self.is_blocked and not self._stubborn
 

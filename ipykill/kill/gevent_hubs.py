@@ -107,7 +107,7 @@ class GeventHub:
         return self._is_lost(_BLOCKED)
 
     @property
-    def is_quick(self) -> bool:
+    def needs_no_exception(self) -> bool:
         """Whether the hub ends its greenlets by itself, so that nothing is raised in them."""
         return not self.is_blocked
 

@@ -27,7 +27,7 @@ from .tasks import Task, cleans_up, frames_of, is_machinery
 from .trio_runs import TrioRun, run_here, run_of
 from .waits import pool_of
 
-__all__ = ["hears", "hindrance", "may_strike", "reach", "stop", "waits_for_threads"]
+__all__ = ["ends_by_itself", "hindrance", "may_strike", "reach", "stop", "waits_for_threads"]
 
 _HANDLE = asyncio.Handle._run.__code__
 _RUNS = {"_run_once", "run_forever", "run_until_complete"}
@@ -51,7 +51,7 @@ def reach(target: Target) -> bool:
     if ending is None:
         return False
     ending.ring()
-    return not ending.is_blocked if isinstance(ending, Ending) else ending.is_quick
+    return not ending.is_blocked if isinstance(ending, Ending) else ending.needs_no_exception
 
 
 def may_strike(target: Target, frame: FrameType) -> bool:
@@ -72,12 +72,12 @@ def may_strike(target: Target, frame: FrameType) -> bool:
     return may
 
 
-def hears(target: Target) -> bool:
+def ends_by_itself(target: Target) -> bool:
     """Whether the calling thread, the target's own, runs a loop that needs no exception to end."""
     ending: object = _other_here(target)
     if ending is None:
         ending = target.endings.get(target.running_loop())
-    return isinstance(ending, _ENDINGS) and ending.is_quick
+    return isinstance(ending, _ENDINGS) and ending.needs_no_exception
 
 
 def hindrance(target: Target, labels: Mapping[str, str] = stack.NO_LABELS) -> str:

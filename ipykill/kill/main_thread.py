@@ -12,6 +12,7 @@ import sys
 import threading
 
 from . import target as targets
+from .switches import has_gil
 
 __all__ = ["is_this", "place", "waits_in_a_call"]
 
@@ -38,7 +39,8 @@ def place() -> tuple[int, int] | None:
 
 def waits_in_a_call() -> bool:
     """Whether it waits, in a call that may be none of CPython's own; False if that is not known."""
-    if sys.version_info < (3, 12) or _FUTEX is None:
+    # Without the interpreter's lock it may go on, and its frame may be gone, while one looks.
+    if sys.version_info < (3, 12) or _FUTEX is None or not has_gil():
         return False
     frame = targets.frame_of(targets.main_state)
     if frame is None:

@@ -46,8 +46,8 @@ __all__ = [
     "is_cleaning",
     "is_ours",
     "may_break",
+    "may_die_at_loop_jump",
     "may_land",
-    "may_turn",
     "reaches",
     "shelter",
     "sheltered",
@@ -179,7 +179,7 @@ def may_land(target: Target, frame: FrameType, offset: int) -> bool:
     return target.wanted
 
 
-def may_turn(target: Target, frame: FrameType) -> bool:
+def may_die_at_loop_jump(target: Target, frame: FrameType) -> bool:
     """Whether a Kill may be raised between two instructions of running code, if it is wanted.
 
     Asked by the target's own thread, about its innermost frame. It may be raised if the last
@@ -188,7 +188,7 @@ def may_turn(target: Target, frame: FrameType) -> bool:
     # A library may be the tool that traces the thread; an exception would end its tracing.
     libraries = target.libraries and not target.traced
     return (
-        frame.f_lasti in codemap(frame.f_code).turns
+        frame.f_lasti in codemap(frame.f_code).loop_jumps
         and reaches(frame, libraries=libraries)
         and shelter(frame, calling=False, late=libraries) is None
     )
@@ -230,8 +230,9 @@ def shelter(
         Whether it has been sought for so long that an ``except`` block that may raise again may
         be broken too, on the same condition.
     last
-        Whether the Kill has been pending for so long (`resorts`) that it may be raised in
-        a library between ``acquire()`` and ``release()`` outside of any ``try``.
+        Whether the Kill has been pending for so long (`resorts`) that it may be raised in a
+        library between ``acquire()`` and ``release()`` outside of any ``try``, and in what may
+        be the callback of a weak reference.
     foreign
         Whether `frame` belongs to another thread than the calling one. On CPython 3.11 its
         variables are not read then, because it may be gone.

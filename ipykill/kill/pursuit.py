@@ -117,7 +117,7 @@ def pursue(group: Group, patience: float = 0.0) -> None:
             if not _in_volley:
                 margins.hurry()
             targets = _arm(engine, group)
-        if all(map(_turns, targets)):
+        if all(map(_is_at_loop_jump, targets)):
             look_at += _DYING
         # The main thread wakes the target itself, sooner than the reaper could ask it to.
         elif (
@@ -356,13 +356,13 @@ def _note_place(target: Target) -> None:
             target.waits_at = frame, frame.f_lasti
 
 
-def _turns(target: Target) -> bool:
+def _is_at_loop_jump(target: Target) -> bool:
     """Whether the noted place of a target is a jump back, where it lost the interpreter's lock.
 
     Then it runs a loop, and dies as soon as it runs on, if it may die there.
     """
     place = target.waits_at
-    return place is not None and place[1] in codemap(place[0].f_code).turns
+    return place is not None and place[1] in codemap(place[0].f_code).loop_jumps
 
 
 def _interrupt_query(target: Target, *, search: bool) -> bool:

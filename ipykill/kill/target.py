@@ -67,7 +67,8 @@ def frame_of(thread_state: int) -> FrameType | None:
     return frame
 
 
-_WAY, _WAYS = 0.0005, 40  # seconds for which a thread gives way to its leader, and how often
+_GIVE_WAY_FOR = 0.0005  # seconds for which a thread gives way to its leader,
+_GIVE_WAY_MOST = 40  # and how often at most
 
 _HAS_CLOCKS = hasattr(time, "pthread_getcpuclockid")
 
@@ -105,7 +106,7 @@ class Target:
         Whether other jobs need it as well; None if that was not looked at yet.
     released : bool
         Whether the group has let it go, so that it is not killed.
-    ways : int
+    given_way : int
         How often it has given way to its leader.
     busy : bool
         Whether it has used much CPU time since the last attempt to wake it.
@@ -121,7 +122,7 @@ class Target:
         until it was armed for the first time.
     traced : bool
         Whether another tool traces it, so that ipykill does not, see `tracing`.
-    stands : (object, float)
+    cleanup_stands : (object, float)
         The wait in which its cleanup was seen last, and since when, monotonic.
     waits_at : (frame, int) or None
         The frame, and the offset in it, of a call in which the thread was found once and
@@ -133,9 +134,10 @@ class Target:
 
     Threading
     ---------
-    `depth`, `open`, `struck` and `traced` are written by the target's own thread only; `busy`,
-    `sought_for`, `worked_for` and `used_before` by the reaper. `waits_at` is set by the killer when
-    it is None, else by the target. For the rest see the module's docstring.
+    `depth`, `open`, `struck` and `traced` are written by the target's own thread only;
+    `sought_for`, `worked_for` and `used_before` by the reaper, and `busy` by it or by a main thread
+    that kills. `waits_at` is set by the killer when it is None, else by the target. For the rest
+    see the module's docstring.
     """
 
     __slots__ = (
@@ -143,7 +145,7 @@ class Target:
         *("gate", "group", "ident", "late", "leader", "leads", "lender", "open", "outer_loop"),
         *("refused", "released", "service", "shared", "shielded_by", "sought_for", "struck"),
         *("survey", "thread", "thread_state", "traced", "turn", "used_before", "waits_at"),
-        *("stands", "watch", "ways", "worked_for"),
+        *("cleanup_stands", "watch", "given_way", "worked_for"),
     )
 
     def __init__(self, group: Group, thread: threading.Thread) -> None:
@@ -172,8 +174,8 @@ class Target:
         self.traced = False
         self.turn = False
         self.watch: object = None
-        self.stands: tuple[object, float] = None, 0.0
-        self.ways = 0
+        self.cleanup_stands: tuple[object, float] = None, 0.0
+        self.given_way = 0
         self.service: object = None
         self.shared: bool | None = None
         self.released = False
@@ -215,9 +217,9 @@ class Target:
         A thread that computes slows the leader's end, and so its own. But the leader may need
         what this thread computes, so it gives way only a few times.
         """
-        if self.ways < _WAYS and not self.has_turn:
-            self.ways += 1
-            time.sleep(_WAY)
+        if self.given_way < _GIVE_WAY_MOST and not self.has_turn:
+            self.given_way += 1
+            time.sleep(_GIVE_WAY_FOR)
 
     @property
     def sought(self) -> bool:

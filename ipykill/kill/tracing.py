@@ -88,7 +88,7 @@ def _trace_opcodes(frame: FrameType) -> None:
 def _trace(frame: FrameType, event: str, arg: object) -> Any:
     target = current_target()
     # The interrupt was raised and the code goes on, or an event loop ends what it runs by itself.
-    if target is None or not (target.open and target.sought) or loops.hears(target):
+    if target is None or not (target.open and target.sought) or loops.ends_by_itself(target):
         sys.settrace(None)
         return None
     if event == "opcode":

@@ -116,9 +116,9 @@ class TrioRun:
         return not self.loop.entry_queue.done
 
     @property
-    def is_quick(self) -> bool:
+    def needs_no_exception(self) -> bool:
         """Whether the run ends its tasks by itself, so that nothing is raised in running code."""
-        return not self.is_blocked and not self._is_vain
+        return not self.is_blocked and not self._looks_are_in_vain
 
     def _is_lost(self, seconds: float) -> bool:
         since = self._due if self._rung is None else self._rung
@@ -129,7 +129,7 @@ class TrioRun:
         return bool(self._since) and time.monotonic() - self._since > _LATE
 
     @property
-    def _is_vain(self) -> bool:
+    def _looks_are_in_vain(self) -> bool:
         """Whether the looks are in vain: a while has passed, or they found no wait to abort."""
         return self._is_late or self._missed > _MISSES
 
@@ -137,7 +137,7 @@ class TrioRun:
         """Whether something may be raised in the code that runs now; own thread only."""
         if self._trio.lowlevel.currently_ki_protected():
             return False
-        if self._is_vain and self._goes_on():
+        if self._looks_are_in_vain and self._goes_on():
             return True
         return self.is_blocked and not self._helps_cleanup()
 
@@ -225,7 +225,7 @@ class TrioRun:
         pause = _LOOK
         while self._request() is not None:
             self._look()
-            if self._is_vain:
+            if self._looks_are_in_vain:
                 self._arm()
             self._due = time.monotonic() + pause
             await self._trio.sleep(pause)

@@ -326,7 +326,7 @@ def _reached(target: Target, frame: FrameType | None, inside: bool) -> bool:
         try:
             leaves = _leaves(target, frame, inside)
             # Also if it dies now: code that swallows the Kill dies where it goes on.
-            if not loops.hears(target):
+            if not loops.ends_by_itself(target):
                 targets.arm_here(target, frame)
         except RecursionError:  # of these calls: the user's code is too near the limit to ask
             pass
@@ -342,7 +342,7 @@ def _leaves(target: Target, frame: FrameType, inside: bool) -> bool:
     """
     before, target.waits_at = target.waits_at, None
     if not inside:
-        return policy.may_turn(target, frame) and loops.may_strike(target, frame)
+        return policy.may_die_at_loop_jump(target, frame) and loops.may_strike(target, frame)
     if not loops.may_strike(target, frame):
         return False
     may_break = waits.may_be_left(frame, target) and policy.may_break(target, frame)

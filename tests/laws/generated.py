@@ -145,7 +145,7 @@ class Raiser:
             how = NOW
         elif offset in known.safe | known.later and self._shelters_late(frame):
             how = LATE
-        elif TURNS and offset in known.turns and policy.shelter(frame, calling=False) is None:
+        elif TURNS and offset in known.loop_jumps and policy.shelter(frame, calling=False) is None:
             how = TURNING
         else:
             return False
@@ -189,7 +189,7 @@ if sys.version_info >= (3, 12):
         ours = list(codes(code))
         raising = functools.partial(_RAISE, threading.get_ident(), Kill)
         known = {id(each): maps.codemap(each) for each in ours}
-        wanted = {key: it.safe | it.later | it.turns for key, it in known.items()}
+        wanted = {key: it.safe | it.later | it.loop_jumps for key, it in known.items()}
 
         def instruction(code: CodeType, offset: int) -> object:
             if raiser.raised:
