@@ -70,7 +70,7 @@ class Offspring:
             _end_soon(functools.partial(processes.end, [child]))
 
     def note_descendants(self, children: Sequence[ChildProcess]) -> None:
-        """Note what these have started, before they end and it gets another parent."""
+        """Note what `children` have started, while these live and are still its parents."""
         for child in processes.descendants(children):
             self.note(child)
 
