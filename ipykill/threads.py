@@ -171,7 +171,7 @@ class StoppableThread(threading.Thread):
 
 
 class _Begun(Latch):
-    """Replaces `Thread._started`, the event that is set when the thread runs: no wait for it."""
+    """Replaces `Thread._started`, set when the thread runs; `wait` returns at once."""
 
     __slots__ = ()
 

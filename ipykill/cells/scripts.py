@@ -113,7 +113,7 @@ class _Path(list):  # type: ignore[type-arg]
         self._real = real
 
     def _publish(self) -> None:
-        """Give all code what is in it, but for the folders of the script, which it may remove."""
+        """Copy it to the real path, but for the script's folders; forget those that it lacks."""
         rest = list(self)
         for folder in list(self._folders):
             (rest if folder in rest else self._folders).remove(folder)
@@ -313,7 +313,7 @@ def _with_own_module(new_main_mod: Callable[..., ModuleType]) -> Callable[..., M
         modules.pop(path, None)
         module = new_main_mod(shell, filename, modname)
         if current_job() is not None:
-            modules.pop(path, None)  # or it would hold what a job has left when that is cleared
+            modules.pop(path, None)  # else it keeps the values alive when the job is cleared
         return module
 
     return new_module

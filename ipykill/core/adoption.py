@@ -36,13 +36,13 @@ from .services import Service
 __all__ = ["install"]
 
 _SCRIPTS = "IPython.core.magics.script"
-_TRIO_THREADS = "trio._core._thread_cache"  # which serve all runs of trio, one after another
-# The originals that the wrappers below call:
-_thread_start: Callable[[threading.Thread], None] | None = None  # _start,
-_popen_init: Callable[..., None] | None = None  # _init_popen,
+_TRIO_THREADS = "trio._core._thread_cache"  # its threads serve all runs of trio, one by one
+# The original functions, each with the name of the wrapper below that calls it:
+_thread_start: Callable[[threading.Thread], None] | None = None  # _start
+_popen_init: Callable[..., None] | None = None  # _init_popen
 _popen_signature: inspect.Signature | None = None
-_process_start: Callable[[BaseProcess], None] | None = None  # _start_process,
-_pool_init: Callable[..., None] | None = None  # _init_pool,
+_process_start: Callable[[BaseProcess], None] | None = None  # _start_process
+_pool_init: Callable[..., None] | None = None  # _init_pool
 _pool_submit: Callable[..., Future[Any]] | None = None  # _submit
 _MAKER = "_ipykill_maker"  # attribute of a thread pool: a weak reference to the family that made it
 _starting = threading.local()  # `level`: in how many calls of _start_of_process the thread is
@@ -57,14 +57,14 @@ def _serves_all(thread: threading.Thread) -> bool:
     if type(thread).__module__ in {"tqdm._monitor", "zmq.utils.garbage"}:
         return True
     if type(getattr(vars(thread).get("_target"), "__self__", None)).__module__ == _TRIO_THREADS:
-        return True  # what it does for a job is an errand
-    # The first %%script or %%bash starts the event loop of them all.
+        return True  # `_wrap_trio` makes each call that it makes for a job an errand
+    # The first %%script or %%bash starts the event loop that all later ones use.
     name = getattr(getattr(thread, "_target", None), "__name__", "")
     return name == "run_forever" and any(it == _SCRIPTS for it in _callers())
 
 
 def _callers() -> Iterator[str]:
-    """Yield the names of the calling modules: four, as other tools may have wrapped `start` too."""
+    """Yield the modules of the four innermost callers; other tools may have wrapped `start` too."""
     frame: FrameType | None = sys._getframe(3)
     for _ in range(4):
         if frame is None:
@@ -88,7 +88,7 @@ def _starter(thread: threading.Thread) -> FrameType | None:
 
 
 def _service(family: Family, starter: FrameType | None) -> Service | None:
-    """Return what is known of a thread or process that `starter` starts, None if a user's code."""
+    """Return a record of what a library's frame `starter` starts; None if it is a user's frame."""
     if starter is None or stack.is_user(starter.f_code.co_filename):
         return None
     target = current_target()
@@ -115,7 +115,7 @@ def _start(thread: threading.Thread) -> None:
         family = maker
     own_run = adopted.get("run")
     starter = _starter(thread)
-    # Here, after a ThreadWithExc has wrapped its `run` in a guard.
+    # A ThreadWithExc has wrapped its `run` in a guard by now; the adoption wraps that again.
     service, keeper = _service(family, starter), keeper_of(starter)
     family._adopt(thread, parent=target, service=service, keeper=keeper)
     try:
@@ -141,8 +141,8 @@ def _maker(pool: ThreadPoolExecutor) -> Family | None:
 def _init_pool(pool: ThreadPoolExecutor, *args: Any, **kwargs: Any) -> None:
     assert _pool_init is not None
     _pool_init(pool, *args, **kwargs)
-    # By the thread's target, not by the context: a thread of others that does something for a job
-    # makes a pool for the others.
+    # The thread's target says who makes the pool, not the context: a thread of others that does
+    # something for a job makes the pool for those others.
     target = current_target()
     if target is not None and isinstance(target.group, Family):
         vars(pool)[_MAKER] = weakref.ref(target.group)

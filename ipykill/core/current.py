@@ -108,7 +108,7 @@ def candidate() -> Candidate | None:
     found = _current.get(None)
     if found is None or found.settled() is not None:
         return None
-    return found  # type: ignore[return-value]  # a job has settled
+    return found  # type: ignore[return-value]  # a Job settles as itself
 
 
 def stop_requested() -> bool:
@@ -121,7 +121,7 @@ def checkpoint() -> None:
     """End the job here if it was asked to stop.
 
     Does nothing outside a job, and inside `shield`. During a Kill it also does nothing in a
-    thread that must outlive the one that started it, whose cleanup may need it.
+    thread whose starter must die first, because the starter's cleanup may need this thread.
 
     Raises
     ------

@@ -29,7 +29,7 @@ class Elsewhere(Protocol):
         """End the code; the job's own thread, which waits for it, then ends too."""
 
     def view(self, info: JobInfo) -> JobInfo:
-        """Return the snapshot of the job, given the one of its thread in this process."""
+        """Return the job's snapshot; `info` knows only its thread in this process, which waits."""
 
     def where(self) -> list[Stack]:
         """Return where the threads of the code are."""

@@ -1,4 +1,4 @@
-"""Calls that a job gives to a thread pool of others.
+"""Calls that a job gives to a thread pool that it has not made.
 
 While a thread of the pool makes such a call, an *errand*, the thread is a member of the job's
 family: a Kill of the job ends the call, and the thread goes on with the next one.
@@ -21,7 +21,7 @@ __all__ = ["errand"]
 
 
 def errand(family: Family, work: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that calls `work` in a thread of others, as a member of `family`."""
+    """Return a function for a thread of others, which calls `work` as a member of `family`."""
     leader, late = current_target(), is_cleaning()
 
     @hidden

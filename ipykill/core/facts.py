@@ -87,8 +87,9 @@ class JobFacts:
         self._created = time.time()
         self._started: float | None = None
         self._ended: float | None = None
-        self._begin = 0.0  # by time.monotonic,
-        self._end: float | None = None  # which no change of the system clock moves
+        # By time.monotonic, which no change of the system clock moves:
+        self._begin = 0.0
+        self._end: float | None = None
         self._stop = Latch()
         self.over = Latch()
         self._asked: float | None = None
@@ -124,7 +125,7 @@ class JobFacts:
 
     @property
     def requested(self) -> str | None:  # no Literal: Jedi completes nothing after one
-        """What was asked of the job, or of the threads that it has left: "stop", "kill", None."""
+        """What was asked of the job, or of threads that it left behind: "stop", "kill", None."""
         if self._family.kill_requested:
             return "kill"
         return "stop" if self._stop_asked else None
@@ -175,7 +176,7 @@ class JobFacts:
         return [] if self._started is None else self._family.threads()
 
     def lives(self) -> bool:
-        """Whether it is not over, or has left a thread or a process that runs."""
+        """Whether the job is not over, or a thread or process that it left behind still runs."""
         left = self._left_threads() or any(it.running for it in self.processes)
         return not self.done() or bool(left)
 
@@ -183,7 +184,8 @@ class JobFacts:
         return [it for it in self.threads if it is not self.thread or self._frees_for_long()]
 
     def _frees_for_long(self) -> bool:
-        # At first its own thread is just about to end; later, a finalizer blocks it.
+        # Just after the job's end its own thread is about to end too; if the thread still lives
+        # later, a finalizer blocks it.
         return self._end is not None and time.monotonic() - self._end > SOON
 
     @property
@@ -223,7 +225,7 @@ class JobFacts:
 
     @property
     def progress(self) -> Progress | None:
-        """How far the job is: its outermost bar that is not at its end, or else the outermost."""
+        """How far the job is, by the outermost bar that is still open, or else the outermost."""
         bars = list(self._bars)
         if not bars:
             return self._progress

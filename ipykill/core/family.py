@@ -44,7 +44,7 @@ from .process_pools import registered, run_keeper
 from .services import Service, begun
 
 asks: contextvars.ContextVar[Family] = contextvars.ContextVar("ipykill_asks")
-"""The family whose code is running, or has asked for what is running."""
+"""The family whose code runs in this context, or has asked another thread to run it."""
 
 
 class Family(Offspring):
@@ -91,8 +91,8 @@ class Family(Offspring):
         self.enter = enter
         self.leave_thread = leave
         super().__init__()
-        # Each with a latch that is set when it leaves: its code ended, or it was let go. One that
-        # is not alive and has not left is about to start. (Thread.ident is set a moment before.)
+        # Each thread, with a latch that is set when it leaves: its code ended, or it was let go.
+        # One that has not left but is not alive is about to start. (It may have an ident by then.)
         self._threads: dict[threading.Thread, Latch] = {}
         self._targets: list[Target] = []
         self.past_idents: set[int] = set()
@@ -103,8 +103,8 @@ class Family(Offspring):
         self.first = first
         self.given: object = None  # what the job was given to call
         self.made: dict[int, Callable[[], object]] = {}  # see `Service`
-        self.free_idents: set[int] = set()  # the idents of threads that it has let go,
-        self.spared: dict[str, str] = {}  # their names, with the library that keeps each
+        self.free_idents: set[int] = set()  # the idents of threads that it let go
+        self.spared: dict[str, str] = {}  # names of such threads: the library that keeps it
         self._first_target: Target | None = None
         self.in_foreground = serves
         self.dissolved = False
@@ -192,7 +192,7 @@ class Family(Offspring):
 
     def threads(self) -> list[threading.Thread]:
         """Return the threads that live or are starting, in the order of their start."""
-        for thread, left in self._threads.copy().items():  # in list(items()) a collection may come
+        for thread, left in self._threads.copy().items():  # gc may run within list(items())
             if left.is_set() and not is_alive(thread):
                 self._threads.pop(thread, None)
         return list(self._threads)
@@ -236,7 +236,7 @@ class Family(Offspring):
             # Workers of a pool that the job has made are the job's, wherever the pool is kept.
             own = pool_of(target.thread) is not None
             target.shared = not own and service.is_given(target.thread, given)
-        # Each time: a library may not hold a worker while that works, and take it back then.
+        # Asked each time: a library may let go of a worker that works, and take it back later.
         return target.shared or service.is_kept(target.thread)
 
     def let_go_of_services(self) -> None:
@@ -277,9 +277,9 @@ class Family(Offspring):
                 return False
             with await_death():
                 thread = others[0]
-                # Not Thread.join: it refuses a thread that is about to start, goes on waiting
-                # for one that is let go, and takes a thread for dead when a Ctrl-C breaks it (up
-                # to 3.12). None of that happens here, where it is one wait instead of two:
+                # Thread.join refuses a thread that is about to start, goes on waiting for one that
+                # is let go, and up to 3.12 takes a thread for dead when a Ctrl-C breaks the wait.
+                # Where none of that can happen, it is used: it waits once, the code below twice.
                 whole = thread is self.first and isinstance(thread, ThreadWithExc)
                 if sys.version_info >= (3, 13) and whole and thread.is_alive():
                     thread.join(deadline.left())

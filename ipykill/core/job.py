@@ -49,13 +49,13 @@ class Job(JobResult):
     origin : str
         Identifies that cell across its runs; may be empty.
     labels : mapping
-        Names that its places have for files, where the shell would give them another name now.
+        What its places call a file, by file name, if the shell would call it otherwise by now.
     codes : tuple of code
         The code objects that it was launched with: its cell's, or its function's.
     private : Private or None
         The namespace that its code has for itself until it is done, if it has one.
     clashes : dict
-        The variables that both its code and later cells in the foreground assign: name to number.
+        The variables that both its code and a later cell in the foreground assign, with its number.
     waits_for : sequence of Job
         The jobs that must be over before this one can start, or go on.
     elsewhere : Elsewhere or None
@@ -203,7 +203,7 @@ class Job(JobResult):
             self.elsewhere.interrupt()
         elif not over:
             self._family.interrupt_requested = True
-            if self._outcome is not None:  # the end of its code may have taken this back before
+            if self._outcome is not None:  # then `finish` may have cleared this already
                 self._family.interrupt_requested = False
             self._family.interrupt()
         return self.done() if timeout == 0 else self.wait(timeout)

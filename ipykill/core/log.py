@@ -22,7 +22,7 @@ _CONTROL = re.compile(
 )
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]{0,60})?\Z")  # a sequence whose rest comes later
 _SHOWN = 30  # how many lines the repr shows
-_WIDTH = 2_000  # the cursor neither leaves nor reaches a line upwards that is longer than this
+_WIDTH = 2_000  # the cursor does not move up from, or to, a line that is longer than this
 
 # For the colours and styles of text: what each code sets, and what it resets.
 _STYLES = {
@@ -77,8 +77,8 @@ class JobLog:
         self._max_line = max_line
         self._max_chars = max_chars
         self._chars = 0
-        # The line with the cursor: a str as long as it is plain text that grows at its end; then
-        # a list with one item for each cell, a character with its colour codes before it.
+        # The line with the cursor: a str while it is plain text that only grows at its end; after
+        # that a list with one item for each column, a character with its colour codes before it.
         self._cells: str | list[str] = ""
         self._column = 0
         self._below: list[str] = []  # the lines below it, the nearest last
@@ -105,7 +105,7 @@ class JobLog:
         """
         path = Path(path).expanduser().resolve()
         path.open("a" if append else "w").close()
-        self.close()  # the file before
+        self.close()  # the previous file
         self.path = path
 
     def close(self) -> None:

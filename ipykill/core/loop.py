@@ -43,7 +43,7 @@ def run(main: Coroutine[Any, Any, object]) -> object:
         _say_why(error)
         raise
     finally:
-        main.close()  # avoids a warning if the loop did not run and it has not begun
+        main.close()  # avoids a warning if the coroutine has never begun
 
 
 def _say_why(error: asyncio.CancelledError) -> None:

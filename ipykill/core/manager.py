@@ -334,8 +334,8 @@ class JobManager(JobQueue):
         Raises
         ------
         JobError
-            The own thread of one of `jobs` called, or of a job for which one of them waits: it
-            would wait for itself.
+            The caller is the own thread of one of `jobs`, or of a job for which one of them
+            waits: it would wait for itself.
         """
         others = (job for job in self.running() if job is not current_job())
         jobs = self._given(others if jobs is None else jobs)

@@ -7,8 +7,8 @@ Why no process is forgotten:
 2. `Offspring.end_processes` is called when no thread of the family lives. It marks the family
    as *desolate*, with the lock held, and ends the processes that are noted.
 3. After that only threads of others start processes, on behalf of the family. Such a thread
-   looks at the mark, with the lock held: if the family is desolate, it has its process
-   ended itself; if not, (2) comes later and ends it.
+   looks at the mark, with the lock held: if the family is desolate, the thread has the new
+   process ended; if not, (2) comes later and ends it.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Offspring:
             _end_soon(functools.partial(processes.end, [child]))
 
     def note_descendants(self, children: Sequence[ChildProcess]) -> None:
-        """Note what these have started, before they end and it gets another parent."""
+        """Note what `children` have started, before these end and it gets another parent."""
         for child in processes.descendants(children):
             self.note(child)
 

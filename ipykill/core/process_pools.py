@@ -39,7 +39,7 @@ def registered(
     target_of: Callable[[threading.Thread], Target | None],
     latches: Mapping[threading.Thread, Latch],
 ) -> Target | None:
-    """Return the record of another thread, a keeper, which has started; None if it has ended."""
+    """Wait for the record of `keeper`, another thread, and return it; None if it has ended."""
     if keeper is None or keeper is threading.current_thread():
         return None
     while (target := target_of(keeper)) is None:  # its record comes with its first line

@@ -44,13 +44,13 @@ from ..kill import Target, contain
 
 __all__ = ["Code", "Service", "begun"]
 
-_BEGIN, _POLL = 1.0, 0.0005  # seconds for which a job's end waits for a thread that begins
+_BEGIN, _POLL = 1.0, 0.0005  # seconds: a job's end waits for a thread to begin; between looks
 _FRAMES = 15  # how many frames of the library are looked at
 _DEEP = 6  # how many references lead from a module or an argument to the object looked for
 _MOST = 20_000  # how many objects are looked at
-# These modules refer to what is everybody's: all threads, what ends pools at exit, the queues of
-# all pools. The calls in those queues lead to the jobs that wait for them, and so to all that these
-# jobs made themselves.
+# Modules that are not searched, because they refer to what is everybody's: all threads, what ends
+# pools at exit, the queues of all pools. The calls in those queues lead to the jobs that wait for
+# them, and so to all that these jobs made themselves.
 _OF_ALL = (
     *("threading", "concurrent.futures.thread", "multiprocessing.util", "multiprocessing.process"),
 )
@@ -59,7 +59,7 @@ _OUTERMOST = (contain.__code__, threading.Thread.run.__code__)
 _LEAVES: tuple[type, ...] = (
     *(str, bytes, int, float, complex, type(None), ModuleType, CodeType, FrameType),
     *(TracebackType, BuiltinFunctionType),
-    # What these know of lives as long as something else does: a key, or a thread.
+    # These keep a value only while something else lives: its key, or a thread.
     *(weakref.WeakKeyDictionary, weakref.WeakValueDictionary, weakref.WeakSet, threading.local),
 )
 _Cache = functools._lru_cache_wrapper
@@ -101,8 +101,8 @@ class Service:
         self._is_by_one = by_one
         self._made = made
         modules: dict[str, None] = {}
-        # By their ids: the objects whose methods led to the start, and, if one of these was just
-        # being made, those that had it made.
+        # By their ids: the objects whose methods led to the start; and, if one of these was in its
+        # `__init__` then, the makers: the objects whose methods had called that.
         self._served: dict[int, _Weak] = {}
         self._makers: dict[int, _Weak] = {}
         frame: FrameType | None = starter
@@ -115,8 +115,8 @@ class Service:
             name = frame.f_globals.get("__name__", "")
             if not _is_ours(name):
                 modules[name] = None
-            # Who had the object made goes on without it: the context of `multiprocessing` that
-            # makes a pool, which is kept for ever.
+            # A maker goes on without the object that it has made: the context of `multiprocessing`
+            # that makes a pool is kept for ever. So the callers of an `__init__` are set apart.
             if not _is_ours(name) and frame.f_code.co_argcount:
                 owner = _owner(frame)
                 makes = frame.f_code.co_name == "__init__" and not _is_thread(owner)
@@ -133,7 +133,7 @@ class Service:
         self.library = self._modules[-1].partition(".")[0]
 
     def is_kept(self, thing: object) -> bool:
-        """Whether the library keeps `thing`, the thread or process, or uses it for one it keeps."""
+        """Whether the library keeps `thing`, a thread or process, or a spared thread started it."""
         return self._is_by_one() or self.is_in_a_module(thing)
 
     def is_in_a_module(self, thing: object) -> bool:
@@ -152,15 +152,16 @@ class Service:
         return False
 
     def is_given(self, thing: object, call: object) -> bool:
-        """Whether `call`, a job's, leads to `thing` or to an object that `thing` serves.
+        """Whether a job's `call` refers, in some steps, to `thing` or an object that it serves.
 
-        What the job has made was not given to it, wherever it is kept now; but perhaps the object
-        was that had it made, and keeps it.
+        What the job itself has made was not given to it, wherever it is kept now. But its maker,
+        the object whose method made it, may have been given to the job, and may keep it.
         """
         wanted, given = self._wanted(thing), _inputs(call)
         own = {id(it) for it in _alive(self._made)}
         makers = _alive(self._makers)
-        # A function that makes the object may have been passed its maker.
+        # Without the makers, which may have been passed to a function that made the object: each
+        # would lead to itself.
         made = wanted - {id(maker) for maker in makers}
         return _reach(given, wanted - own, own.copy()) or any(
             _reach([maker], made, set()) and _reach(given, {id(maker)}, own.copy())
@@ -195,9 +196,10 @@ def _alive(references: dict[int, _Weak]) -> list[object]:
 
 
 def _owner(frame: FrameType) -> object:
-    """Return the first argument of a function, None if that has nothing to do with its class.
+    """Return the first argument of a function; None if the function is of an unrelated class.
 
-    A static method, as of `multiprocessing.pool.Pool`, may be passed what is everybody's.
+    The first argument of a static method, as in `multiprocessing.pool.Pool`, is no ``self``: it
+    may be an object that is everybody's.
     """
     owner: object = frame.f_locals.get(frame.f_code.co_varnames[0])
     kind = frame.f_code.co_qualname.rpartition(".")[0].rpartition(".")[2]
@@ -262,7 +264,7 @@ def _globals(codes: Iterable[CodeType], namespace: dict[str, Any]) -> list[objec
 
 
 def _referents(thing: object) -> list[object]:
-    """Return what `thing` keeps; of a cache the results, not what they were asked for with."""
+    """Return what `thing` keeps; of an `lru_cache` the results, not the arguments of its calls."""
     found = gc.get_referents(thing)
     if type(thing) is _Cache:
         caches: list[dict[object, object]] = [it for it in found if type(it) is dict]

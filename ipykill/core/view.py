@@ -87,7 +87,7 @@ class JobView(JobFacts):
         return None if target is None else see(target)
 
     def _last_place(self) -> str:
-        # Put in words only when asked, not at the end of the job, for which a killer waits.
+        # Put in words only when somebody asks: at the job's end that would delay who killed it.
         if self._place is None:
             place = self._ended_at
             self._place = "" if place is None else str(stack.at(*place, self.labels))

@@ -205,7 +205,7 @@ class Foreground:
         events.trigger = trigger
 
     def _shut_down(self, restart: bool) -> Any:
-        """End the jobs before the kernel shuts down: a job may keep the main thread."""
+        """End the jobs before the kernel shuts down: one of them may occupy the main thread."""
         self.shells.close()
         self.manager.end_all(reason="the kernel shuts down")
         vars(self.kernel).pop("do_shutdown", None)

@@ -40,7 +40,7 @@ class Shell:
         return self.io_loop.asyncio_loop  # type: ignore[attr-defined, no-any-return]
 
     def carry_over(self) -> None:
-        """Set the context variables that its cells have set in the calling context, too."""
+        """Set in the calling context, too, the context variables that its cells have set."""
         for var, value in self.context.items():
             if var.name not in _OF_A_REQUEST and self.before.get(var, self) is not value:
                 var.set(value)

@@ -1,1 +1,1 @@
-"""Libraries that draw or count for a job, one file each; ipykill imports none of them first."""
+"""Libraries that draw or count for a job, one file each; ipykill never imports one first."""

@@ -2,8 +2,8 @@
 
 pyplot keeps its figures in one table for the whole process, and the inline backend shows
 all of them at the end of *any* cell. So the figure that a job is drawing would appear,
-half done, below the next cell that the user runs. Here an object replaces that table that has
-one table for each job, and one for the foreground.
+half done, below the next cell that the user runs. Here that table is replaced by an object that
+has one table for each job, and one for the foreground.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ class Again:
     Parameters
     ----------
     launch
-        Launches a job; takes the jobs that it starts after, and a function that shows it before
-        it starts.
+        Launches a job; its arguments are the jobs for which the new one waits, and a function that
+        shows the new job before it starts.
     job
         The first job.
     after

@@ -107,7 +107,7 @@ class Completion:
             if word in options:
                 taker = word if options[word].nargs != 0 else None
             elif command == "%bg" and taker is None:
-                return []  # it belongs to the statement
+                return []  # the last word belongs to the statement
             elif taker is not None and (command == "%bg" or options[taker].nargs is None):
                 taker = None
         if taker == "--on":

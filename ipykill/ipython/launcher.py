@@ -73,7 +73,7 @@ class Launcher:
     def __init__(self, shell: Any, manager: JobManager) -> None:
         self._shell = shell
         self._manager = manager
-        self._told: set[frozenset[str]] = set()  # pairs of cells whose race was told
+        self._told: set[frozenset[str]] = set()  # pairs of cells that `_tell_races` named
 
     def launch(
         self, args: argparse.Namespace, source: str, *, line: str, whole: bool, report: bool

@@ -1,10 +1,10 @@
 """Keep a Ctrl-C from leaving locks of IPython and ipykernel locked, see `base.locks`.
 
 These are the ones that the main thread takes for each cell or each print, and that another thread
-takes as well. If the main thread has to wait for one, it gets it some time before it goes on, and
-a Ctrl-C in that time is enough. IPython writes its history in a thread, with a lock that the next
-cell needs: the kernel would never run a cell again. And ipykernel sends what cells print in a
-thread, which would stand still, and with it all that the kernel says.
+takes as well. If the main thread has to wait for such a lock, it holds the lock some time before
+its code goes on, and a Ctrl-C in that time leaves the lock locked. IPython writes its history in a
+thread, with a lock that the next cell needs: the kernel would never run a cell again. And ipykernel
+sends what cells print in a thread, which would stand still, and with it all that the kernel says.
 """
 
 from __future__ import annotations

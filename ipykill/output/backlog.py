@@ -25,7 +25,8 @@ KEEP_BYTES = 2_000_000  # bytes of displays
 # How many characters one job may put into its cell before its end. A page draws the whole text
 # again with each part that is added, and needs 0.2 s for that when it has a million characters.
 ROOM = 1_000_000
-# How many lines, beyond `budget.lines`: a job that prints one line a second is never cut.
+# How many lines it may add each second, once `budget.lines` are used up: a job that prints one line
+# a second is never cut.
 _LINES_A_SECOND = 1.0
 _LAST_LINES = 100  # how many lines the end of a flood may have
 _COLOUR = 40  # a page needs as long for one escape sequence as for so many characters
@@ -251,7 +252,7 @@ class Backlog:
         return bought
 
     def _whole_lines(self, text: str, most: int) -> int:
-        """Return how many of `most` characters fit the lines left; if not all, the cell is full."""
+        """Return how many of `most` characters the line limit allows; if less, the cell is full."""
         wanted = text.count("\n", 0, most)
         if self._lines is None or (paid := self._lines.take(wanted)) == wanted:
             return most

@@ -34,7 +34,7 @@ def open_no_sockets(pub_socket: Any) -> None:
 
     def without_socket(schedule: Callable[[Callable[[], object]], None]) -> Any:
         def scheduled(event: Callable[[], object]) -> None:
-            # Who has a socket uses it. In the child of a fork there is no such thread.
+            # A thread that has a socket uses it. In the child of a fork `IOPub` does not run.
             if hasattr(own, "event_pipe") or not _is_of_jobs() or not io_thread.thread.is_alive():
                 schedule(event)
                 return
@@ -52,7 +52,7 @@ def open_no_sockets(pub_socket: Any) -> None:
 
 
 def send_together(pub_socket: Any, send: Callable[[Any], None]) -> None:
-    """Call ``send(socket)``, now or soon, in the thread where no other message comes between."""
+    """Call ``send(socket)``, now or soon, in the thread that sends: no message comes between."""
     io_thread = getattr(pub_socket, "io_thread", None)
     if io_thread is None:
         send(pub_socket)

@@ -46,8 +46,8 @@ class _KernelOutput(JobOutput):
         else:
             launching = cells.launching()
             self.parent = launching or cells.newest
-            # Launched by a widget's callback, no cell is its own: what it shows in a widget is sent
-            # as output of the newest cell, which the front end surely still has.
+            # A job that a widget's callback launches has no cell of its own: what it shows in a
+            # widget is sent as output of the newest cell, which the front end surely still has.
             self._follows = launching is None
             self._region.alone = cells.is_alone(job)
             around = blocks.widgets[-1] if blocks.widgets else None
@@ -139,7 +139,7 @@ class _KernelOutput(JobOutput):
         """Send what waits; if `bounded`, only what the budget allows, and the rest later."""
         with self._sending:
             with self._lock:
-                if self._busy or self._in_sending:  # called by a finalizer that interrupts another
+                if self._busy or self._in_sending:  # a finalizer calls this within such a call
                     self._schedule(time.monotonic())
                     return
                 self._busy = True

@@ -74,7 +74,7 @@ class Region:
         self.due: float | None = None
         self._slots: list[_Slot] = []
         self._next = 0  # the index of the slot that the next output takes
-        self._names: dict[str | None, str] = {}  # the job's display ids: those of their slots
+        self._names: dict[str | None, str] = {}  # the job's display ids, each with its slot's id
         self._fixed = False  # whether output without an id stands there
         self._in_slots = False  # whether text is shown in slots, too
         self._clearing = False  # whether the next output clears what stands there

@@ -10,11 +10,11 @@ the process:
   it no more: the process is asked to end at once, and the thread leaves its wait when the
   process is gone. So a ``finally:`` or ``with TemporaryDirectory()`` around the wait finds no
   process at work in there. (Trio does the same.)
-* The job's cleanup may need it: ``finally: process.stdin.close(); process.wait()``. So a
-  process gets no signal only because the job is being killed. One for which cleanup waits has
-  the grace period to end by itself; while cleanup stands still and it is not known for which one
-  it waits, because it reads from a pipe for example, all have. One that cleanup *started*
-  (``docker stop``) is left to do its work.
+* The job's cleanup may need it: ``finally: process.stdin.close(); process.wait()``. So a Kill of
+  the job does not by itself send a signal to a process. One for which cleanup waits has the
+  grace period to end by itself; while cleanup stands still and it is not known for which process
+  it waits, because it reads from a pipe for example, all processes have it. One that cleanup
+  *started* (``docker stop``) is left to do its work.
 * When the job's threads are dead, no one needs the process any more, and `end` ends what is
   left, before the job counts as killed.
 

@@ -55,7 +55,7 @@ def _then_own_group(preexec: Callable[[], object]) -> Callable[[], None]:
 
 @contextlib.contextmanager
 def without_interrupt(process: BaseProcess) -> Iterator[None]:
-    """Start a process of `multiprocessing` in this context, and SIGINT is blocked in it.
+    """Block SIGINT in `process`, of `multiprocessing`, which is started within this context.
 
     A process inherits the signals that its starting thread has blocked. With the start method
     "forkserver" another process starts it, so this does nothing.

@@ -40,7 +40,7 @@ from .taking import Luggage
 
 __all__ = ["Engine", "Link", "RemoteCall"]
 
-_EARLY = 0.1  # seconds that a process has to begin if it was killed before
+_EARLY = 0.1  # seconds that a process has to begin if its job is killed before it has begun
 _AGAIN = 5.0  # seconds between two attempts to end a process
 _SILENT = 1.0  # seconds without a message after which the user is told so
 _STACKS = 1.0  # seconds that the other side has to send its stacks
@@ -86,7 +86,8 @@ class RemoteCall:
     luggage
         Packs what goes there, and takes over what comes back.
     describe
-        Returns what the other side has to know of the job, and of these files of code.
+        Takes the names of the files of the code; returns what the other side has to know of the
+        job, and of these files.
     publish
         Shows a message that displays something.
 
@@ -149,7 +150,7 @@ class RemoteCall:
         elif kind == "begun":
             self.begun = True
             self.place = rest[0]
-        elif not self._over:  # a process that it has left may print on
+        elif not self._over:  # later text, of a process that it has left, is dropped
             self._inbox.put(message)
 
     def heard(self) -> None:

@@ -296,7 +296,8 @@ class ClusterLink:
                 return
             self._outlook = "its worker is being restarted"
             why = f": {report.hindrance}" if report.hindrance else ""
-            # `_drive` tells it: it notices that the worker is gone before the next call returns.
+            # Set before the call below returns: by then `_drive`, which posts this text, has
+            # noticed that the worker is gone.
             self._ended_by = (
                 f"its worker was restarted{why}; what the job had computed is gone with it"
             )

@@ -56,7 +56,7 @@ def cell_call(
     on
         ``process``, or a `distributed.Client`.
     later
-        Whether it starts when other jobs are done; then its variables are copied only then.
+        Whether it starts later, and its variables are copied only then.
 
     Raises
     ------

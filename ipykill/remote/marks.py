@@ -1,7 +1,7 @@
 """Finds out whether a variable was changed in place, by comparing a mark before and one after.
 
 The mark of an object is a hash of its pickle. Large buffers that came with the job's code are not
-hashed before: their original content is still there to compare with (`memory`).
+hashed: at the end their original content is still there to compare with (`memory`).
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ def _namespace() -> dict[str, Any]:
 
 
 def _class(number: str) -> type:
-    """Return a class that the side that unpacks had sent; pickles refer to this instead."""
+    """Return a class that the unpacking side had sent; pickles refer to this function instead."""
     found: type = _arrival.around.classes[number]
     return found
 

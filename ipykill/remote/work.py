@@ -60,7 +60,7 @@ class Work:
     display, lines
         Functions that display a value, and that return the traceback of an error.
     wrap
-        Makes the call, in the job's thread.
+        Makes the call that it is given, the job's code, in the job's thread.
     """
 
     def __init__(
