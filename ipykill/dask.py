@@ -11,8 +11,8 @@ How it works:
 
 1. Each call that a worker's thread pool makes is a `Target` of its own while it lasts. That costs
    some microseconds; nothing watches the task.
-2. When Dask releases a task that runs (a transition from executing to released), the plugin finds
-   the thread that runs it, and asks for a Kill of the call in that thread.
+2. When Dask releases a task that runs (executing or long-running becomes released or cancelled),
+   the plugin finds the thread that runs it, and asks for a Kill of the call in that thread.
 3. When the Kill has reached the outermost frame of the call, the call is over. The plugin tells
    Dask to schedule the task again; Dask does so if somebody wants it by now, and else forgets it.
 
@@ -51,7 +51,7 @@ class _Call:
 
     def __init__(self) -> None:
         self.kill_requested = self.struck = self.interrupt_requested = False
-        self.spares = True
+        self.keep_processes = True
         self.thread = threading.current_thread()
         self.target = kill.Target(self, self.thread)
 

@@ -29,7 +29,7 @@ from ..kill import current_target, pool_of, sheltered
 from ..processes import ChildProcess
 from ..threads import ServiceThread
 from .errands import errand
-from .family import ADOPTED, Family, asks
+from .family import ADOPTED, Family, acting_family
 from .process_pools import keeper_of
 from .services import Service
 
@@ -173,11 +173,11 @@ def _as_errand(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 def _family() -> Family | None:
     """Return the family on whose behalf the caller acts."""
-    family = asks.get(None)
+    family = acting_family.get(None)
     if family is None:
         target = current_target()
         family = target.group if target is not None and isinstance(target.group, Family) else None
-    if family is not None and threading.get_ident() in family.free_idents:
+    if family is not None and threading.get_ident() in family.let_go_idents:
         return None
     # The child of a fork has inherited the context, but belongs to no job.
     return family if family is not None and family._pid == os.getpid() else None

@@ -17,7 +17,7 @@ from ..base import stack
 from ..base.tracebacks import below_us, hidden, set_traceback
 from ..exceptions import JobKilled, JobStopped
 from ..kill import current_target
-from .family import Family, asks
+from .family import Family, acting_family
 from .info import Bar
 
 if TYPE_CHECKING:
@@ -94,11 +94,11 @@ def act_for(job: Job, call: Callable[[], object]) -> object:
 
 def act_as(candidate: Candidate, family: Family) -> Callable[[], None]:
     """Let code in the calling context count as the candidate's; return a function to undo that."""
-    tokens = _current.set(candidate), asks.set(family)
+    tokens = _current.set(candidate), acting_family.set(family)
 
     def undo() -> None:
         _current.reset(tokens[0])
-        asks.reset(tokens[1])
+        acting_family.reset(tokens[1])
 
     return undo
 

@@ -36,5 +36,5 @@ class Elsewhere(Protocol):
 
 
 def sender(on: Any, call: Callable[[], object], name: str) -> Callable[[], object]:
-    """Return a function that makes `call` elsewhere; `ipykill.remote` replaces this one."""
+    """Return a function that makes `call` elsewhere; `import ipykill` replaces this one."""
     raise NotImplementedError

@@ -177,10 +177,11 @@ class JobFacts:
 
     def lives(self) -> bool:
         """Whether the job is not over, or a thread or process that it left behind still runs."""
-        left = self._left_threads() or any(it.running for it in self.processes)
+        left = self.left_threads() or any(it.running for it in self.processes)
         return not self.done() or bool(left)
 
-    def _left_threads(self) -> list[threading.Thread]:
+    def left_threads(self) -> list[threading.Thread]:
+        """Return the threads that live on although the job is over."""
         return [it for it in self.threads if it is not self.thread or self._frees_for_long()]
 
     def _frees_for_long(self) -> bool:

@@ -6,7 +6,7 @@ that they start. `offspring` ends the processes; `adoption` tells a family of ne
 
 A thread is a member if a member starts it. A process may also be started by a thread that is
 no member, on behalf of one: ``%%bash`` asks the event loop of another thread to start it. An
-event loop runs what it is asked in the context of the caller, so a context variable, `asks`,
+event loop runs what it is asked in the context of the caller, so a variable, `acting_family`,
 says which family a process belongs to.
 """
 
@@ -43,7 +43,7 @@ from .offspring import Offspring
 from .process_pools import registered, run_keeper
 from .services import Service, begun
 
-asks: contextvars.ContextVar[Family] = contextvars.ContextVar("ipykill_asks")
+acting_family: contextvars.ContextVar[Family] = contextvars.ContextVar("ipykill_acting_family")
 """The family whose code runs in this context, or has asked another thread to run it."""
 
 
@@ -103,7 +103,7 @@ class Family(Offspring):
         self.first = first
         self.given: object = None  # what the job was given to call
         self.made: dict[int, Callable[[], object]] = {}  # see `Service`
-        self.free_idents: set[int] = set()  # the idents of threads that it let go
+        self.let_go_idents: set[int] = set()  # the idents of threads that it let go
         self.spared: dict[str, str] = {}  # names of such threads: the library that keeps it
         self._first_target: Target | None = None
         self.in_foreground = serves
@@ -207,7 +207,7 @@ class Family(Offspring):
     def let_go(self, target: Target) -> None:
         """Forget a thread, which goes on: it serves others as well, or is theirs."""
         if isinstance(target.service, Service):
-            self.free_idents.add(target.ident)
+            self.let_go_idents.add(target.ident)
             self.spared[target.thread.name] = target.service.library
             # With the thread that manages an idle process pool, its processes are let go too.
             if not getattr(target.thread, "pending_work_items", None):
@@ -344,7 +344,7 @@ class Family(Offspring):
                 self._first_target = target
             target.follow(registered(keeper, self.target_of, self._threads) or leader, late=late)
             target.service = service
-            self.free_idents.discard(target.ident)
+            self.let_go_idents.discard(target.ident)
             self._targets.append(target)
             self.claim()
             self.enter()
@@ -385,7 +385,7 @@ class Family(Offspring):
 
     def claim(self) -> None:
         """Let what runs in the calling context, or is asked for there, belong to the family."""
-        asks.set(self)
+        acting_family.set(self)
 
     def _disown(self, thread: threading.Thread) -> None:
         """Forget a thread that did not start."""

@@ -114,7 +114,8 @@ class JobInfo(NamedTuple):  # to make a frozen dataclass takes twice as long
     waits
         The jobs that must be over before it starts, and are not: ``train (job 3)``.
     left
-        How many of its threads, not counting its first, live on after its end.
+        How many of its threads live on after its end. Its first thread counts only if something
+        has kept it from ending for a while, such as a finalizer.
     clashes
         The variables that its code assigns, and cells in the foreground have assigned as well
         since it started: ``i (cell [9])``.

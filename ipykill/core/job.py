@@ -87,7 +87,7 @@ class Job(JobResult):
     Any thread may call any method, a signal handler and a finalizer too. No lock protects a
     job, so no caller waits for another one here:
 
-    1. `_claim` can be acquired once. The thread that gets it starts the job, or ends it unstarted.
+    1. `_start_claim` can be acquired once. Who gets it starts the job, or ends it unstarted.
     2. Only one thread writes how the job ended, and it writes `_outcome` last. A reader that
        reads `_outcome` first, and finds it set, finds the other facts as well.
     3. A caller puts its callback into a list, and then looks whether the job is over; the job
@@ -125,7 +125,7 @@ class Job(JobResult):
         self._call: Callable[[], object] | None = call
         self._on_end = on_end
         self._on_wait = on_wait
-        self._claim = threading.Lock()  # never released
+        self._start_claim = threading.Lock()  # never released
         if begun is None:
             self.thread = ThreadWithExc(target=self._body, name=f"ipykill-{id}", daemon=True)
             self._family = Family(self.thread, self.enter, self.finish, self._leave)
@@ -133,7 +133,7 @@ class Job(JobResult):
             self._context = own_context()
         else:
             self.thread, self._family, self._context = begun.thread, begun.family, begun.context
-            self._claim.acquire()
+            self._start_claim.acquire()
             self._begin = begun.moment
             self._started = self._created - (time.monotonic() - begun.moment)
 
@@ -237,7 +237,7 @@ class Job(JobResult):
             Whether every thread and every process of the job is dead; with
             ``children=False``, every thread.
         """
-        self._family.spares = not children
+        self._family.keep_processes = not children
         if self._outcome is None and not self._family.kill_requested:
             self._note(reason)
             self._family.kill_requested = True
@@ -284,7 +284,7 @@ class Job(JobResult):
     def start(self) -> bool:
         """Start the job if it is still pending, and return whether it was; for the manager."""
         begin, started = time.monotonic(), time.time()
-        if not self._claim.acquire(blocking=False):
+        if not self._start_claim.acquire(blocking=False):
             return False
         self._begin, self._started = begin, started
         try:
@@ -371,7 +371,7 @@ class Job(JobResult):
 
     def _end_unstarted(self, outcome: JobState, reason: str = "") -> None:
         """End the job if it has not started."""
-        if self._claim.acquire(blocking=False):
+        if self._start_claim.acquire(blocking=False):
             self._reason = reason or self._reason
             self._end_now(outcome)
             self._settle()

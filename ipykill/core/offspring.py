@@ -34,7 +34,7 @@ class Offspring:
 
     Attributes
     ----------
-    spares : bool
+    keep_processes : bool
         Whether the processes live on when the job is killed.
     in_foreground : bool
         Whether it belongs to a cell in the foreground. Its processes then start as those of any
@@ -42,12 +42,12 @@ class Offspring:
 
     Threading
     ---------
-    Any thread may call any method; only `end_processes` blocks. No other code is called with
-    `_lock` held.
+    Any thread may call any method; only `end_processes` and `join_threads` block. No other code is
+    called with `_lock` held.
     """
 
     def __init__(self) -> None:
-        self.spares = self._desolate = False
+        self.keep_processes = self._desolate = False
         self.in_foreground = False
         self._lock = locks.RLock()
         self._processes: list[ChildProcess] = []
@@ -65,7 +65,7 @@ class Offspring:
             self._look_at = 2 * len(self._processes) + _LOOK
         with self._lock:
             self._processes.append(child)
-            desolate = self._desolate and not self.spares
+            desolate = self._desolate and not self.keep_processes
         if desolate:
             _end_soon(functools.partial(processes.end, [child]))
 
@@ -105,7 +105,7 @@ class Offspring:
         """End the processes of the family, of which no thread lives any more; blocks."""
         with self._lock:
             self._desolate = True
-            children = [] if self.spares else list(self._processes)
+            children = [] if self.keep_processes else list(self._processes)
         if children:
             processes.end(children)
             self.forget_processes()

@@ -51,7 +51,7 @@ _MOST = 20_000  # how many objects are looked at
 # Modules that are not searched, because they refer to what is everybody's: all threads, what ends
 # pools at exit, the queues of all pools. The calls in those queues lead to the jobs that wait for
 # them, and so to all that these jobs made themselves.
-_OF_ALL = (
+_UNSEARCHED_MODULES = (
     *("threading", "concurrent.futures.thread", "multiprocessing.util", "multiprocessing.process"),
 )
 # Where the code of a thread begins.
@@ -140,7 +140,7 @@ class Service:
         """Whether the library's modules refer to `thing`, or to an object that it serves."""
         wanted = self._wanted(thing)
         for name in self._modules:
-            if (module := sys.modules.get(name)) is None or name in _OF_ALL:
+            if (module := sys.modules.get(name)) is None or name in _UNSEARCHED_MODULES:
                 continue
             # The builtins, to which each module refers, lead to IPython's shell, and so to all
             # variables of the user.

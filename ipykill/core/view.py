@@ -36,7 +36,7 @@ class JobView(JobFacts):
     """
 
     _place: str | None = None  # where it ended, in words, as soon as somebody has asked
-    _unsightly = False  # whether a look at it has raised an error, which was logged
+    _look_failed = False  # whether a look at it has raised an error, which was logged
     _seen = -1.0, ""  # its CPU time at the last look, and where it was then
     _last_info: JobInfo | None = None  # the last snapshot, when nothing can change any more
 
@@ -63,7 +63,7 @@ class JobView(JobFacts):
             with Looking():
                 return self._stacks()
         except Exception:
-            self._tell_of_look()
+            self._log_failed_look()
             return Stacks()
 
     def _stacks(self) -> Stacks:
@@ -122,13 +122,13 @@ class JobView(JobFacts):
             try:
                 return self._look(see)
             except Exception:
-                self._tell_of_look()
+                self._log_failed_look()
                 return self._look(see, blind=True)
 
-    def _tell_of_look(self) -> None:
+    def _log_failed_look(self) -> None:
         # A look calls foreign code, of a module's loader or a subclass of Thread; it has failed.
-        if not self._unsightly:
-            self._unsightly = True
+        if not self._look_failed:
+            self._look_failed = True
             _logger.exception("job %s cannot be looked at", self.id)
 
     def _look(self, see: Look | None, *, blind: bool = False) -> JobInfo:
@@ -170,7 +170,7 @@ class JobView(JobFacts):
             progress=None if blind else self.progress,
             threads=threads,
             processes=processes,
-            left=len(self._left_threads()) if final and threads else 0,
+            left=len(self.left_threads()) if final and threads else 0,
             size=self._size,
             again=self.again is not None and outcome in _ENDED_EARLY,
             clashes=tuple(f"{name} (cell [{it}])" for name, it in self.clashes.copy().items()),

@@ -183,7 +183,7 @@ class RunningCell:
                 # The same Ctrl-C may have ended what the code waited for before it was raised here.
                 if self._family.interrupt_requested:
                     raise KeyboardInterrupt
-                # A JobKilled stands for a Ctrl-C at the very end, which is raised again later.
+                # A JobKilled here stands for a Ctrl-C that came when the code had ended.
                 if self._error is not None and not isinstance(self._error, JobKilled):
                     raise self._error
             return ends[-1]

@@ -80,7 +80,7 @@ class Shells:
         self._finishing = 0  # how many threads finish a detached cell, or wait to do so
         self._waiting: dict[int, Any] = {}  # requests received and not yet handled, by id()
         self._moved: dict[int, Any] = {}  # requests that another shell has got as well, by id()
-        self._said: set[str] = set()  # message ids of detached cells whose reply has been sent
+        self._replied: set[str] = set()  # message ids of detached cells whose reply has been sent
         self._on_end: Callable[[], None] = lambda: None
         self.closing = False
 
@@ -237,10 +237,10 @@ class Shells:
         parts = kernel.session.serialize(reply, ident)
         self.channel.io_loop.add_callback(self.manager._send_on_shell_channel, parts)
         kernel._publish_status("idle", "shell", parent=parent)
-        if not self._said:
+        if not self._replied:
             self._send = kernel.session.send
             kernel.session.send = self._send_unless_said
-        self._said.add(parent["header"]["msg_id"])
+        self._replied.add(parent["header"]["msg_id"])
 
     def _send_unless_said(
         self,
@@ -253,7 +253,7 @@ class Shells:
     ) -> Any:
         if kind in _HELD_BACK and parent:
             header = parent.get("header", parent)
-            if header.get("msg_id") in self._said:
+            if header.get("msg_id") in self._replied:
                 return self.kernel.session.msg(kind, {"status": "ok"}, parent=parent)
         return self._send(stream, kind, content, parent, *rest, **more)
 
@@ -348,8 +348,8 @@ class Shells:
         """Hold back no more messages of the cell that ran in `context`."""
         with self.turn:
             parent = context.run(self.kernel.get_parent, "shell")
-            self._said.discard(parent["header"]["msg_id"])
-            if not self._said:
+            self._replied.discard(parent["header"]["msg_id"])
+            if not self._replied:
                 vars(self.kernel.session).pop("send", None)
 
 

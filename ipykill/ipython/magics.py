@@ -377,8 +377,7 @@ class BackgroundMagics(Magics):
 
 def _has_left(job: Job, processes: bool = True) -> bool:
     """Whether a finished job has left threads, or processes, running."""
-    threads = [thread for thread in job.threads if thread is not job.thread]  # it is just ending
-    return bool(threads) or (processes and any(it.running for it in job.processes))
+    return bool(job.left_threads()) or (processes and any(it.running for it in job.processes))
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ __all__ = ["end_after_grace", "end_awaited"]
 
 def end_awaited(tasks: Iterable[Any], group: Group) -> None:
     """Ask the processes to end for which tasks of asyncio or trio wait; to be called repeatedly."""
-    if not group.kill_requested or group.spares or not group.children():
+    if not group.kill_requested or group.keep_processes or not group.children():
         return
     for task in tasks:
         cleans_up = False
@@ -43,16 +43,16 @@ def end_after_grace(frame: FrameType, target: Target) -> None:
     The cleanup may wait for one of them in a way that does not show for which: a pipe,
     ``os.waitpid``. Called in the target's own thread, again and again while it waits at `frame`.
     """
-    place = id(frame), frame.f_lasti
+    place, group = (id(frame), frame.f_lasti), target.group
     if place != target.cleanup_stands[0]:
         target.cleanup_stands = place, time.monotonic()
-    elif time.monotonic() - target.cleanup_stands[1] > timing.grace and not target.group.spares:
-        children = target.group.children()
+    elif time.monotonic() - target.cleanup_stands[1] > timing.grace and not group.keep_processes:
+        children = group.children()
         left = [it for it in children if not (it.late or it.ended or it.is_daemon)]
-        target.group.note_descendants([it for it in left if not it.asked])
+        group.note_descendants([it for it in left if not it.asked])
         for child in left:
             child.press()
-            target.group.struck = True  # the job is killed, whatever its code makes of this end
+            group.struck = True  # the job is killed, whatever its code makes of this end
 
 
 def _awaited(frame: FrameType) -> object:

@@ -22,7 +22,7 @@ class Group(Protocol):
     """Whether a `KeyboardInterrupt` is to be raised once in the first thread."""
     struck: bool
     """Whether a Kill was raised in a thread of the group, or ended something it waited for."""
-    spares: bool
+    keep_processes: bool
     """Whether a Kill leaves its processes alone."""
 
     def targets(self) -> list[Target]:

@@ -64,7 +64,7 @@ def may_be_left(frame: FrameType, target: Target) -> bool:
     """
     if _is_shared(target, frame):
         return False
-    if frame.f_code is _POOL_WORKER or (target.group.spares and _serves(target.thread)):
+    if frame.f_code is _POOL_WORKER or (target.group.keep_processes and _serves(target.thread)):
         return False
     if _manages_processes(target.thread):
         # When its processes have ended, it has to tell those who wait for their results.
@@ -106,7 +106,7 @@ def leave(frame: FrameType, target: Target) -> bool:
             return _leave_condition(near)
         if near.f_code is _PROCESS_JOIN and target.group.kill_requested:
             child = target.group.child_of(near.f_locals["self"])
-            if child is not None and not target.group.spares:
+            if child is not None and not target.group.keep_processes:
                 target.group.note_descendants([child])
                 child.press()
             break
@@ -116,7 +116,7 @@ def leave(frame: FrameType, target: Target) -> bool:
             process = near.f_locals["self"]
             child = target.group.child_of(process)
             process._sigint_wait_secs = 0  # that wait is for a process that Ctrl-C ends as well
-            if child is not None and not target.group.spares:
+            if child is not None and not target.group.keep_processes:
                 _end_process(process, child, frame)
             elif child is not None and any(it.f_code in _POPEN_OWNERS for it in _near(near)):
                 _hand_over(process)
@@ -146,7 +146,7 @@ def hasten(frame: FrameType, target: Target) -> bool:
     if frame.f_code is _POOL_WORKER:
         _end_pool(target, frame)
         return False
-    if group.spares and _serves(target.thread):
+    if group.keep_processes and _serves(target.thread):
         group.let_go(target)
         return False
     if _manages_processes(target.thread):
@@ -159,7 +159,7 @@ def hasten(frame: FrameType, target: Target) -> bool:
         if (process := _awaited(near)) is not None:
             child = group.child_of(process)
             leaving = any(it.f_code in (_POPEN_EXIT, _OS_POPEN_EXIT) for it in _near(near))
-            if child is None or group.spares:
+            if child is None or group.keep_processes:
                 return leaving and child is not None
             if not child.late and not child.ended:  # cleanup has started those that are late
                 child.press(0 if leaving else timing.grace)

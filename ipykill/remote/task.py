@@ -40,7 +40,7 @@ _MANY = 200  # how many messages may wait before a thread that prints or display
 _PATIENCE = 1.0  # at most so many seconds
 _TEXT = 200_000  # characters in one message; if there are more, the oldest are left out
 
-_visits: dict[str, _Visit] = {}
+_visits: dict[str, _Attempt] = {}
 
 
 def prepare() -> None:
@@ -51,7 +51,7 @@ def prepare() -> None:
 def perform(number: str, topic: str) -> None:
     """Run the job `number` when its client says "go"; called in a thread of the worker's pool."""
     worker = get_worker()
-    visit = _visits[number] = _Visit(worker)
+    visit = _visits[number] = _Attempt(worker)
     with shield():  # from a Kill by `ipykill.dask.CancelRunning`; `_wait` ends the job instead
         try:
             worker.log_event(topic, (number, visit.attempt, worker.address))
@@ -154,7 +154,7 @@ class _Outbox:
         return found
 
 
-class _Visit:
+class _Attempt:
     """One attempt of a worker to run a job."""
 
     def __init__(self, worker: Any) -> None:
