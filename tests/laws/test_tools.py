@@ -91,9 +91,12 @@ tool.start()
 import covered
 from tests.laws.harness import assert_dies, asleep, start
 for body, waits in ((covered.loop, False), (covered.calls, False), (covered.sleeper, True)):
+    covered.turns = 0
     job = start(lambda started: covered.work(started, body))
     if waits:
         asleep(job)
+    while not (waits or covered.turns):
+        time.sleep(0.001)
     assert_dies(job)
 covered.after()
 tool.stop()
@@ -104,17 +107,20 @@ print(missing)
 COVERED = """
 import time
 
+turns = 0
+
 def one(n):
     return n + 1
 
 def loop():
+    global turns
     while True:
-        pass
+        turns += 1
 
 def calls():
-    n = 0
+    global turns
     while True:
-        n = one(n)
+        turns = one(turns)
 
 def sleeper():
     time.sleep(1000)
