@@ -16,6 +16,8 @@ from tests.benchmarks.contenders import CONTENDERS, default_cache
 from tests.benchmarks.foreground import foreground
 from tests.benchmarks.killable import case_names, killable
 from tests.benchmarks.leftovers import leftovers
+from tests.benchmarks.libraries import libraries
+from tests.benchmarks.library_trials import TRIALS
 from tests.benchmarks.output import output
 from tests.benchmarks.panel import PARTS as PANEL
 from tests.benchmarks.panel import panel
@@ -26,7 +28,7 @@ from tests.laws.scenarios import SCENARIOS
 
 PARTS = (
     *("killable", "leftovers", "launch", "speed", "foreground", "latency", "many"),
-    *("reach", "tasks", "transfer", "panel", "output", "parallel"),
+    *("reach", "tasks", "transfer", "panel", "output", "parallel", "libraries"),
 )
 
 
@@ -52,6 +54,9 @@ def parts(options: argparse.Namespace) -> dict[str, Callable[[], Table]]:
         "transfer": lambda: remote.transfer(2 if small else 10, 10**7 if small else 10**9),
         "panel": lambda: panel(options.only or (["no_view"] if small else PANEL), cache),
         "output": lambda: output(options.only or (["prints"] if small else [""]), part),
+        "libraries": lambda: libraries(
+            options.only or (["zipfile"] if small else [*TRIALS]), 2 if small else 40
+        ),
         "parallel": lambda: parallel(10**5 if small else 5 * 10**6, 2 if small else 7),
     }
 

@@ -1,4 +1,4 @@
-"""Write what was measured into docs/benchmarks.md, and in short into docs/how-it-works.md.
+"""Write what was measured into docs/benchmarks.md or libraries.md, some in short elsewhere.
 
 Each part stands between two comments, ``<!-- name -->`` and ``<!-- /name -->``, with its own
 date, versions and machine, so that parts can be measured on different days.
@@ -96,7 +96,7 @@ def _short(table: Table, groups: dict[str, str], sum_up: Callable[[Sequence], st
 def publish(part: str, table: Table) -> None:
     """Write a table where it belongs."""
     text = str(table).replace("\n\n", f"\n\n{machine()}\n\n", 1)
-    _replace("docs/benchmarks.md", part, text)
+    _replace(f"docs/{'libraries' if part == 'libraries' else 'benchmarks'}.md", part, text)
     shorts = {"killable": (KILLABLE, killed), "leftovers": (LEFTOVERS, left)}
     if part in shorts:
         _replace("docs/how-it-works.md", part, f"{machine()}\n\n{_short(table, *shorts[part])}")

@@ -26,7 +26,7 @@ def printed(cache: Path, *parts: str) -> str:
 @pytest.mark.slow
 def test_the_tables_of_kills_and_costs_are_printed(overlay_cache: Path) -> None:
     tables = printed(overlay_cache, *(part for part in PARTS if part not in IN_A_BROWSER))
-    assert tables.count("\n## ") == 11
+    assert tables.count("\n## ") == 12
     assert "| AcquireTry | 0 |" in tables
 
 
