@@ -103,12 +103,18 @@ def act_as(candidate: Candidate, family: Family) -> Callable[[], None]:
     return undo
 
 
+def caller() -> tuple[Job | None, Candidate | None]:
+    """Return the job whose code is calling, or else the foreground cell; outside both, neither."""
+    found = _current.get(None)
+    if found is None:
+        return None, None
+    job = found.settled()
+    return job, (found if job is None else None)  # type: ignore[return-value]  # a Job settles
+
+
 def candidate() -> Candidate | None:
     """Return the foreground cell whose code is calling; None outside one, and when it is a job."""
-    found = _current.get(None)
-    if found is None or found.settled() is not None:
-        return None
-    return found  # type: ignore[return-value]  # a Job settles as itself
+    return caller()[1]
 
 
 def stop_requested() -> bool:

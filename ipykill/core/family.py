@@ -251,7 +251,7 @@ class Family(Offspring):
                 self.let_process_go(child)
 
     def _leave(self, target: Target) -> None:
-        used = target.cpu_time()
+        used = 0.0 if self.dissolved else target.cpu_time()
         with self._lock:
             if target in self._targets:
                 self._targets.remove(target)

@@ -83,7 +83,9 @@ class Foreground:
         async def run_ast_nodes(nodes: Any, name: str, *args: Any, **kwargs: Any) -> Any:
             coroutine = run_all(nodes, name, *args, **kwargs)
             here = self.shells.dealing
-            if not nodes or here is None or here is not self.shells.here() or current_target():
+            if not (nodes and here and here.thread is threading.current_thread()):
+                return await coroutine
+            if current_target():
                 return await coroutine
             cell = RunningCell(self.shell, nodes, name, here.loop)
             self.cell = cell

@@ -106,8 +106,7 @@ class RunningCell:
     @hidden
     def write(self, name: str, write: Callable[[str], int], text: str) -> int:
         """Write to the stream `name`, and keep the text for the log of a later job."""
-        job = output.of_job()
-        if job is not None:
+        if self.settled() is not None and (job := output.of_job()) is not None:
             return job.write(name, text)
         written = write(text)
         if text and not self._over:

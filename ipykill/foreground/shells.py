@@ -41,6 +41,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..base import locks
 from ..exceptions import JobError
 from ..threads import ServiceThread
 from .shell import LockHere, Shell, ThreadHere, shell_here
@@ -75,7 +76,8 @@ class Shells:
             threading.main_thread(), kernel.io_loop, kernel._main_asyncio_lock
         )
         self.all = [self.main]
-        self.turn = threading.Condition(threading.RLock())
+        self._lock = locks.RLock()
+        self.turn = threading.Condition(self._lock)
         self.dealing: Shell | None = None
         self._finishing = 0  # how many threads finish a detached cell, or wait to do so
         self._waiting: dict[int, Any] = {}  # requests received and not yet handled, by id()
@@ -128,7 +130,7 @@ class Shells:
 
     def begin(self, me: Shell, msg: Any) -> bool:
         """Note that the shell `me` handles `msg`; return False if another shell has got it."""
-        with self.turn:
+        with self._lock:
             while self._finishing and me is not self.dealing:
                 self.turn.wait()
             if self._moved.pop(id(msg), None) is not None:
@@ -139,9 +141,10 @@ class Shells:
 
     def end(self, me: Shell) -> None:
         """Note that the shell `me` has handled its request."""
-        with self.turn:
+        with self._lock:
             if self.dealing is not me:
                 return
+            finishing = self._finishing
             self.dealing = None
             me.on_interrupt = None
             if me.busy:
@@ -149,7 +152,8 @@ class Shells:
                 self._finishing -= 1
                 on_end, self._on_end = self._on_end, lambda: None
                 on_end()
-            self.turn.notify_all()
+            if finishing:
+                self.turn.notify_all()
 
     # Detaching
 

@@ -315,7 +315,7 @@ class Target:
     def release(self) -> None:
         """Kill this thread no more, although it goes on."""
         self.released = True
-        if threading.get_ident() == self.ident:
+        if self.open and threading.get_ident() == self.ident:
             self.close()
         _targets.pop(self.ident, None)
         self.answer()

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from ..base.wrapping import wrap
+from ..base.wrapping import replace
 from ..core.current import current_job
 from ..kill import shield
 from ..threads import ServiceThread
@@ -22,33 +22,47 @@ from ..threads import ServiceThread
 __all__ = ["open_no_sockets", "send_together"]
 
 
+class _Callback:
+    """Stands for the socket by which a thread wakes ``IOPub``; each wakes it by a callback."""
+
+    def __init__(self, io_thread: Any) -> None:
+        self._io_thread = io_thread
+
+    def send(self, message: bytes) -> None:
+        """Let the thread handle all events that it finds in its queue."""
+        del message
+        with shield():
+            self._io_thread.io_loop.add_callback(self._io_thread._handle_event, None)
+
+
 def open_no_sockets(pub_socket: Any) -> None:
     """Let the threads of jobs send through `pub_socket` without a socket for each of them.
 
-    A second call changes nothing.
+    They use the queue that all threads use, so events keep their order: a front end learns of a
+    widget before it is shown. A second call changes nothing.
     """
     # Tried with `ipykernel.iostream` of ipykernel 6.29 to 7.4. Other kernels have other threads.
     io_thread: Any = getattr(pub_socket, "io_thread", None)
-    names = ("schedule", "_events", "_handle_event", "io_loop", "thread")
-    own = getattr(io_thread, "_local", None)  # local to each thread
+    kind = type(io_thread)
+    socket_of = getattr(kind, "_event_pipe", None)
+    if not isinstance(socket_of, property) or isinstance(socket_of, _EventPipe):
+        return
+    if all(hasattr(io_thread, name) for name in ("_local", "_events", "_handle_event", "io_loop")):
+        make, callback = socket_of.fget, _Callback(io_thread)
+        assert make is not None
 
-    def without_socket(schedule: Callable[[Callable[[], object]], None]) -> Any:
-        def scheduled(event: Callable[[], object]) -> None:
-            # A thread that has a socket uses it. In the child of a fork `IOPub` does not run.
-            if hasattr(own, "event_pipe") or not _is_of_jobs() or not io_thread.thread.is_alive():
-                schedule(event)
-                return
-            # Uses the queue that all threads use, so that events keep their order: a front end
-            # learns of a widget before it is shown. The event is in the queue before the thread
-            # is woken, which then handles all events that it finds.
-            with shield():
-                io_thread._events.append(event)
-                io_thread.io_loop.add_callback(io_thread._handle_event, None)
+        # A thread that has a socket uses it, as the main thread does for each ordinary cell.
+        def event_pipe(self: Any) -> Any:
+            try:
+                return self._local.event_pipe
+            except AttributeError:
+                return callback if self is io_thread and _is_of_jobs() else make(self)
 
-        return scheduled
+        replace(kind, "_event_pipe", _EventPipe(event_pipe))
 
-    if all(hasattr(io_thread, name) for name in names):
-        wrap(io_thread, "schedule", without_socket)
+
+class _EventPipe(property):
+    """The replaced property."""
 
 
 def send_together(pub_socket: Any, send: Callable[[Any], None]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..base.wrapping import wrap
-from ..core.current import candidate
+from ..core.current import caller
 from .job_output import of_job
 
 __all__ = ["captured", "stand_in", "tap_again", "tap_prompt", "untap"]
@@ -28,11 +28,11 @@ class _Tap:
 
     @property
     def write(self) -> Callable[[str], int]:
-        output = of_job()
-        if output is not None:
+        job, cell = caller()
+        if job is not None and (output := of_job()) is not None:
             return functools.partial(output.write, self._ipykill_name)
         method: Callable[[str], int] = vars(self).get("write") or super().write  # type: ignore[misc]
-        if (cell := candidate()) is not None:
+        if cell is not None:
             return functools.partial(cell.write, self._ipykill_name, method)
         return method
 

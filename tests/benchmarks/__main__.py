@@ -46,7 +46,7 @@ def parts(options: argparse.Namespace) -> dict[str, Callable[[], Table]]:
         "leftovers": lambda: leftovers(scenarios, contenders, kills, seconds, cache),
         "launch": lambda: cost.launch(10 if small else 1000, cache),
         "speed": lambda: cost.speed(0.2 if small else 10, cache),
-        "foreground": lambda: foreground(2 if small else 40, cache),
+        "foreground": lambda: foreground(2 if small else 60, cache),
         "latency": lambda: cost.latency(3 if small else 200, contenders, cache),
         "many": lambda: cost.many(20 if small else 1000, cache),
         "reach": lambda: remote.reach(2 if small else 20),

@@ -1,56 +1,72 @@
 """What ipykill costs an ordinary cell, which nobody detaches."""
 
+import statistics
 import tempfile
+import time
 from pathlib import Path
 
 from tests.benchmarks.table import Table
 from tests.kernel.harness import Kernel
 from tests.overlays import INSTALLED
 
-CELLS = {"x = 1": 200, "print('a line')": 200, "sum(range(100_000))": 50}
+CELLS = {"x = 1": 50, "print('a line')": 50, "sum(range(100_000))": 20}
 
 
 def foreground(rounds: int, cache: Path) -> Table:
-    """Cells that are sent all at once, in turns to a kernel with ipykill and to one without."""
+    """Cells that are sent all at once to one kernel, in turns with ipykill loaded and unloaded.
+
+    Two kernels differ by some per cent, whatever is loaded, and so do two rounds on a machine
+    that others use too: hence one kernel, neighbouring rounds, and the median of their ratios.
+    """
     del cache
     with tempfile.TemporaryDirectory(prefix="ipykill-") as folder:
-        kernels = []
+        kernel = Kernel(INSTALLED.path(Path(folder)), Path(folder))
         try:
-            for name in ("plain", "loaded"):
-                Path(folder, name).mkdir()
-                kernels.append(Kernel(INSTALLED.path(Path(folder)), Path(folder, name)))
-            assert kernels[1].run("%load_ext ipykill").status == "ok"
-            rows = {code: _row(kernels, code, number, rounds) for code, number in CELLS.items()}
+            rows = {code: _row(kernel, code, number, rounds) for code, number in CELLS.items()}
         finally:
-            for kernel in kernels:
-                kernel.close()
+            kernel.close()
     return Table(
         "Ordinary cells",
-        "Milliseconds of the kernel's processor time for a cell that nobody detaches, without "
-        f"ipykill and with it: the least of {rounds} rounds.",
-        ["cells", "without", "with", "ratio"],
+        "Milliseconds from request to reply for a cell that nobody detaches, without ipykill and "
+        f"with it, and how many times as long it takes: the median of {rounds} pairs of rounds, "
+        "and the middle half. Then the same ratio of the processor time of the kernel.",
+        ["cells", "without", "with", "ratio", "of processor time"],
         rows,
     )
 
 
-def _row(kernels: list[Kernel], code: str, number: int, rounds: int) -> list[str]:
-    times: list[list[float]] = []
+def _row(kernel: Kernel, code: str, number: int, rounds: int) -> list[str]:
+    pairs = []
     for turn in range(rounds + 1):
-        order = kernels if turn % 2 else kernels[::-1]  # who comes second has the warmer machine
-        found = {id(kernel): _seconds(kernel, code, number) for kernel in order}
-        times.append([found[id(kernel)] for kernel in kernels])
-    plain, loaded = (min(it) / number * 1000 for it in zip(*times[1:], strict=True))
-    return [str(number), f"{plain:.3f}", f"{loaded:.3f}", f"{loaded / plain:.3f}"]
+        order = ("load", "unload") if turn % 2 else ("unload", "load")
+        found = {how: _times(kernel, how, code, number) for how in order}
+        pairs.append((*found["unload"], *found["load"]))
+    plain, plain_cpu, loaded, loaded_cpu = zip(*pairs[1:], strict=True)
+    return [
+        str(number),
+        f"{statistics.median(plain) * 1000:.2f}",
+        f"{statistics.median(loaded) * 1000:.2f}",
+        _ratio(plain, loaded),
+        _ratio(plain_cpu, loaded_cpu),
+    ]
 
 
-def _seconds(kernel: Kernel, code: str, number: int) -> float:
-    """Return the processor time of all threads of a kernel for some cells."""
-    before = _cpu_time(kernel)
+def _ratio(plain: tuple[float, ...], loaded: tuple[float, ...]) -> str:
+    ratios = [b / a for a, b in zip(plain, loaded, strict=True)]
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    return f"{middle:.3f} ({low:.2f} to {high:.2f})"
+
+
+def _times(kernel: Kernel, how: str, code: str, number: int) -> tuple[float, float]:
+    """Return the seconds for a cell, and those of processor time of all threads of the kernel."""
+    assert kernel.run(f"%{how}_ext ipykill").status == "ok"
+    before, start = _cpu_time(kernel), time.perf_counter()
     cells = [kernel.cell(code) for _ in range(number)]
     for cell in cells:
         cell.wait()
+    seconds = time.perf_counter() - start
     kernel.iopub.clear()
-    return _cpu_time(kernel) - before
+    return seconds / number, (_cpu_time(kernel) - before) / number
 
 
 def _cpu_time(kernel: Kernel) -> float:
