@@ -124,7 +124,7 @@ def _start(thread: threading.Thread) -> None:
         if thread.ident is not None and not isinstance(error, RuntimeError):
             raise  # it has started, and a tool that wraps `start` fails
         # It had been started before, or the system has no thread or no memory left.
-        family._disown(thread)
+        family.disown(thread)
         del adopted["run"], adopted[ADOPTED]
         if own_run is not None:
             adopted["run"] = own_run

@@ -143,7 +143,7 @@ class Family(Offspring):
             self.first.start_soon()
         except Exception:
             if not self.first.runs_all_the_same():
-                self._disown(self.first)
+                self.disown(self.first)
             raise
 
     def kill(self, patience: float = 0.0) -> None:
@@ -387,7 +387,7 @@ class Family(Offspring):
         """Let what runs in the calling context, or is asked for there, belong to the family."""
         acting_family.set(self)
 
-    def _disown(self, thread: threading.Thread) -> None:
+    def disown(self, thread: threading.Thread) -> None:
         """Forget a thread that did not start."""
         self._threads.pop(thread).set()
 

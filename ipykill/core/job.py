@@ -374,6 +374,7 @@ class Job(JobResult):
         if self._start_claim.acquire(blocking=False):
             self._reason = reason or self._reason
             self._end_now(outcome)
+            self._family.disown(self.thread)  # a Kill at this moment may be waiting for its end
             self._settle()
 
     def _end_now(self, outcome: JobState) -> None:

@@ -11,6 +11,7 @@ import pytest
 from ipykill.core.current import sleep
 from ipykill.core.job import Job
 from ipykill.exceptions import JobAborted
+from ipykill.kill import pursuit
 from tests.core.work import Gate, S, fail, poll, spin, spinning
 from tests.racing import ended, frequent_switches, in_fork
 from tests.waiting import HANG_GUARD, wait_for
@@ -155,6 +156,24 @@ def test_pending_jobs_that_are_started_stopped_and_killed_at_once_end_once(jobs)
         assert (job.state is S.SKIPPED) <= (job.started is None)
         wait_for(lambda calls=calls: calls, "the end")
         assert calls == [1]
+
+
+def test_a_kill_while_the_job_is_being_skipped_ends(monkeypatch):
+    end_now, ends = Job._end_now, []
+
+    def kill_in_between(job, outcome):
+        killer = threading.Thread(target=lambda: ends.append(job.kill(HANG_GUARD)))
+        killer.start()
+        wait_for(lambda: job._family in pursuit._hunted, "the Kill")
+        end_now(job, outcome)
+
+    monkeypatch.setattr(Job, "_end_now", kill_in_between)
+    job = Job(1, lambda: 42, name="skipped")
+    job.stop()
+    wait_for(lambda: ends, "the end of the Kill")
+    assert ends == [True]
+    assert job.state is S.SKIPPED
+    wait_for(lambda: job._family not in pursuit._hunted, "the end of the pursuit")
 
 
 @pytest.mark.slow
