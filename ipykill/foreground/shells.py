@@ -131,8 +131,8 @@ class Shells:
     def begin(self, me: Shell, msg: Any) -> bool:
         """Note that the shell `me` handles `msg`; return False if another shell has got it."""
         with self._lock:
-            while self._finishing and me is not self.dealing:
-                self.turn.wait()
+            if self._finishing:
+                self.turn.wait_for(lambda: not self._finishing or me is self.dealing)
             if self._moved.pop(id(msg), None) is not None:
                 return False
             self._waiting.pop(id(msg), None)

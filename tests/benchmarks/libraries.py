@@ -43,7 +43,7 @@ def libraries(names: list[str], kills: int) -> Table:
         f"{kills} Kills of each at random moments, each trial in a process of its own "
         "(`python -m tests.benchmarks libraries`). *Clean* counts the Kills after which all that "
         "was entered was left; the times are the median and the worst, in milliseconds.",
-        ["version", "tried", "died", "clean", "p50, worst", "afterwards"],
+        ["version", "tried", "killed", "clean", "p50, worst", "afterwards"],
         rows,
     )
 
