@@ -83,9 +83,8 @@ class Foreground:
         async def run_ast_nodes(nodes: Any, name: str, *args: Any, **kwargs: Any) -> Any:
             coroutine = run_all(nodes, name, *args, **kwargs)
             here = self.shells.dealing
-            if not (nodes and here and here.thread is threading.current_thread()):
-                return await coroutine
-            if current_target():
+            me = threading.current_thread()
+            if not nodes or here is None or here.thread is not me or current_target():
                 return await coroutine
             cell = RunningCell(self.shell, nodes, name, here.loop)
             self.cell = cell

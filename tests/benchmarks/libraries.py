@@ -6,6 +6,7 @@ that returns the work and what the foreground does. The work notes what it `ente
 a Kill is clean if both are the same number.
 """
 
+import contextlib
 import importlib.metadata
 import json
 import random
@@ -28,7 +29,7 @@ _PATIENCE = 30.0  # seconds after which a job counts as one that does not die
 
 def libraries(names: list[str], kills: int) -> Table:
     """Try all libraries that are installed."""
-    with postgres.serving() if postgres.programs() else _nothing() as server:
+    with postgres.serving() if postgres.programs() else contextlib.nullcontext("") as server:
         rows = {}
         for name in names:
             library, _, tried = TRIALS[name]
@@ -46,14 +47,6 @@ def libraries(names: list[str], kills: int) -> Table:
         ["version", "tried", "killed", "clean", "p50, worst", "afterwards"],
         rows,
     )
-
-
-class _nothing:
-    def __enter__(self) -> str:
-        return ""
-
-    def __exit__(self, *error: object) -> None:
-        pass
 
 
 def _version(library: str) -> str | None:

@@ -55,6 +55,28 @@ def trial(library: str, tried: str) -> Callable[[Callable[[str], Trial]], Callab
     return put
 
 
+def _in_one_block(step: Callable[[], object]) -> Callable[[Log], object]:
+    """Return the work that repeats `step` for ever, in one block."""
+
+    def work(log: Log) -> None:
+        with log.block():
+            while True:
+                step()
+
+    return work
+
+
+def _in_blocks(step: Callable[[], object]) -> Callable[[Log], object]:
+    """Return the work that repeats `step` for ever, each time in a block of its own."""
+
+    def work(log: Log) -> None:
+        while True:
+            with log.block():
+                step()
+
+    return work
+
+
 # Event loops
 
 WAITS = "three tasks, cleanup that waits"
@@ -213,12 +235,9 @@ def sqlalchemy_(server: str) -> Trial:
 def process_pool(server: str) -> Trial:
     pool = concurrent.futures.ProcessPoolExecutor(2, multiprocessing.get_context("spawn"))
 
-    def work(log: Log) -> None:
-        with log.block():
-            while True:
-                list(pool.map(abs, range(20)))
-
-    return work, lambda: pool.submit(abs, -1).result(30)
+    return _in_one_block(lambda: list(pool.map(abs, range(20)))), lambda: pool.submit(
+        abs, -1
+    ).result(30)
 
 
 @trial("CPython", "`with Pool(2)`, in the middle of a `map`")
@@ -259,12 +278,7 @@ def joblib_(server: str) -> Trial:
     def run(seconds: float) -> None:
         joblib.Parallel(2)(joblib.delayed(time.sleep)(seconds) for _ in range(4))
 
-    def work(log: Log) -> None:
-        with log.block():
-            while True:
-                run(0.01)
-
-    return work, lambda: run(0)
+    return _in_one_block(lambda: run(0.01)), lambda: run(0)
 
 
 @trial("scikit-learn", "cross-validation, on two processes")
@@ -278,24 +292,17 @@ def scikit_learn(server: str) -> Trial:
     def fit(most: int) -> None:
         cross_val_score(LogisticRegression(max_iter=most), x, y, cv=4, n_jobs=2)
 
-    def work(log: Log) -> None:
-        with log.block():
-            while True:
-                fit(200)
-
-    return work, lambda: fit(5)
+    return _in_one_block(lambda: fit(200)), lambda: fit(5)
 
 
 @trial("fsspec", "its own event loop, first used in a job")
 def fsspec_(server: str) -> Trial:
     from fsspec.asyn import get_loop, sync
 
-    def work(log: Log) -> None:
-        with log.block():
-            while True:
-                sync(get_loop(), asyncio.sleep, 0.01)
-
-    return work, lambda: sync(get_loop(), asyncio.sleep, 0, timeout=10)
+    return (
+        _in_one_block(lambda: sync(get_loop(), asyncio.sleep, 0.01)),
+        lambda: sync(get_loop(), asyncio.sleep, 0, timeout=10),
+    )
 
 
 @trial("distributed", "`LocalCluster(processes=False)` in a `with`")
@@ -379,14 +386,12 @@ def numpy_(server: str) -> Trial:
     matrix = numpy.random.default_rng(1).random((120, 120))
     plus = numpy.vectorize(lambda number: number + 1)
 
-    def work(log: Log) -> None:
-        while True:
-            with log.block():
-                plus(numpy.arange(1000))
-                numpy.sort(matrix, axis=None)
-                numpy.linalg.svd(matrix)
+    def compute() -> None:
+        plus(numpy.arange(1000))
+        numpy.sort(matrix, axis=None)
+        numpy.linalg.svd(matrix)
 
-    return work, lambda: numpy.linalg.svd(matrix)
+    return _in_blocks(compute), lambda: numpy.linalg.svd(matrix)
 
 
 @trial("matplotlib", "a figure, drawn to PNG again and again")
@@ -404,12 +409,7 @@ def matplotlib_(server: str) -> Trial:
         finally:
             plt.close(figure)
 
-    def work(log: Log) -> None:
-        while True:
-            with log.block():
-                draw()
-
-    return work, draw
+    return _in_blocks(draw), draw
 
 
 @trial("tqdm", "nested bars to a slow file")
