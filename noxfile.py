@@ -28,7 +28,7 @@ def core(session):
     session.install("-e", ".[core]")
     more = ["browser", "benchmarks", "kernel/test_headless.py", "kernel/test_notebooks.py"]
     more += ["kernel/test_on_client.py"]
-    more += [f"remote/test_{name}.py" for name in ("client", "dask", "process")]
+    more += [f"remote/test_{name}.py" for name in ("client", "dask", "lost_worker", "process")]
     left_out = [f"--ignore=tests/{path}" for path in more]  # they need more packages
     session.env["IPYKILL_TEST_KERNELS"] = "installed"
     session.run("pytest", "-m", "not once and (not kernel or smoke)", *left_out, *session.posargs)

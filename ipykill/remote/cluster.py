@@ -39,6 +39,7 @@ __all__ = ["ClusterEngine"]
 _AGAIN = 0.2  # seconds until a message that has failed is sent again
 _LOOK = 1.0  # seconds between two looks whether any worker that can run the job is left
 _BUSY = 2.0  # seconds that a worker has to say how many other tasks it runs
+_GONE = 3.0  # seconds between two looks whether a worker that says nothing is still there
 _HANGS = 10.0  # seconds without an answer after which a worker, with all its tasks, counts as hung
 
 _running: set[asyncio.Task[Any]] = set()
@@ -251,7 +252,7 @@ class ClusterLink:
         end, left = None, None
         while True:
             try:
-                news = await self._run(task.collect, self._number, self._attempt, seen)
+                news = await self._collect(seen)
             except Exception as error:
                 failures += 1
                 if failures < 3 and self._client.status == "running" and await self._lives():
@@ -276,9 +277,21 @@ class ClusterLink:
                 self._call.post("end", end, left.parcel())
                 return
 
+    async def _collect(self, seen: int) -> Any:
+        """Fetch the messages after the first `seen`, or raise as soon as the worker is gone."""
+        news = _start(self._run(task.collect, self._number, self._attempt, seen))
+        try:
+            while not (await asyncio.wait({news}, timeout=_GONE))[0]:
+                if not await self._lives():
+                    # Dask goes on for half a minute to connect to a worker that was just closed.
+                    raise ConnectionError(self._address)
+            return news.result()
+        finally:
+            news.cancel()
+
     async def _restart(self, report: Report) -> None:
         """Have the worker restarted, unless it runs other tasks."""
-        if self._restarting or not self._attempt:
+        if self._restarting or self._ended_by or not self._attempt:
             return
         self._restarting = True
         try:
