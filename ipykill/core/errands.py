@@ -30,8 +30,11 @@ def errand(family: Family, work: Callable[..., Any]) -> Callable[..., Any]:
         target = current_target()
         if target is not None and target.group is not family:
             return call()  # the thread is another job's, and only that job's Kill ends it
-        if family.kill_requested and not late:
-            raise TaskKilled  # a call that waited in the pool is not begun after the Kill
+        # A call that waited in the pool is not begun after the Kill, unless whoever has given it is
+        # a thread that goes on for now: it serves the cleanup of another, and may need the answer.
+        spared = leader is not None and leader.group is family and not leader.has_turn
+        if family.kill_requested and not (late or spared):
+            raise TaskKilled
         if target is None:
             target = Target(family, threading.current_thread())
             target.follow(leader, late=late)

@@ -1,6 +1,7 @@
 """Thread pools that a job makes, and those of others to which it gives work."""
 
 import multiprocessing
+import queue
 import threading
 import time
 import weakref
@@ -209,6 +210,34 @@ def test_work_that_a_cleanup_has_given_to_a_pool_before_the_kill_is_done(jobs, b
     assert job.kill(HANG_GUARD)
     assert job.state is JobState.KILLED
     assert done == ["cleaned"]
+
+
+def test_what_a_thread_that_serves_the_cleanup_has_given_to_a_pool_is_begun(jobs, pool, began):
+    free, cleaning = threading.Event(), threading.Event()
+    given, answers = queue.SimpleQueue(), []
+
+    def serve():  # as the event loop of Dask's scheduler does, with the pool of the whole process
+        given.put(pool.submit("an answer".upper))
+        time.sleep(1000)
+
+    def body():
+        threading.Thread(target=serve).start()
+        future = given.get()
+        began.set()
+        try:
+            time.sleep(1000)
+        finally:
+            cleaning.set()
+            answers.append(future.result())
+
+    pool.submit(free.wait)
+    job = jobs.submit(body)
+    assert began.wait(HANG_GUARD)
+    job.kill()
+    assert cleaning.wait(HANG_GUARD)
+    free.set()
+    assert job.kill(HANG_GUARD)
+    assert answers == ["AN ANSWER"]
 
 
 def test_work_with_which_an_except_goes_on_is_no_cleanup(jobs):
