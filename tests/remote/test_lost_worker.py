@@ -67,7 +67,7 @@ def test_a_restart_is_told_even_if_dask_goes_on_to_call_the_worker(
         await asyncio.sleep(0)
         for _ in range(3):  # as `process_grace` has it asked again while no end comes
             await link._restart(Report())
-        with pytest.raises(Exception, match="its worker tcp://10.0.0.1:1 is gone"):
+        with pytest.raises(Exception, match=r"its worker tcp://10\.0\.0\.1:1 is gone"):
             await asyncio.wait_for(following, HANG_GUARD)
         call.post("told", link._ended_by)
         return client, call
