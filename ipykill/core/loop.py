@@ -1,8 +1,8 @@
 """Coroutines in a job: they run on an event loop of their own, which tells where its tasks are.
 
 Each ``await`` is a checkpoint: when the job is asked to stop or is killed, asyncio cancels its
-tasks there. `ipykill.kill.ending` says how; it is the same for a loop that the job's code runs
-itself, with ``asyncio.run``.
+tasks there. `ipykill.kill.asyncio_runs` says how; it is the same for a loop that the job's code
+runs itself, with ``asyncio.run``.
 """
 
 from __future__ import annotations

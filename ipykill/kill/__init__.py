@@ -28,7 +28,7 @@ Read in this order:
     that must be prepared for an exception), and `interrupters` (calls of databases;
     `mentioned` finds their connections).
 `loops`
-    Event loops, which are told to end their tasks: `ending` for asyncio, with `tasks`, `runs`,
+    Event loops, which are told to end their tasks: `asyncio_runs`, with `tasks`, `runs`,
     `awaited` (processes for which a task waits) and `holding`; `trio_runs`; `gevent_hubs`.
 `standins`, `in_main`
     What handles other signals while another thread passes for the main thread; calls that

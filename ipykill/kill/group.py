@@ -63,7 +63,7 @@ class Group(Protocol):
 
 
 class Ending(Protocol):
-    """What ends the tasks of an event loop, see `ending`, `trio_runs`, `gevent_hubs`."""
+    """What ends the tasks of an event loop, see `asyncio_runs`, `trio_runs`, `gevent_hubs`."""
 
     def strikes(self, kind: type[BaseException]) -> type[BaseException]:
         """Note that `kind` is about to be raised in the running task; return what to raise.

@@ -1,8 +1,8 @@
 """Event loops in a thread that is being killed: which one it runs, and what ends it.
 
 Where an event loop waits, no exception is raised. The loop is told instead, and ends what runs on
-it (`ending`, `trio_runs`, `gevent_hubs`). An exception is raised only in code that keeps the loop
-from doing so (`may_strike`).
+it (`asyncio_runs`, `trio_runs`, `gevent_hubs`). An exception is raised only in code that keeps the
+loop from doing so (`may_strike`).
 
 The killed thread itself knows which loop it runs, and looks when an event or a signal makes it ask.
 Other threads read from its stack which loop it runs (`reach`): that is faster and needs neither.
@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any, TypeAlias, cast
 
 from ..base import stack
-from .ending import Ending
+from .asyncio_runs import AsyncioRun
 from .gevent_hubs import GeventHub, hub_here, hub_of, hub_of_thread
 from .looking import Looking, look
 from .runs import RUN
@@ -37,7 +37,7 @@ _OTHERS: tuple[tuple[type[_Other], Callable[[], Any], Callable[[FrameType], Any]
     (TrioRun, run_here, run_of),
     (GeventHub, hub_here, hub_of),
 )
-_ENDINGS = (Ending, TrioRun, GeventHub)
+_ENDINGS = (AsyncioRun, TrioRun, GeventHub)
 _TRIES = 100  # to read the whole stack of a thread that runs
 _LOST = 1.0  # seconds after which the wait of a loop that does not react is broken
 
@@ -51,7 +51,7 @@ def reach(target: Target) -> bool:
     if ending is None:
         return False
     ending.ring()
-    return not ending.is_blocked if isinstance(ending, Ending) else ending.needs_no_exception
+    return not ending.is_blocked if isinstance(ending, AsyncioRun) else ending.needs_no_exception
 
 
 def may_strike(target: Target, frame: FrameType) -> bool:
@@ -122,11 +122,11 @@ def stop(target: Target) -> None:
         ending.stop()
 
 
-def _ending(target: Target, loop: asyncio.AbstractEventLoop) -> Ending:
+def _ending(target: Target, loop: asyncio.AbstractEventLoop) -> AsyncioRun:
     ending = target.endings.get(loop)
     if ending is None:  # two threads may come to this at once
-        ending = target.endings.setdefault(loop, Ending(target, loop))
-    return cast(Ending, ending)
+        ending = target.endings.setdefault(loop, AsyncioRun(target, loop))
+    return cast(AsyncioRun, ending)
 
 
 def _other_here(target: Target) -> _Other | None:
@@ -146,7 +146,7 @@ def _other(target: Target, kind: type[_Other], loop: Any) -> _Other:
     return cast(_Other, ending)
 
 
-def _known(target: Target) -> Ending | _Other | None:
+def _known(target: Target) -> AsyncioRun | _Other | None:
     """Return what ends the innermost loop that runs, None if it was not made yet."""
     for ending in reversed(list(target.endings.values())):
         if isinstance(ending, _ENDINGS) and ending.runs:
@@ -176,7 +176,7 @@ def _waits_in_loop(frame: FrameType | None) -> bool:
     return False
 
 
-def _running_in(target: Target) -> Ending | _Other | None:
+def _running_in(target: Target) -> AsyncioRun | _Other | None:
     """Return what ends the loop that a target runs, None if no loop is seen."""
     if target.ident == threading.get_ident():
         if (other := _other_here(target)) is not None:
@@ -192,7 +192,7 @@ def _running_in(target: Target) -> Ending | _Other | None:
     return _seen(target)
 
 
-def _seen(target: Target) -> Ending | _Other | None:
+def _seen(target: Target) -> AsyncioRun | _Other | None:
     """Return what ends the loop on the stack of another thread, None if no loop is seen."""
     for _ in range(_TRIES):
         with Looking():
@@ -203,7 +203,7 @@ def _seen(target: Target) -> Ending | _Other | None:
     return None
 
 
-def _on_stack(target: Target, frame: FrameType | None) -> tuple[Ending | _Other | None, bool]:
+def _on_stack(target: Target, frame: FrameType | None) -> tuple[AsyncioRun | _Other | None, bool]:
     """Return what ends the innermost loop on a stack, and whether the whole stack was seen.
 
     If a frame returns while the stack is read, it has no caller any more, and the rest is not seen.

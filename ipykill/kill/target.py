@@ -241,7 +241,7 @@ class Target:
         if kill:  # a loop in another thread may wait for this one, and get its exception
             kind = JobKilled if self.first else TaskKilled
         loop = self.running_loop()
-        if loop is not None:  # an exception that left it would abandon its tasks, see `ending`
+        if loop is not None:  # an exception that left it would abandon its tasks
             if asyncio.current_task(loop) is not None:
                 kind = TaskKilled if kill else TaskInterrupted
             elif kill:

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from ipykill.kill import ending
+from ipykill.kill import asyncio_runs
 from tests.loops.dying import assert_dies
 from tests.waiting import HANG_GUARD
 
@@ -134,7 +134,7 @@ def test_a_task_of_cleanup_outlives_the_main_task(jobs, began, cleans_up):
 @pytest.mark.slow
 @pytest.mark.parametrize("cleans_up", SHAPES)
 def test_a_task_of_cleanup_may_last_long(jobs, began, cleans_up, monkeypatch):
-    monkeypatch.setattr(ending, "_STUCK", SHORT)
+    monkeypatch.setattr(asyncio_runs, "_STUCK", SHORT)
     ended: list[str] = []
 
     async def main():
@@ -203,7 +203,7 @@ def test_a_task_of_cleanup_for_which_nobody_waits_ends_when_cleanup_stands_still
     jobs, began, monkeypatch
 ):
     """It sets what the cleanup waits for only when it is cancelled itself, and hides it well."""
-    monkeypatch.setattr(ending, "_STUCK", SHORT)
+    monkeypatch.setattr(asyncio_runs, "_STUCK", SHORT)
     ended: list[str] = []
 
     async def serve(deep):

@@ -15,12 +15,12 @@ follows happens in the loop's own thread, while no task runs:
    the loop. Until then nothing may stop the loop, not even the end of the main task (`holding`).
 
 A task in cleanup is not cancelled, not by other tasks either, as a TaskGroup would do
-(`Ending._guard`). A task that swallows the cancellation, so that it waits for something new
+(`AsyncioRun._guard`). A task that swallows the cancellation, so that it waits for something new
 outside of cleanup, is cancelled again.
 
-A coroutine that computes keeps the loop from looking (`Ending.is_blocked`). It is killed like any
-running code, with a `TaskKilled`, which asyncio takes for a cancellation: it ends the task and
-not the loop.
+A coroutine that computes keeps the loop from looking (`AsyncioRun.is_blocked`). It is killed like
+any running code, with a `TaskKilled`, which asyncio takes for a cancellation: it ends the task
+and not the loop.
 
 An interrupt, which is delivered once, is handled in the same way, and so is a Stop, for which no
 exception is raised out of the loop.
@@ -59,7 +59,7 @@ from .tasks import (
     tasks_of,
 )
 
-__all__ = ["Ending"]
+__all__ = ["AsyncioRun"]
 
 # All in seconds.
 _LOOK, _LOOK_MAX = 0.001, 0.05  # between two looks at the tasks
@@ -74,7 +74,7 @@ _FEW = 10  # if fewer tasks are left, the end of each makes the loop look
 _Request = Literal["kill", "interrupt", "stop"]
 
 
-class Ending:
+class AsyncioRun:
     """Ends what runs on `loop`, in the thread of `target`. See the module's docstring.
 
     Threading

@@ -132,7 +132,7 @@ def test_what_lives_on_is_told(jobs, began):
     assert began.wait(HANG_GUARD)
     job.kill()
     line = work.__code__.co_firstlineno + 6
-    said = f"of its event loop cleans up (test_ending.py, line {line}); it dies after that"
+    said = f"of its event loop cleans up (test_asyncio_runs.py, line {line}); it dies after that"
     wait_for(lambda: job.info().hindrance.endswith(said), "the reason")
     may_end.set()
     assert job.kill(HANG_GUARD)
