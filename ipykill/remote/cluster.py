@@ -281,13 +281,16 @@ class ClusterLink:
         """Fetch the messages after the first `seen`, or raise as soon as the worker is gone."""
         news = _start(self._run(task.collect, self._number, self._attempt, seen))
         try:
-            while not (await asyncio.wait({news}, timeout=_GONE))[0]:
-                if not await self._lives():
-                    # Dask goes on for half a minute to connect to a worker that was just closed.
-                    raise ConnectionError(self._address)
+            await self._unless_gone(news)
             return news.result()
         finally:
             news.cancel()
+
+    async def _unless_gone(self, answer: asyncio.Task[Any]) -> None:
+        while not (await asyncio.wait({answer}, timeout=_GONE))[0]:
+            if not await self._lives():
+                # Dask goes on for half a minute to connect to a worker that was just closed.
+                raise ConnectionError(self._address)
 
     async def _restart(self, report: Report) -> None:
         """Have the worker restarted, unless it runs other tasks."""

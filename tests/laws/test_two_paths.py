@@ -118,9 +118,14 @@ def in_code(started) -> None:
 def test_main_is_told_again_if_it_does_not_hear(monkeypatch) -> None:
     """As when it is told just before it enters the system call in which it waits."""
     monkeypatch.setattr(main_thread, "place", lambda: None)
-    job, told = start(in_code), []
+
+    def in_code_for_ever(started) -> None:
+        while True:
+            in_code(started)
+
+    job, told, pressed = start(in_code_for_ever), [], threading.Event()
     target = job._family.targets()[0]
-    tell = signal.pthread_kill
+    tell, signal_target = signal.pthread_kill, wake._signal_target
 
     def tell_the_second_time(ident: int, number: int) -> None:
         if ident != target_module.main_ident:
@@ -130,13 +135,17 @@ def test_main_is_told_again_if_it_does_not_hear(monkeypatch) -> None:
             if len(told) > 1:
                 tell(ident, number)
 
+    def press(*args: object) -> None:  # called while the word is lent
+        pressed.set()
+        os.kill(os.getpid(), signal.SIGUSR1)
+        signal_target(*args)
+
     monkeypatch.setattr(signal, "pthread_kill", tell_the_second_time)
+    monkeypatch.setattr(wake, "_signal_target", press)
 
     def lend() -> None:
-        presser = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR1))
-        presser.start()
-        wake._lend_alone(target, 0.2)
-        presser.join()
+        while not pressed.is_set():
+            wake._lend_alone(target, 0.2)
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -148,6 +157,7 @@ def test_main_is_told_again_if_it_does_not_hear(monkeypatch) -> None:
             time.sleep(HANG)
         reaper.join(HANG)
     assert len(told) > 1
+    monkeypatch.undo()
     assert job.kill(HANG)
 
 
