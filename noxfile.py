@@ -31,7 +31,8 @@ def core(session):
     more += [f"remote/test_{name}.py" for name in ("client", "dask", "lost_worker", "process")]
     left_out = [f"--ignore=tests/{path}" for path in more]  # they need more packages
     session.env["IPYKILL_TEST_KERNELS"] = "installed"
-    session.run("pytest", "-m", "not once and (not kernel or smoke)", *left_out, *session.posargs)
+    chosen = ["-n", "2", "-m", "not once and (not kernel or smoke)"]
+    session.run("pytest", *chosen, *left_out, *session.posargs)
 
 
 @nox.session
