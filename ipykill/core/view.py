@@ -10,6 +10,7 @@ from types import FrameType
 from ..base import stack
 from ..base.stacks import Stacks
 from ..kill import Look, Looking, look
+from ..kill.switches import has_gil
 from . import where
 from .facts import SOON, JobFacts
 from .info import JobInfo, JobState
@@ -73,7 +74,7 @@ class JobView(JobFacts):
             stacks = Stacks(
                 it if it.depth else replace(it, hindrance=_FREES)
                 for it in stacks
-                if (it.frames if it.depth else late)
+                if (it.frames or not has_gil() if it.depth else late)
             )
         loop = self.loop
         if loop is not None and stacks:

@@ -17,6 +17,7 @@ from ipykill.kill import current_target, shield
 from ipykill.threads import ServiceThread, ThreadWithExc
 from tests.core.families import Fixture
 from tests.core.work import spin
+from tests.marks import shows_places
 from tests.racing import ended
 from tests.waiting import HANG_GUARD, wait_for
 
@@ -86,6 +87,7 @@ def test_children_are_killed_with_the_family(kind, printed):
     assert not printed
 
 
+@shows_places
 def test_a_child_started_during_a_kill_does_not_reach_its_first_line(printed):
     reached = []
 
@@ -241,6 +243,7 @@ def test_start_keeps_its_name_and_documentation():
     assert "arrange" in threading.Thread.start.__doc__
 
 
+@shows_places
 def test_the_tree_of_threads_shows_who_started_whom():
     gate = threading.Event()
     names = []

@@ -13,6 +13,7 @@ from ipykill.core.current import checkpoint, current_job
 from ipykill.core.job import Job
 from ipykill.exceptions import JobAborted, JobError
 from tests.core.work import Gate, S, fail, pending, polling, spinning
+from tests.marks import shows_places
 from tests.racing import ended, frequent_switches
 from tests.waiting import HANG_GUARD, wait_for
 
@@ -290,6 +291,7 @@ def test_a_job_that_never_ran_is_reported_to_its_host_too(jobs):
 # Snapshots
 
 
+@shows_places
 def test_a_snapshot_says_where_a_job_is(jobs):
     gate = Gate()
 

@@ -12,6 +12,7 @@ from ipykill.core.info import JobState
 from ipykill.core.job import Job
 from ipykill.exceptions import JobError, UnknownJobError
 from tests.core.work import Gate, S, fail, over, polling, spinning
+from tests.marks import shows_places
 from tests.waiting import HANG_GUARD, wait_for
 
 # After others
@@ -202,6 +203,7 @@ def test_stop_all_and_kill_all(jobs):
     assert jobs.kill_all()
 
 
+@shows_places
 @pytest.mark.slow
 def test_many_busy_jobs_are_all_asked_before_one_of_them_runs_on(jobs, monkeypatch):
     """Else the killer waits for the turns of all of them, many times for each."""

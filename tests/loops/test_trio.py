@@ -21,6 +21,7 @@ from ipykill.kill import wake
 from tests.loops import trio_shapes
 from tests.loops.fuzz import kill_often
 from tests.loops.shapes import Count
+from tests.marks import shows_places
 from tests.waiting import HANG_GUARD, wait_for
 
 KILLS = 6
@@ -66,6 +67,7 @@ def test_the_kill_comes_out_of_the_run(jobs):
     assert caught == [True]
 
 
+@shows_places
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="3.11 does not show foreign frames")
 def test_a_run_is_reached_without_a_signal(jobs, monkeypatch):
     monkeypatch.setattr(wake, "wake", lambda *_: None)
@@ -183,6 +185,7 @@ def test_an_interrupt_that_is_caught_comes_once(jobs):
 # A Stop
 
 
+@shows_places
 def test_a_stop_ends_what_the_code_runs_itself(jobs):
     job, count = submit(jobs, trio_shapes.nurseries)
     assert job.stop(HANG_GUARD)
@@ -198,6 +201,7 @@ def switches_often() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
+@shows_places
 @pytest.mark.stress
 def test_a_stop_finds_the_run_while_its_stack_changes(jobs, switches_often):
     for _ in range(60):
@@ -206,6 +210,7 @@ def test_a_stop_finds_the_run_while_its_stack_changes(jobs, switches_often):
         assert job.state is JobState.STOPPED
 
 
+@shows_places
 def test_a_stop_that_is_caught_is_no_end(jobs):
     async def main(count):
         with contextlib.suppress(JobStopped):
@@ -222,7 +227,7 @@ def test_a_stop_that_is_caught_is_no_end(jobs):
 # What is left
 
 
-@pytest.mark.parametrize("how", ["kill", "stop", "interrupt"])
+@pytest.mark.parametrize("how", ["kill", pytest.param("stop", marks=shows_places), "interrupt"])
 def test_nothing_keeps_the_run_or_its_tasks(jobs, how):
     kept = []
 

@@ -11,6 +11,7 @@ import pytest
 import ipykill
 from ipykill import JobManager
 from ipykill.panel.feed import Details, Feed, plain
+from tests.marks import shows_places
 from tests.panel.conftest import Start
 from tests.waiting import HANG_GUARD, wait_for
 
@@ -215,6 +216,7 @@ def test_of_a_flood_only_the_end_is_sent(manager: JobManager, start: Start) -> N
     assert log["lines"][-1] == "last"
 
 
+@shows_places
 def test_details_show_source_stack_and_error(manager: JobManager, start: Start) -> None:
     details = Details()
     running = details.full(start())
