@@ -14,6 +14,7 @@ import pytest
 
 import ipykill
 from ipykill.kill import wake
+from ipykill.kill.switches import has_gil
 from tests.laws.harness import HANG, assert_dies, in_python, kill, start
 from tests.waiting import wait_for
 
@@ -151,7 +152,13 @@ def test_coverage_goes_on(core: str, tmp_path) -> None:
 
 # Profilers
 
+safe_profiles = pytest.mark.skipif(
+    not has_gil(),
+    reason="there cProfile is not safe beside other threads: `disable` may never return",
+)
 
+
+@safe_profiles
 @BODIES
 def test_a_profile_of_the_job(body) -> None:
     found = []
@@ -171,6 +178,7 @@ def test_a_profile_of_the_job(body) -> None:
     assert one.__code__ in found
 
 
+@safe_profiles
 def test_a_profile_of_main_goes_on() -> None:
     profile = cProfile.Profile()
     profile.enable()
