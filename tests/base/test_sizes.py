@@ -1,5 +1,7 @@
 """How much memory a value takes, where that is much."""
 
+import sys
+
 import numpy
 import pytest
 
@@ -31,7 +33,7 @@ class Own(numpy.ndarray):
         ([numpy.zeros(MB)] * 10, 80),
         ({n: numpy.zeros(MB) for n in range(10)}, 80),
         ((b"x" * 20 * MB, 1), 20),
-        (list(range(2 * MB)), 72),
+        (list(range(2 * MB)), 2 * (8 + sys.getsizeof(MB))),  # 72, if objects know no lock
         (Slow(), 0),
         ([Slow()], 0),
         ([], 0),

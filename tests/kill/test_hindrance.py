@@ -13,7 +13,10 @@ import pytest
 import ipykill
 from ipykill import Job, JobState
 from ipykill.kill import wake
+from tests.marks import shows_places
 from tests.waiting import wait_for
+
+pytestmark = shows_places
 
 
 def why(job: Job) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 import ipykill
 from ipykill.exceptions import JobKilled
+from tests.marks import shows_places
 from tests.waiting import HANG_GUARD, wait_for
 
 
@@ -187,6 +188,7 @@ def test_a_checkpoint_of_a_thread_that_cleanup_needs_lets_it_go_on(kill):
     assert log == ["flushed"]
 
 
+@shows_places
 @pytest.mark.slow
 def test_why_a_thread_lives_that_cleanup_may_need(jobs):
     began, go = threading.Event(), threading.Event()
