@@ -66,7 +66,8 @@ def install(shell: Any, manager: JobManager) -> None:
     getattr(kernel, "control_handlers", {})[_REQUEST] = handle
     _leave_status_alone(kernel)
     if widgets:
-        _front_ends[manager] = FrontEnd()
+        _front_ends[manager] = front_end = FrontEnd()
+        front_end.announce()  # now, because the answer to who asks looks whether it is there
 
 
 def _leave_status_alone(kernel: Any) -> None:

@@ -20,13 +20,16 @@ _TARGET = "ipykill"
 
 
 class FrontEnd:
-    """Tells front ends that ipykill is loaded, until it is closed."""
+    """By this comm front ends find ipykill in the kernel, until it is closed."""
 
     def __init__(self) -> None:
         from comm import create_comm, get_comm_manager
 
         self._comm = create_comm(target_name=_TARGET, primary=False)
         get_comm_manager().register_comm(self._comm)
+
+    def announce(self) -> None:
+        """Tell front ends that ipykill is loaded; they ask at once."""
         self._comm.send({_TARGET: "loaded"})
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.frames import shows_us
 from tests.overlays import ROOT
 from tests.waiting import HANG_GUARD, wait_for
 
@@ -112,7 +113,7 @@ def test_an_error_is_shown_with_its_line(terminal: Terminal) -> None:
     terminal.type("%bg -q -n broken 1 / 0")
     terminal.expect("----> 1 1 / 0")
     terminal.expect(r"\[1\] broken: failed after .* at cell \[\d+\], line 1: ZeroDivisionError")
-    assert "ipykill/" not in terminal.screen
+    assert not shows_us(terminal.screen)
 
 
 def test_kill_and_list(terminal: Terminal) -> None:

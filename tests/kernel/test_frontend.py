@@ -1,6 +1,7 @@
 """What the JupyterLab extension asks of a kernel, and what it is told."""
 
 from tests.kernel.harness import Kernel
+from tests.waiting import wait_for
 
 
 def hello(kernel: Kernel, *known: str) -> dict:
@@ -41,6 +42,26 @@ def test_a_page_finds_out_that_it_is_loaded_and_gets_the_views(any_kernel: Kerne
     assert comms(kernel) == []
     closed = ("comm_close", {"comm_id": number, "data": {"ipykill": "unloaded"}})
     assert closed in told(kernel)
+
+
+SLOW = """
+import comm, time
+create_comm = comm.create_comm
+def create_slow_comm(**options):
+    made = create_comm(**options)
+    send = made.send
+    made.send = lambda data: (send(data), time.sleep(1))
+    return made
+comm.create_comm = create_slow_comm
+"""
+
+
+def test_a_page_that_asks_at_once_when_it_is_told_is_welcome(kernel: Kernel) -> None:
+    kernel.run(SLOW)
+    cell = kernel.cell("%load_ext ipykill")
+    wait_for(lambda: told(kernel), "the word that it is loaded")
+    assert "model" in hello(kernel)
+    assert cell.wait().status == "ok"
 
 
 def test_a_reload_is_told_and_keeps_the_model(kernel: Kernel) -> None:
