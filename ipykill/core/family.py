@@ -31,6 +31,7 @@ from ..kill import (
     contain,
     current_target,
     get_ready,
+    hand_over,
     hold,
     pool_of,
     pursue,
@@ -88,8 +89,7 @@ class Family(Offspring):
         *,
         serves: bool = False,
     ) -> None:
-        self.enter = enter
-        self.leave_thread = leave
+        self.enter, self.leave_thread = enter, leave
         super().__init__()
         # Each thread, with a latch that is set when it leaves: its code ended, or it was let go.
         # One that has not left but is not alive is about to start. (It may have an ident by then.)
@@ -359,7 +359,7 @@ class Family(Offspring):
                     raise error
             finally:
                 error = None  # else it and this frame, in its traceback, are a cycle
-                target.leader = None  # else the last thread of a chain keeps all before it alive
+                hand_over(target)
                 self._leave(target)
                 left.set()
                 vars(thread).pop("run", None)  # a thread that is kept must not keep the job alive,

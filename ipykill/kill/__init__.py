@@ -50,7 +50,7 @@ from . import wake
 from .hindrance import hindrance
 from .looking import Look, Looking, look
 from .loops import stop as stop_loop
-from .order import hold, serves_loop
+from .order import hand_over, hold, serves_loop
 from .policy import is_cleaning, sheltered
 from .pursuit import await_death, get_ready, pursue, volley
 from .report import About, about, shortcomings
@@ -72,6 +72,7 @@ __all__ = [
     "contain",
     "current_target",
     "get_ready",
+    "hand_over",
     "hindrance",
     "hold",
     "is_cleaning",

@@ -34,8 +34,8 @@ def hindrance(
         whose = target.shielded_by
         by = f" ({stack.at(*whose, labels).place})" if whose is not None else ""
         return f"it is in a shield() block{by} and dies at its end"
-    if not target.has_turn and target.leader is not None:
-        return f"the cleanup of {target.leader.thread.name} may need it, and it dies after that"
+    if not target.has_turn and (leader := target.dies_after) is not None:
+        return f"the cleanup of {leader.thread.name} may need it, and it dies after that"
     while frame is not None and policy.is_ours(frame.f_code):
         frame = frame.f_back  # the thread is in ipykill's code, asking itself whether it may die
     if why := loops.hindrance(target, labels):

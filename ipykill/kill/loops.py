@@ -47,7 +47,8 @@ def reach(target: Target) -> bool:
 
     Any thread may call this, a signal handler too.
     """
-    ending = _running_in(target) if target.wanted and target.service is None else None
+    own = target.service is None or _is_of_the_user(target, None)
+    ending = _running_in(target) if target.wanted and own else None
     if ending is None:
         return False
     ending.ring()

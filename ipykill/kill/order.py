@@ -34,7 +34,7 @@ from .looking import Look, look
 from .switches import has_gil
 from .target import Target
 
-__all__ = ["give_turns", "hold", "serves_loop"]
+__all__ = ["give_turns", "hand_over", "hold", "serves_loop"]
 
 _STALL = 1.0  # seconds without progress after which a leader is not waited for,
 _STILL = 0.1  # after which a thread that is joined counts as one that does not end by itself,
@@ -88,7 +88,7 @@ def give_turns(targets: Sequence[Target], now: float) -> None:
     if not waiting:
         return
     see = look()
-    leaders = {target.leader for target in waiting}
+    leaders = {target.dies_after for target in waiting}
     for leader in leaders:
         if leader is None or not leader.has_turn:
             continue
@@ -96,12 +96,24 @@ def give_turns(targets: Sequence[Target], now: float) -> None:
         stalls = _watch(leader, now).still_for(leader, frame, now) > _STALL
         if stalls or loops.waits_for_threads(leader):
             for target in waiting:
-                target.turn |= target.leader is leader
+                target.turn |= target.dies_after is leader
         elif policy.shelter(frame, foreign=True) is not None:
             _give_turn_to_joined(frame, waiting, see, now)
     for target in waiting:
         if target.late:
             _give_turn_to_joined(see(target), waiting, see, now)
+
+
+def hand_over(target: Target) -> None:
+    """Let those that follow a thread, which has ended by itself, follow its leader from now on.
+
+    Else the last thread of a chain would keep all before it alive.
+    """
+    heir = None if target.struck else target.dies_after
+    for other in target.group.targets() if target.leads and not target.struck else ():
+        if other.leader is target:
+            other.leader = heir
+    target.leader = heir  # and not None, for one of them may be looking
 
 
 def serves_loop(thread: threading.Thread) -> bool:

@@ -91,7 +91,7 @@ class Target:
     first : bool
         Whether it is the one that its group began with.
     leader : Target or None
-        The thread that is to die before this one, see `order`.
+        The thread that is to die before this one, see `dies_after` and `order`.
     leads : bool
         Whether this one is the leader of another.
     turn : bool
@@ -154,31 +154,20 @@ class Target:
         self.ident = threading.get_ident()
         self.thread_state: int = get_thread_state()
         self.gate = locks.RLock()  # not Lock: a signal handler may ask for the CPU time
-        self.asked = False
-        self.busy = False
-        self.depth = 0
+        self.asked = self.busy = self.open = self.first = self.late = self.leads = False
+        self.traced = self.turn = self.released = False
+        self.depth = self.struck = self.dropped = self.refused = self.given_way = 0
         self.endings: dict[object, Ending] = {}
         # The kernel's own loop, if this is a cell in the foreground: it runs around the cell.
         self.outer_loop = asyncio._get_running_loop()
-        self.open = False
-        self.struck = 0
-        self.dropped = 0
-        self.first = False
-        self.late = False
         self.leader: Target | None = None
-        self.leads = False
         self.sought_for = self.worked_for = self.used_before = 0.0
-        self.refused = 0
         self.survey: bool | None = None
         self.shielded_by: tuple[CodeType, int] | None = None
-        self.traced = False
-        self.turn = False
         self.watch: object = None
         self.cleanup_stands: tuple[object, float] = None, 0.0
-        self.given_way = 0
         self.service: object = None
         self.shared: bool | None = None
-        self.released = False
         self.waits_at: tuple[FrameType, int] | None = None
         self.lender: threading.Lock | None = None
         self._clock: int | None = None
@@ -200,10 +189,17 @@ class Target:
         return resorts.resorts(self.sought_for)
 
     @property
+    def dies_after(self) -> Target | None:
+        """The thread that has to die first: the leader; if it has ended by itself, the leader's."""
+        leader = self.leader
+        while leader is not None and not leader.open and not leader.struck:
+            leader = leader.leader
+        return leader if leader is not None and leader.open else None
+
+    @property
     def has_turn(self) -> bool:
         """Whether no other thread has to die before this one, see `order`."""
-        leader = self.leader
-        return leader is None or not leader.open or (self.turn and not self.late)
+        return (self.turn and not self.late) or self.dies_after is None
 
     def follow(self, leader: Target | None, *, late: bool) -> None:
         """Let `leader`, if it is in the same group, die before this thread."""

@@ -72,7 +72,7 @@ def may_be_left(frame: FrameType, target: Target) -> bool:
         if tells or _workers(target, target.thread):
             return False
     # Trio cancels what the thread has asked it for, and answers, as long as it runs.
-    led = target.leader is not None and target.leader.open
+    led = target.dies_after is not None
     if led and frame.f_code.co_name == "_send_message_to_trio":
         return False
     caller: FrameType | None = frame
@@ -336,7 +336,7 @@ def _hand_over(process: Any) -> None:
 def _end_pool(target: Target, worker: FrameType) -> None:
     """Shut down the pool of an idle worker, if all its workers belong to the job."""
     group = target.group
-    if target.leader is not None and target.leader.open:
+    if target.dies_after is not None:
         return  # the leader may still use the pool, for example in a `finally:`
     reference = worker.f_locals.get("executor_reference")
     executor = reference() if callable(reference) else None

@@ -1,6 +1,7 @@
 """Who dies first: a thread before those that it has started, which its cleanup may need."""
 
 import asyncio
+import contextlib
 import logging
 import logging.handlers
 import queue
@@ -35,6 +36,9 @@ class Worker:
         self.log.append("written")
 
     def __exit__(self, *error):
+        self.close()
+
+    def close(self):
         self.queue.put("last")
         self.queue.join()
         self.queue.put(None)
@@ -47,6 +51,24 @@ def test_a_worker_that_its_with_block_ends(kill):
 
     def body(began):
         with Worker(log) as worker:
+            worker.queue.put("first")
+            began()
+            time.sleep(1000)
+
+    kill(body)
+    assert log == ["first", "last", "written", "closed"]
+
+
+def test_a_worker_whose_starter_has_ended_serves_the_cleanup_too(kill):
+    """As the threads of a `multiprocessing.Pool` do when the one that leads them has ended."""
+    log = []
+
+    def body(began):
+        worker = Worker(log)
+        starter = threading.Thread(target=worker.__enter__)
+        starter.start()
+        starter.join()
+        with contextlib.closing(worker):
             worker.queue.put("first")
             began()
             time.sleep(1000)

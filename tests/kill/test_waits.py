@@ -78,7 +78,9 @@ class _ExecutorManagerThread(threading.Thread):
 def test_who_manages_processes_may_tell_that_they_are_dead():
     thread, resorts = _ExecutorManagerThread(), {"later": False}
     group = SimpleNamespace(keep_processes=False)
-    target = SimpleNamespace(thread=thread, resorts=resorts, group=group, service=None, leader=None)
+    target = SimpleNamespace(
+        thread=thread, resorts=resorts, group=group, service=None, dies_after=None
+    )
     assert not may_be_left(sys._getframe(), target)
     resorts["later"] = True  # it does not get that far
     assert may_be_left(sys._getframe(), target)
