@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import linecache
+import pickle
 import threading
 import time
 import traceback
@@ -150,19 +151,17 @@ class Work:
             names |= {name: sent[name] for name in changed}
         echo = job.host
         assert isinstance(echo, Echo)
-        error, lines, value = echo.error, echo.lines, self.value
+        error, lines, value = _portable(echo.error), echo.lines, self.value
         left: dict[str, str] = {}
         value_stays = ""
         try:
-            parcel = pack((names, value, _bare(error)), self._around)
+            parcel = pack((names, value, error), self._around)
         except Exception:
             bad = culprits(names, self._around)
             left = {name: type(names.pop(name)).__name__ for name in bad}
             if culprits({"": value}, self._around):
                 value_stays, value = type(value).__name__, None
-            if culprits({"": error}, self._around):
-                error = JobError("".join(traceback.format_exception_only(error)).strip())
-            parcel = pack((names, value, _bare(error)), self._around)
+            parcel = pack((names, value, error), self._around)
         info = job.info()
         end = End(
             job.state.value,
@@ -178,9 +177,21 @@ class Work:
         return end, parcel
 
 
-def _bare(error: BaseException | None) -> BaseException | None:
-    """Return `error` without its traceback, which is sent as text."""
-    return None if error is None else error.with_traceback(None)
+def _portable(error: BaseException | None) -> BaseException | None:
+    """Return an error as it is sent: without its traceback, which is sent as text.
+
+    Many classes of errors cannot be unpickled, because their `__init__` wants more than a message.
+    Of these only the text is sent.
+    """
+    if error is None:
+        return None
+    import cloudpickle
+
+    try:
+        pickle.loads(cloudpickle.dumps(error.with_traceback(None)))
+    except Exception:
+        return JobError("".join(traceback.format_exception_only(error)).strip())
+    return error
 
 
 @functools.cache

@@ -62,6 +62,24 @@ def call_back(word: str) -> str:
     return f"{word} {os.getpid() != int(os.environ.get('IPYKILL_TEST_PID', '0'))}"
 
 
+class Picky(Exception):
+    """Cannot be unpickled, as its `__init__` wants more than a message."""
+
+    def __init__(self, message: str, more: int) -> None:
+        super().__init__(message)
+
+
+def refuse() -> None:
+    raise Picky("not like this", 1)
+
+
+def test_of_an_error_that_cannot_be_unpickled_the_text_comes() -> None:
+    error = run(refuse).exception(60)
+    assert isinstance(error, JobError)
+    assert str(error).endswith("Picky: not like this")
+    assert "in refuse" in str(error.__cause__)
+
+
 def test_the_value_the_error_and_what_is_refused() -> None:
     job = run(call_back, "x")
     assert job.result(60) == "x True"
