@@ -18,7 +18,7 @@ _traceback_lock = locks.RLock()
 def format_error(shell: Any, error: BaseException) -> list[str]:
     """Return the traceback as the shell formats it, without ipykill's own frames."""
     tb = stack.without_machinery(error.__traceback__)
-    if isinstance(error, JobError):
+    if isinstance(error, JobError) and not hasattr(error, "_render_traceback_"):
         return [f"{type(error).__name__}: {error}"]
     try:
         # IPython's formatter leaves out the members of a group, so IPython does this as well.

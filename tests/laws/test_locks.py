@@ -18,6 +18,13 @@ import sys, threading
 
 real, held, edges = threading.RLock, threading.local(), set()
 
+def in_handler():
+    # The signal that wakes a waiting thread may interrupt the main thread anywhere.
+    frame = sys._getframe(2)
+    while frame is not None and frame.f_code.co_name != "_on_signal":
+        frame = frame.f_back
+    return frame is not None
+
 class Recording:
     def __init__(self):
         self.lock = real()
@@ -27,7 +34,8 @@ class Recording:
         taken = self.lock.acquire(*args, **kwargs)
         if taken:
             stack = vars(held).setdefault("stack", [])
-            edges.update((outer.site, self.site) for outer in stack if outer is not self)
+            if not in_handler():
+                edges.update((outer.site, self.site) for outer in stack if outer is not self)
             stack.append(self)
         return taken
 

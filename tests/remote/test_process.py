@@ -14,6 +14,7 @@ import pytest
 
 import ipykill
 from ipykill.exceptions import JobAborted, JobError
+from ipykill.output.errors import format_error
 from tests.overlays import ROOT
 from tests.waiting import wait_for
 
@@ -78,6 +79,7 @@ def test_of_an_error_that_cannot_be_unpickled_the_text_comes() -> None:
     assert isinstance(error, JobError)
     assert str(error).endswith("Picky: not like this")
     assert "in refuse" in str(error.__cause__)
+    assert "in refuse" in "\n".join(format_error(None, error))
 
 
 def test_the_value_the_error_and_what_is_refused() -> None:
