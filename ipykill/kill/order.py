@@ -4,7 +4,8 @@ A thread that is killed cleans up, and its cleanup may need the threads that it 
 worker that is told to end and waited for, an event loop that closes what it has opened, a pool
 that writes what is left. Killed at the same time, these would be gone, and the cleanup would
 wait for their answer for ever. So each thread has a *leader*, the one that started it, and is
-not killed before the leader is dead. It is killed earlier
+not killed before the leader is dead. (When a leader has ended by itself, its own leader takes its
+place, as for the threads of a `multiprocessing.Pool` whose keeper is done.) It is killed earlier
 
 1. if the leader has made no progress for a second: it waits in cleanup for something that does
    not come, or it is in a call that cannot be broken;
