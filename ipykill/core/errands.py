@@ -32,8 +32,8 @@ def errand(family: Family, work: Callable[..., Any]) -> Callable[..., Any]:
             return call()  # the thread is another job's, and only that job's Kill ends it
         # A call that waited in the pool is not begun after the Kill, unless whoever has given it is
         # a thread that goes on for now: it serves the cleanup of another, and may need the answer.
-        spared = leader is not None and leader.group is family and not leader.has_turn
-        if family.kill_requested and not (late or spared):
+        killed = family.kill_requested and not late
+        if killed and (leader is None or leader.group is not family or leader.has_turn):
             raise TaskKilled
         if target is None:
             target = Target(family, threading.current_thread())

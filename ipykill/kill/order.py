@@ -110,8 +110,11 @@ def hand_over(target: Target) -> None:
 
     Else the last thread of a chain would keep all before it alive.
     """
-    heir = None if target.struck else target.dies_after
-    for other in target.group.targets() if target.leads and not target.struck else ():
+    if target.struck:  # these have their turn now
+        target.leader = None
+        return
+    heir = target.dies_after
+    for other in target.group.targets() if target.leads else ():
         if other.leader is target:
             other.leader = heir
     target.leader = heir  # and not None, for one of them may be looking
