@@ -121,7 +121,7 @@ class FreeThreaded(Monitoring):
     def _on_any_instruction(self, code: CodeType, offset: int) -> None:
         target = current_target()
         search = None if target is None else self._searches.get(target)
-        if target is None or search is None or not search.is_on or id(code) in self._codes:
+        if target is None or search is None or not search.is_on or id(code) in self._armed.codes:
             return
         try:
             known = codemap(code)

@@ -60,13 +60,34 @@ def _innermost_in_reach(frame: FrameType | None, target: Target) -> FrameType | 
     return frame
 
 
+class _Armed:
+    """The code objects that got events since the last rest."""
+
+    __slots__ = ("codes", "on")
+
+    def __init__(self) -> None:
+        self.codes: dict[int, CodeType] = {}  # that may have events
+        self.on: set[int] = set()  # and the ids of those that have them
+
+
 class Monitoring:
     """See the module's docstring and `running.Engine`.
 
     Threading
     ---------
-    The reaper and the targets change `_codes`. If two of them add a code object at once, it is
-    added once, and switching an event on twice changes nothing.
+    The reaper and the targets add to `_armed`. If two of them add a code object at once, it is
+    added once, and switching an event on twice changes nothing. A target may also add one while
+    the reaper switches all events off, or has done so and given the tool id back, because the
+    target does not wait for the reaper:
+
+    1. `rest` first puts a new `_Armed` in the place of the old one, then switches off what is in
+       the old one. `_add` notes the code in the `_Armed` that it has found before it switches the
+       events on.
+    2. So either `rest` finds the code, or it has put in the new `_Armed` before `_add` switches
+       the events on. Then `_add` sees it afterwards, and adds the code to the new one as well.
+    3. If the tool id was given back, `set_local_events` raises ValueError. There is nothing to
+       arm for: the last Kill is over. What step 2 left on is noted, and `rest` of the next Kill
+       switches it off.
 
     There is one such object (`running`), and to begin it again changes nothing: a signal handler
     may cut `begin` short with an exception anywhere, or may itself kill a job in the middle of it.
@@ -74,8 +95,7 @@ class Monitoring:
 
     def __init__(self) -> None:
         self._tool_id = 0
-        self._codes: dict[int, CodeType] = {}  # that may have events
-        self._on: set[int] = set()  # and the ids of those that have them
+        self._armed = _Armed()
 
     @staticmethod
     def available() -> bool:
@@ -102,10 +122,9 @@ class Monitoring:
 
     def rest(self) -> None:
         """Switch all events off."""
-        for code in list(self._codes.values()):
+        armed, self._armed = self._armed, _Armed()
+        for code in armed.codes.copy().values():
             _monitoring.set_local_events(self._tool_id, code, _NO_EVENTS)
-        self._codes.clear()
-        self._on.clear()
 
     def arm(self, target: Target) -> None:
         """Switch the events on where `target` is."""
@@ -136,10 +155,16 @@ class Monitoring:
             caller = caller.f_back
 
     def _add(self, code: CodeType) -> None:
-        if id(code) not in self._on:
-            self._codes[id(code)] = code
-            _monitoring.set_local_events(self._tool_id, code, _INSTRUCTION)
-            self._on.add(id(code))  # last: a target that finds the id here relies on the events
+        armed = None
+        while armed is not self._armed:  # see "Threading"
+            armed = self._armed
+            if id(code) not in armed.on:
+                armed.codes[id(code)] = code
+                try:
+                    _monitoring.set_local_events(self._tool_id, code, _INSTRUCTION)
+                except ValueError:
+                    return
+                armed.on.add(id(code))  # last: who finds the id here relies on the events
 
     def _add_all(self, code: CodeType) -> None:
         self._add(code)

@@ -393,8 +393,8 @@ if hasattr(os, "register_at_fork"):
 
 
 def _arm_here(target: Target, frame: object) -> None:
-    if _engine is not None:
-        _engine.arm_here(target, frame)  # type: ignore[arg-type]
+    if (engine := _engine) is not None and target.sought:  # a Stop is never raised in the code
+        engine.arm_here(target, frame)  # type: ignore[arg-type]
 
 
 targets_module.arm_here = _arm_here

@@ -1,0 +1,82 @@
+"""The events of sys.monitoring, while the reaper switches them off and a target switches on."""
+
+import sys
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from tests.racing import frequent_switches
+
+if sys.version_info < (3, 12):
+    pytest.skip("there is no sys.monitoring", allow_module_level=True)
+
+from ipykill.kill.monitoring import Monitoring
+
+INSTRUCTION = sys.monitoring.events.INSTRUCTION
+ROUNDS = 20_000
+
+
+def events_of(code):
+    """Return the events of a code object for the tool that the next Kill would take."""
+    engine = Monitoring()
+    assert engine.begin() is engine
+    try:
+        return sys.monitoring.get_local_events(engine._tool_id, code)
+    finally:
+        engine.end()
+
+
+@pytest.fixture
+def target():
+    return SimpleNamespace(libraries=(), survey=True)
+
+
+def test_a_target_that_arms_itself_when_the_last_kill_is_over_does_nothing(target):
+    engine = Monitoring().begin()
+    frame = sys._getframe()
+    engine.arm_here(target, frame)
+    assert sys.monitoring.get_local_events(engine._tool_id, frame.f_code) == INSTRUCTION
+    engine.end()
+    engine.arm_here(target, frame)
+    assert events_of(frame.f_code) == 0
+
+
+def test_code_that_is_added_while_all_is_switched_off_is_on_or_off_and_noted():
+    engine = Monitoring().begin()
+    codes = [compile(f"x = {number}", "a", "exec") for number in range(4)]
+    over = threading.Event()
+    errors = []
+
+    def add():
+        try:
+            while not over.is_set():
+                for code in codes:
+                    engine._add(code)
+        except BaseException as error:
+            errors.append(error)
+
+    adders = [threading.Thread(target=add) for _ in range(2)]
+    with frequent_switches():
+        for thread in adders:
+            thread.start()
+        for _ in range(ROUNDS):
+            engine.rest()
+            if errors:
+                break
+        for number in range(ROUNDS // 20):
+            engine.end()
+            assert engine.begin() is engine, number
+        over.set()
+        for thread in adders:
+            thread.join()
+    assert not errors
+    # Whoever finds a code object noted as one with events may rely on them,
+    on = engine._armed.on
+    for code in codes:
+        events = sys.monitoring.get_local_events(engine._tool_id, code)
+        assert id(code) not in on or events == INSTRUCTION
+    # and after the next Kill there are none.
+    engine.rest()
+    assert [sys.monitoring.get_local_events(engine._tool_id, code) for code in codes] == [0] * 4
+    engine.end()
