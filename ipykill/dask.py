@@ -195,9 +195,9 @@ class CancelRunning(WorkerPlugin):
         if since > _TOLD and key not in self._told:
             self._told.add(key)
             target = call.target
-            frame = kill.look()(target)
-            why = kill.hindrance(target, frame, stack.NO_LABELS) or "it does not end"
-            place = stack.here(frame)
+            look = kill.look()
+            why = kill.hindrance(target, look) or "it does not end"
+            place = stack.here(look(target))
             where = f" in {place}" if place is not None else ""
             _logger.warning("task %r was cancelled and runs on%s: %s", key, where, why)
         if self.hard is None or since < max(self.hard, _AGAIN):

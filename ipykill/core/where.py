@@ -40,7 +40,7 @@ def stacks(family: Family, look: Look, labels: Mapping[str, str]) -> list[stack.
         frames = stack.trim(stack.of_frame(frame, labels))
         why = ""
         if target is not None and family.kill_requested:
-            why = hindrance(target, frame, labels)
+            why = hindrance(target, look, labels)
         found.append(stack.Stack(thread.name, depth, False, tuple(frames), why))
     return found
 
@@ -52,10 +52,9 @@ def why_alive(family: Family, look: Look, labels: Mapping[str, str]) -> str:
             what = f"process {child.pid} ({child.command[:40]})"
             return f"its {what} was asked to end and is killed in {due:.1f} s"
     for target in family.targets():
-        frame = look(target)
-        if why := hindrance(target, frame, labels):
+        if why := hindrance(target, look, labels):
             if target.thread is family.first:
                 return why
-            here = stack.here(frame, labels)
+            here = stack.here(look(target), labels)
             return f"{target.thread.name}{f' in {here}' if here else ''}: {why}"
     return ""

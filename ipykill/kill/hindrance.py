@@ -7,27 +7,38 @@ from types import FrameType
 
 from ..base import stack
 from . import loops, policy, running, wake
+from .looking import Look
 from .target import Target
 
 __all__ = ["hindrance"]
 
 _OFTEN = 3  # times that a Kill was raised in vain before the code is said to swallow it
+_LOOKS = 5  # at most, for a reason during which the thread stands still
 
 
-def hindrance(
-    target: Target, frame: FrameType | None, labels: Mapping[str, str] = stack.NO_LABELS
-) -> str:
+def hindrance(target: Target, look: Look, labels: Mapping[str, str] = stack.NO_LABELS) -> str:
     """Return in words what keeps a killed thread alive, and what ends that; empty if not known.
 
     Any thread may ask. The answer describes one moment, and is used for messages only.
 
     Parameters
     ----------
-    frame
-        Where the thread is, see `looking`.
+    look
+        Tells where the thread is.
     labels
         See `stack.here`.
     """
+    for _ in range(_LOOKS):
+        frame = look(target)
+        place = None if frame is None else frame.f_lasti
+        why = _hindrance(target, frame, labels)
+        # If the thread ran on meanwhile, its callers may be other ones than those of the frame.
+        if look(target) is frame and (frame is None or frame.f_lasti == place):
+            break
+    return why
+
+
+def _hindrance(target: Target, frame: FrameType | None, labels: Mapping[str, str]) -> str:
     if not target.open:
         return ""
     if target.depth:

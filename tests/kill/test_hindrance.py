@@ -5,13 +5,14 @@ import os
 import queue
 import random
 import signal
+import sys
 import threading
 import zlib
 
 import pytest
 
 import ipykill
-from ipykill import Job, JobState
+from ipykill import Job, JobState, kill
 from ipykill.kill import wake
 from tests.marks import shows_places
 from tests.waiting import wait_for
@@ -67,6 +68,37 @@ def test_in_cleanup() -> None:
     assert why(job) == (
         f"it is in cleanup (test_hindrance.py, line {line}) and dies when that has ended"
     )
+    go.set()
+    assert job.kill(30)
+
+
+def test_a_thread_that_ran_on_is_looked_at_again() -> None:
+    """Its stack is read from another thread, frame by frame, and may have changed meanwhile."""
+    go, inside, torn = threading.Event(), threading.Event(), []
+
+    class Finalized:
+        def __del__(self) -> None:
+            torn.append(sys._getframe())
+
+    def work() -> None:
+        Finalized()
+        try:
+            pass
+        finally:
+            inside.set()
+            go.wait()
+
+    job = ipykill.submit(work)
+    assert inside.wait(30)
+    (target,) = job._family.targets()
+    job.kill()
+    look = kill.look()
+    wait_for(lambda: "in cleanup" in kill.hindrance(target, look), "the reason")
+    assert "in __del__" in kill.hindrance(target, lambda _: torn[0])
+    seen = [torn[0]]
+    why = kill.hindrance(target, lambda target: seen.pop() if seen else look(target))
+    assert "in cleanup" in why
+    torn.clear()
     go.set()
     assert job.kill(30)
 
