@@ -188,8 +188,7 @@ def _running_in(target: Target) -> AsyncioRun | _Other | None:
     if (known := _known(target)) is not None:
         return known
     if sys.version_info < (3, 12):  # see Target.innermost_frame
-        found = _by_its_tasks(target)
-        return None if found is None else _ending(target, found)
+        return _by_its_tasks(target)
     return _seen(target)
 
 
@@ -224,17 +223,24 @@ def _on_stack(target: Target, frame: FrameType | None) -> tuple[AsyncioRun | _Ot
     return None, frame is not None
 
 
-def _by_its_tasks(target: Target) -> asyncio.AbstractEventLoop | None:
-    """Return the loop that a target runs, from asyncio's list of all tasks; for CPython 3.11."""
+def _by_its_tasks(target: Target) -> AsyncioRun | _Other | None:
+    """Return what ends the loop that a target runs, by asyncio's list of all tasks; CPython 3.11.
+
+    A loop of uvloop does not tell its thread, trio and gevent have no such list. Where one of these
+    may run, the stack is looked at, which is slow.
+    """
     tasks: Any = asyncio.tasks
+    hidden = "trio" in sys.modules or "gevent.hub" in sys.modules
     for _ in range(10):
         try:
             for task in list(tasks._all_tasks):
                 loop = task.get_loop()
-                own = loop is not target.outer_loop
-                if own and getattr(loop, "_thread_id", None) == target.ident:
-                    return loop  # type: ignore[no-any-return]
+                if loop is target.outer_loop:
+                    continue
+                if getattr(loop, "_thread_id", None) == target.ident:
+                    return _ending(target, loop)
+                hidden |= not hasattr(loop, "_thread_id") and loop.is_running()
             break
         except RuntimeError:  # the set of tasks changed while it was copied
             pass
-    return None
+    return _seen(target) if hidden else None

@@ -56,11 +56,8 @@ _MACHINERY = (
     *(f"{os.sep}{name}.py" for name in ("nest_asyncio", "nest_asyncio2")),
 )
 EXITS = frozenset({"__exit__", "__aexit__", "__del__"})
-# A loop runs these when its tasks have ended. They are cleanup as a whole.
-_CLOSING = {
-    asyncio.BaseEventLoop.shutdown_asyncgens.__code__,
-    asyncio.BaseEventLoop.shutdown_default_executor.__code__,
-}
+# Any loop has these, and runs them when its tasks have ended. They are cleanup as a whole.
+_CLOSING = {"shutdown_asyncgens", "shutdown_default_executor"}
 _FRAMES = ("cr_frame", "gi_frame", "ag_frame")
 _INNER = ("cr_await", "gi_yieldfrom", "ag_await")
 _KINDS = (CoroutineType, GeneratorType, AsyncGeneratorType)
@@ -177,7 +174,7 @@ def cleans_up(task: Task, *, asked: bool, late: bool = False) -> bool:
         See `in_handler`.
     """
     for frame, coroutine in waiting(task.get_coro()):
-        if frame is None or frame.f_code in _CLOSING:
+        if frame is None or frame.f_code.co_name in _CLOSING:
             return True
         if in_handler(frame, coroutine, late=late and not (asked and _is_greenlet(coroutine))):
             return True

@@ -121,6 +121,32 @@ def test_many_stops_are_as_one(jobs, began):
     assert job.state is JobState.STOPPED
 
 
+@pytest.mark.parametrize("loops", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("how", ["stop", "interrupt"])
+def test_what_a_runner_does_at_its_end_is_not_cancelled(jobs, began, loops, how):
+    """The next look at the tasks is overdue when the closing of the loop begins."""
+    new_loop = pytest.importorskip(loops).new_event_loop
+    ended = []
+
+    def work():
+        began.set()
+        time.sleep(0.3)
+        ended.append("thread")
+
+    def body():
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            try:
+                runner.run(asyncio.to_thread(work))
+            finally:
+                time.sleep(0.1)
+
+    job = jobs.submit(body)
+    ask(job, began, how)
+    assert job.wait(HANG_GUARD)
+    assert job.state is JobState.STOPPED
+    assert ended == ["thread"]
+
+
 def test_a_loop_within_the_loop_of_a_job_leaves_it_its_own(jobs, began):
     errors = []
 

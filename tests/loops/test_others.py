@@ -1,7 +1,7 @@
 """Loops of libraries that may not be there: uvloop, gevent."""
 
+import asyncio
 import random
-import sys
 
 import pytest
 
@@ -18,6 +18,7 @@ KILLS = 6
     [
         "polls",
         "computes",
+        "waits",
         *(
             pytest.param(name, marks=pytest.mark.slow)
             for name in (
@@ -58,13 +59,25 @@ def test_uvloop(name):
 )
 def test_gevent(name, capsys):
     pytest.importorskip("gevent")
-    if sys.version_info < (3, 12) and name == "waits":
-        pytest.skip("on 3.11 the hub of another thread is not seen")
     from tests.loops import gevent_shapes
 
     figures = kill_often(gevent_shapes.starts(name), 60.0, random.Random(name), KILLS)
     assert figures.fine, str(figures)
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("how", ["stop", "interrupt"])
+def test_uvloop_hears_a_stop_and_an_interrupt(jobs, began, how):
+    uvloop = pytest.importorskip("uvloop")
+
+    async def main():
+        asyncio.get_running_loop().call_soon(began.set)
+        await asyncio.sleep(1000)
+
+    job = jobs.submit(lambda: uvloop.run(main()))
+    assert began.wait(HANG_GUARD)
+    assert getattr(job, how)(HANG_GUARD)
+    wait_for(lambda: job.state is JobState.STOPPED, "the end")
 
 
 @pytest.mark.parametrize("how", ["stop", "interrupt"])
