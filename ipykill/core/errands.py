@@ -30,14 +30,17 @@ def errand(family: Family, work: Callable[..., Any]) -> Callable[..., Any]:
         target = current_target()
         if target is not None and target.group is not family:
             return call()  # the thread is another job's, and only that job's Kill ends it
-        # A call that waited in the pool is not begun after the Kill, unless whoever has given it is
-        # a thread that goes on for now: it serves the cleanup of another, and may need the answer.
-        killed = family.kill_requested and not late
-        if killed and (leader is None or leader.group is not family or leader.has_turn):
-            raise TaskKilled
+        of_others = target is None
         if target is None:
             target = Target(family, threading.current_thread())
             target.follow(leader, late=late)
+        # A call that waited in the pool is not begun after the Kill, unless cleanup may wait for
+        # it: that of whom this thread follows (as for a call that has begun), or that of a thread
+        # which whoever has given the call goes on to serve for now.
+        killed = family.kill_requested and not late and target.has_turn
+        if killed and (leader is None or leader.group is not family or leader.has_turn):
+            raise TaskKilled
+        if of_others:
             return contextvars.copy_context().run(_run, family, target, call)
         before, target.late = target.late, late
         try:

@@ -7,7 +7,7 @@ import logging.handlers
 import queue
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
@@ -147,11 +147,11 @@ def test_a_listener_of_logging_handles_what_is_left(kill):
 class Download:
     """Parts that threads of a pool fetch; each tells the others when it is given up."""
 
-    def __init__(self, log):
+    def __init__(self, log, threads=2):
         self.log = log
         self.cancelled = threading.Event()
         self.done = [threading.Event() for _ in range(3)]
-        self.pool = ThreadPoolExecutor(2)
+        self.pool = ThreadPoolExecutor(threads)
 
     def part(self, number):
         while not self.cancelled.wait(0.001):
@@ -172,17 +172,48 @@ class Download:
         self.log.append("closed")
 
 
-def test_a_download_whose_parts_are_given_up(kill):
+@pytest.mark.parametrize("threads", [2, 1])
+def test_a_download_whose_parts_are_given_up(kill, threads):
+    """With one thread, the second part has not begun when the Kill comes."""
     log = []
 
     def body(began):
-        with Download(log):
+        with Download(log, threads):
             began()
             time.sleep(1000)
 
     kill(body)
     assert sorted(log[:2]) == [0, 1]
     assert log[2:] == ["closed"]
+
+
+def wait_in_exit(pool, calls):
+    pool.shutdown()
+
+
+def wait_for_each(pool, calls):
+    wait(calls)
+
+
+@pytest.mark.parametrize("cleans_up", [wait_in_exit, wait_for_each])
+def test_of_a_long_queue_no_call_is_begun_once_its_thread_has_its_turn(kill, cleans_up):
+    begun = []
+
+    def work():
+        begun.append(1)
+        time.sleep(0.05)
+
+    def body(began):
+        pool = ThreadPoolExecutor(1)
+        calls = [pool.submit(work) for _ in range(1000)]
+        try:
+            began()
+            time.sleep(1000)
+        finally:
+            cleans_up(pool, calls)
+
+    kill(body)
+    assert len(begun) < 200
 
 
 def test_each_generation_dies_before_the_next(kill):
