@@ -30,7 +30,7 @@ def title(source: str) -> str:
         found = next((line for line in lines if not _NO_TITLE.match(line)), "")
     if not found:
         found = next((line for line in lines if line.strip() and line.strip()[0] != "#"), "")
-    found = found.strip()
+    found = found.strip().removesuffix(":")  # most messages go on with a colon
     return found if len(found) <= _WIDTH else found[: _WIDTH - 1] + "…"
 
 

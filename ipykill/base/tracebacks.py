@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 
 from .stack import is_ours
 
-__all__ = ["below_us", "hidden", "set_traceback"]
+__all__ = ["above_us", "below_us", "hidden", "set_traceback"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -42,4 +42,17 @@ def below_us(tb: TracebackType | None) -> TracebackType | None:
     """Return a traceback without the frames of ipykill's at its beginning."""
     while tb is not None and is_ours(tb.tb_frame.f_code):
         tb = tb.tb_next
+    return tb
+
+
+def above_us(tb: TracebackType | None) -> TracebackType | None:
+    """Return a traceback without the frames of ipykill's at its end, as a new object."""
+    parts: list[TracebackType] = []
+    while tb is not None:
+        parts.append(tb)
+        tb = tb.tb_next
+    while parts and is_ours(parts[-1].tb_frame.f_code):
+        parts.pop()
+    for part in reversed(parts):
+        tb = TracebackType(tb, part.tb_frame, part.tb_lasti, part.tb_lineno)
     return tb

@@ -33,6 +33,9 @@ class Host(Protocol):
         ended a job that never started. `Job.wait` returns after this.
         """
 
+    def line(self, text: str) -> None:
+        """Write a line of ipykill's own, which begins on a new line."""
+
 
 class NoHost:
     """The host of a job whose output goes where any thread's goes."""
@@ -45,6 +48,10 @@ class NoHost:
 
     def finish(self, job: Job, error: BaseException | None) -> None:
         """Do nothing."""
+
+    def line(self, text: str) -> None:
+        """Print it."""
+        print(text)
 
 
 @dataclass(frozen=True)

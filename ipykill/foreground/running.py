@@ -36,7 +36,7 @@ from IPython.core.displaypub import CapturingDisplayPublisher
 from .. import output
 from ..base import locks, stack
 from ..base.holding import why_held
-from ..base.tracebacks import hidden
+from ..base.tracebacks import below_us, hidden, set_traceback
 from ..cells.cell import cell_number
 from ..core.current import act_as
 from ..core.family import Family
@@ -353,6 +353,7 @@ def go_on(coroutine: Any, awaited: Any) -> Generator[Any, Any, Any]:
             coroutine.close()
             raise
         except BaseException as error:
+            set_traceback(error, below_us(error.__traceback__))
             step, value = coroutine.throw, error
         try:
             awaited = step(value)

@@ -13,6 +13,7 @@ from .target import Target
 __all__ = ["hindrance"]
 
 _OFTEN = 3  # times that a Kill was raised in vain before the code is said to swallow it
+_SOON = 0.1  # seconds within which a thread that runs Python code gets its turn, as a rule
 _LOOKS = 5  # at most, for a reason during which the thread stands still
 
 
@@ -41,10 +42,8 @@ def hindrance(target: Target, look: Look, labels: Mapping[str, str] = stack.NO_L
 def _hindrance(target: Target, frame: FrameType | None, labels: Mapping[str, str]) -> str:
     if not target.open:
         return ""
-    if target.depth:
-        whose = target.shielded_by
-        by = f" ({stack.at(*whose, labels).place})" if whose is not None else ""
-        return f"it is in a shield() block{by} and dies at its end"
+    if target.depth and (shield := target.shielded_by) is not None:
+        return f"it is in a shield() block ({stack.at(*shield, labels).place}) and dies at its end"
     if not target.has_turn and (leader := target.dies_after) is not None:
         return f"the cleanup of {leader.thread.name} may need it, and it dies after that"
     while frame is not None and policy.is_ours(frame.f_code):
@@ -74,6 +73,8 @@ def _hindrance(target: Target, frame: FrameType | None, labels: Mapping[str, str
         return "a debugger or another tool traces it; on Python 3.11 it may take long to hit a loop"
     if frame is not None and not calling:
         if policy.reaches(frame, libraries=target.libraries):
+            if not target.busy and target.sought_for < _SOON:
+                return ""  # it waits for its turn to run, and then it dies
             # Python code would reach a safe point within microseconds, so the thread is in C code,
             # even if its instruction is no call: `A @ A`.
             return "it is in C code that is busy and dies when that is done"

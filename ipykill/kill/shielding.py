@@ -47,6 +47,8 @@ class shield:
         target = self._entered.pop()
         if target is not None:
             target.depth -= 1
+            if not target.depth:
+                target.shielded_by = None
             # If the shield is inside a `finally:` block, the Kill is not raised yet.
             if target.wanted and policy.shelter(sys._getframe(1)) is None:
                 raise target.strike()

@@ -42,6 +42,7 @@ import contextlib
 import sys
 from typing import Any
 
+from ..base.tracebacks import above_us, set_traceback
 from ..base.wrapping import wrap
 from ..core import questions
 from ..core.current import candidate
@@ -90,10 +91,12 @@ def show_errors_of_jobs(shell: Any) -> None:
             cell = candidate() if ends else None
             with contextlib.nullcontext() if cell is None else cell.showing():
                 output = of_job()
+                error = exc_tuple[1] if isinstance(exc_tuple, tuple) else sys.exc_info()[1]
                 if output is None:
+                    if isinstance(error, KeyboardInterrupt):  # raised by us in a stand-in's cell
+                        set_traceback(error, above_us(error.__traceback__))
                     show(exc_tuple, *args, **kwargs)
                     return
-            error = exc_tuple[1] if isinstance(exc_tuple, tuple) else sys.exc_info()[1]
             # The error of a cell that went to the background is shown when the job has ended:
             # here, in an error handler of IPython, a Kill would have to wait for the formatting.
             if isinstance(error, JobKilled | JobStopped) or (ends and error is not None):

@@ -306,7 +306,8 @@ class RemoteCall:
 
     def _deal_with(self, message: tuple[Any, ...]) -> None:
         if message[0] == "told":
-            print(f"[{'' if self._job is None else self._job.id}] {message[1]}")
+            assert self._job is not None  # only the job's own thread deals with messages
+            self._job.host.line(f"[{self._job.id}] {message[1]}")
         elif message[0] == "text":
             getattr(sys, message[1]).write(message[2])
         elif message[0] == "display":

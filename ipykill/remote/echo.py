@@ -1,4 +1,8 @@
-"""There: the output of a job, which is sent to the kernel that launched it."""
+"""There: the output of a job, which is sent to the kernel that launched it.
+
+The code that runs next may keep the interpreter's lock for ever, and then be killed with its
+process. So text is sent at once, by the thread that writes it, unless it writes all the time.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +20,15 @@ from ..output.job_output import JobOutput
 
 __all__ = ["Echo"]
 
-_TICK = 0.05  # seconds between two messages with text
+_TICK = 0.05  # seconds in which so many messages with text are sent at once; what is written more
+_AT_ONCE = 20  # in that time is sent together at its end
 _MOST = 100_000  # how many characters may wait; if there are more, the oldest are left out
 
 _agent = Agent("echo")
 
 
 class Echo(JobOutput):
-    """The output of a job: text is sent every 0.05 seconds, a display at once.
+    """The output of a job: a display is sent at once, text too unless there is very much of it.
 
     Parameters
     ----------
@@ -53,7 +58,8 @@ class Echo(JobOutput):
         self._waiting: deque[tuple[str, str]] = deque()
         self._size = self._left_out = 0
         self._scheduled = False
-        self._next = 0.0
+        self._begin = 0.0  # of the present tick, monotonic
+        self._sent = 0  # messages in it
         self._sending = locks.RLock()
 
     def deliver(self, widget: Any, name: str, text: str) -> None:
@@ -67,12 +73,14 @@ class Echo(JobOutput):
         if self._scheduled:
             return
         now = time.monotonic()
-        if now >= self._next:  # at once: the code that runs next may keep the interpreter's lock
+        if now >= self._begin + _TICK:
+            self._begin, self._sent = now, 0
+        if self._sent < _AT_ONCE:
             with shield():
                 self.flush()
         else:
             self._scheduled = True
-            _agent.call(self.flush, self._next)
+            _agent.call(self.flush, self._begin + _TICK)
 
     def flush(self) -> None:
         """Send the text that waits."""
@@ -85,7 +93,7 @@ class Echo(JobOutput):
             left_out, self._left_out = self._left_out, 0
             self._size = 0
             self._scheduled = False
-            self._next = time.monotonic() + _TICK
+            self._sent += 1
         if left_out:
             told = f"\n... {left_out:,} characters left out: more than can be sent from there\n"
             waiting.appendleft(("stderr", told))

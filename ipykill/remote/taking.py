@@ -56,7 +56,7 @@ class Luggage:
         self.place(names, end, job)
         if end.left:
             stays = ", ".join(f"{name} ({kind})" for name, kind in end.left)
-            print(f"[{job.id}] stays behind, as it cannot be sent: {stays}")
+            job.host.line(f"[{job.id}] stays behind, as it cannot be sent: {stays}")
         failed: BaseException | None = error
         return failed
 
@@ -170,10 +170,12 @@ class CellLuggage(Luggage):
                 namespace[name] = thing
                 if moved and before is not thing:
                     what = f"{name} was assigned here meanwhile; it is now what the job left"
-                    print(f"[{job.id}] {what}")
+                    job.host.line(f"[{job.id}] {what}")
         if kept:
             listed = ", ".join(kept)
-            print(f"[{job.id}] not replaced, for they were assigned here meanwhile: {listed}")
+            job.host.line(
+                f"[{job.id}] not replaced, for they were assigned here meanwhile: {listed}"
+            )
         if self._variable is not None and end.state == "done" and not end.value_stays:
             namespace[self._variable] = self._value
         self._were.clear()

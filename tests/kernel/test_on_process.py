@@ -187,12 +187,13 @@ def test_stop_kill_interrupt(kernel: Kernel) -> None:
 )
 def test_what_nothing_else_ends_is_ended_with_its_process(kernel: Kernel, code: str) -> None:
     kernel.run("%config BackgroundMagics.process_grace = 0.5")
-    cell = kernel.run(f"%%bg --on process\nimport re, hashlib\nprint('on')\n{code}")
-    cell.wait_output("on")
+    printed = "print('on'); print('and on'); print('half a line', end='')"
+    cell = kernel.run(f"%%bg --on process\nimport re, hashlib\n{printed}\n{code}")
+    cell.wait_output("on\nand on\nhalf a line")  # though the code keeps the interpreter's lock
     assert (
         value(kernel, "ipykill.jobs[1].kill(30), ipykill.jobs[1].state.value") == "(True, 'killed')"
     )
-    cell.wait_output("its process was ended by SIGKILL")
+    cell.wait_output("half a line\n[1] its process was ended by SIGKILL")
 
 
 def test_options(kernel: Kernel) -> None:

@@ -7,6 +7,7 @@ import random
 import signal
 import sys
 import threading
+import time
 import zlib
 
 import pytest
@@ -68,6 +69,55 @@ def test_in_cleanup() -> None:
     assert why(job) == (
         f"it is in cleanup (test_hindrance.py, line {line}) and dies when that has ended"
     )
+    go.set()
+    assert job.kill(30)
+
+
+def test_a_thread_that_could_not_run_yet_has_no_reason() -> None:
+    began = threading.Event()
+
+    def work() -> None:
+        began.set()
+        while True:
+            pass
+
+    job = ipykill.submit(work)
+    assert began.wait(30)
+    (target,) = job._family.targets()
+    look = kill.look()
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1)  # the thread has no turn until this one waits
+    try:
+        time.sleep(0)
+        job._family.kill_requested = True
+        frame = look(target)
+        assert frame is not None
+        assert kill.hindrance(target, look) == ""
+    finally:
+        sys.setswitchinterval(before)
+    assert job.kill(30)
+
+
+def test_that_ipykill_itself_asks_whether_it_may_die_is_no_shield() -> None:
+    began, go = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with ipykill.shield():
+            pass
+        try:
+            began.set()
+        finally:
+            go.wait()
+
+    job = ipykill.submit(work)
+    assert began.wait(30)
+    (target,) = job._family.targets()
+    job.kill()
+    target.depth += 1  # as the handler of the wake-up does
+    try:
+        assert "shield" not in kill.hindrance(target, kill.look())
+    finally:
+        target.depth -= 1
     go.set()
     assert job.kill(30)
 
@@ -138,6 +188,8 @@ def test_a_child_thread_is_named() -> None:
     job = ipykill.submit(work)
     assert inside.wait(30)
     first = child.__code__.co_firstlineno
+    job.kill()
+    wait_for(lambda: "helper" in job.info().hindrance, "the first thread to die")
     assert why(job) == (
         f"helper in test_hindrance.py, line {first + 3} (go.wait): it is in a shield() block "
         f"(test_hindrance.py, line {first + 1}) and dies at its end"
