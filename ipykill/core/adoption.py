@@ -153,7 +153,14 @@ def _submit(
     pool: ThreadPoolExecutor, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
 ) -> Future[Any]:
     assert _pool_submit is not None
-    return _pool_submit(pool, _as_errand(fn), *args, **kwargs)
+    if not _is_of_interpreters(pool):  # into which no function of ours can be sent
+        fn = _as_errand(fn)
+    return _pool_submit(pool, fn, *args, **kwargs)
+
+
+def _is_of_interpreters(pool: ThreadPoolExecutor) -> bool:
+    module: Any = sys.modules.get("concurrent.futures.interpreter")
+    return module is not None and isinstance(pool, module.InterpreterPoolExecutor)
 
 
 def _wrap_trio(module: Any) -> None:

@@ -114,7 +114,7 @@ def require() -> None:
     try:
         import cloudpickle  # noqa: F401
     except ImportError:
-        msg = "a job elsewhere needs cloudpickle: pip install 'ipykill[process]'"
+        msg = "a job elsewhere needs cloudpickle: pip install cloudpickle"
         raise JobError(msg) from None
 
 

@@ -1,7 +1,9 @@
 """Thread pools that a job makes, and those of others to which it gives work."""
 
+import contextlib
 import multiprocessing
 import queue
+import sys
 import threading
 import time
 import weakref
@@ -258,3 +260,25 @@ def test_work_with_which_an_except_goes_on_is_no_cleanup(jobs):
     assert begun.wait(HANG_GUARD)
     assert job.kill(HANG_GUARD)
     assert job.state is JobState.KILLED
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="there is no such pool")
+@pytest.mark.parametrize("whose", ["its own", "everybody's"])
+def test_a_pool_of_interpreters(jobs, began, whose):
+    """What is given to it is sent to another interpreter, and no function of ipykill's can be."""
+    from concurrent.futures import InterpreterPoolExecutor
+
+    def work(pool):
+        with InterpreterPoolExecutor(1) if pool is None else contextlib.nullcontext(pool) as used:
+            assert list(used.map(abs, [-1])) == [1]
+            began.set()
+            while True:
+                list(used.map(abs, range(3)))
+
+    with InterpreterPoolExecutor(1) as others:
+        pool = None if whose == "its own" else others
+        job = jobs.submit(work, pool)
+        assert began.wait(HANG_GUARD)
+        assert job.kill(HANG_GUARD)
+        assert job.state is JobState.KILLED
+        assert others.submit(abs, -2).result(HANG_GUARD) == 2
