@@ -28,7 +28,15 @@ from .awaited import end_after_grace
 from .mentioned import mentioned
 from .target import Target, contain
 
-__all__ = ["hasten", "interrupt_query", "joined", "leave", "may_be_left", "pool_of"]
+__all__ = [
+    "hasten",
+    "interrupt_query",
+    "joined",
+    "leave",
+    "may_be_left",
+    "pool_of",
+    "surely_waits",
+]
 
 _NEAR = 4  # frames, the innermost included, among which the frame of the wait is looked for
 _MOMENT = 0.001  # seconds to wait for the lock of a condition, which a notify() may hold
@@ -81,6 +89,11 @@ def may_be_left(frame: FrameType, target: Target) -> bool:
             return False
         caller = caller.f_back
     return True
+
+
+def surely_waits(frame: FrameType) -> bool:
+    """Whether a signal that comes inside a call of `frame` comes while that waits."""
+    return frame.f_code is _CONDITION_WAIT
 
 
 def _is_shared(target: Target, frame: FrameType) -> bool:

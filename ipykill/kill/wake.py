@@ -30,7 +30,8 @@ proves that it is the right one, and installs a handler for SIGURG, which is ign
    call of the same frame a moment before: `Target.waits_at`. The killing thread writes it, or on
    3.11, where it cannot, the target when it is woken first. It refers to the frame, because
    another frame could get the same address. Only the target drops the reference, so that what
-   is freed with the frame is freed in the target's own thread.
+   is freed with the frame is freed in the target's own thread. (A frame of ``Condition.wait`` is
+   believed at once: nothing that it calls looks for signals but a lock that is waited for.)
 6. A target that goes on answers the lender at once. One that dies answers when it ends, or at
    once if its group has other threads. A target that does not wait is killed by its engine
    (`running`), or does not answer. In any case the word is the main thread's again when the
@@ -348,7 +349,7 @@ def _leaves(target: Target, frame: FrameType, inside: bool) -> bool:
     may_break = waits.may_be_left(frame, target) and policy.may_break(target, frame)
     if not may_break and not waits.hasten(frame, target):
         return False
-    if before != (frame, frame.f_lasti):
+    if before != (frame, frame.f_lasti) and not waits.surely_waits(frame):
         target.waits_at = frame, frame.f_lasti
         return False
     return waits.leave(frame, target)

@@ -6,8 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from ipykill.kill import wake
 from ipykill.kill.mentioned import mentioned
 from ipykill.kill.waits import may_be_left
+from tests.waiting import HANG_GUARD, wait_for
 
 
 def test_what_the_compiler_adds_to_a_generator_mentions_nothing():
@@ -87,3 +89,16 @@ def test_who_manages_processes_may_tell_that_they_are_dead():
     resorts["later"] = False
     thread.pending_work_items.clear()
     assert may_be_left(sys._getframe(), target)
+
+
+def test_one_wake_up_ends_the_wait_for_a_condition(jobs):
+    """Threads that fight for a semaphore wait only for moments, each in another call."""
+    if not wake.works():
+        pytest.skip(wake.why_not())
+    event = threading.Event()
+    job = jobs.submit(lambda: event.wait())
+    wait_for(lambda: "event.wait" in job.info().place, "it to wait")
+    (target,) = job._family.targets()
+    target.group.kill_requested = True
+    wake.wake(target, 5.0)
+    assert job.wait(HANG_GUARD)
