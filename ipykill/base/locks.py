@@ -19,8 +19,10 @@ LEAKS = (3, 14) <= sys.version_info < (3, 15)
 
 _ONCE = (True,)
 
-if TYPE_CHECKING or not LEAKS:
+if TYPE_CHECKING:
     RLock = threading.RLock
+elif not LEAKS:
+    RLock = type(threading.RLock())  # the function threading.RLock would be one call more
 else:
 
     class RLock(type(threading.RLock())):

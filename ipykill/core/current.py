@@ -17,7 +17,7 @@ from ..base import stack
 from ..base.tracebacks import below_us, hidden, set_traceback
 from ..exceptions import JobKilled, JobStopped
 from ..kill import current_target
-from .family import Family, acting_family
+from .family import Family
 from .info import Bar
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ __all__ = [
     "Candidate",
     "act_as",
     "act_for",
+    "acting",
     "become",
     "candidate",
     "checkpoint",
@@ -58,12 +59,13 @@ class Candidate(Protocol):
         """Whether the job that it has become was asked to end."""
 
 
-_current: contextvars.ContextVar[Job | Candidate] = contextvars.ContextVar("ipykill_current_job")
+acting: contextvars.ContextVar[Job | Candidate] = contextvars.ContextVar("ipykill_current_job")
+"""The job, or the foreground cell, whose code runs in this context; unset for all other code."""
 
 
 def current_job() -> Job | None:
     """Return the job whose code is calling, None outside any job."""
-    found = _current.get(None)
+    found = acting.get(None)
     return None if found is None else found.settled()
 
 
@@ -75,37 +77,32 @@ def own_job() -> Job | None:
 
 def become(job: Job) -> None:
     """Let all code that runs in the calling context from now on count as the job's."""
-    _current.set(job)
+    acting.set(job)
 
 
 @stack.machinery
 def run_as(job: Job, family: Family, call: Callable[[], object]) -> object:
     """Run the job's own code; the caller has entered the job's context."""
-    _current.set(job)
+    acting.set(job)
     family.claim()
     return call()
 
 
 def act_for(job: Job, call: Callable[[], object]) -> object:
     """Make a call that counts as code of `job`; the caller has entered a context for it."""
-    _current.set(job)
+    acting.set(job)
     return call()
 
 
-def act_as(candidate: Candidate, family: Family) -> Callable[[], None]:
-    """Let code in the calling context count as the candidate's; return a function to undo that."""
-    tokens = _current.set(candidate), acting_family.set(family)
-
-    def undo() -> None:
-        _current.reset(tokens[0])
-        acting_family.reset(tokens[1])
-
-    return undo
+def act_as(candidate: Candidate, family: Family) -> None:
+    """Let code in the calling context count as the candidate's from now on."""
+    acting.set(candidate)
+    family.claim()
 
 
 def caller() -> tuple[Job | None, Candidate | None]:
     """Return the job whose code is calling, or else the foreground cell; outside both, neither."""
-    found = _current.get(None)
+    found = acting.get(None)
     if found is None:
         return None, None
     job = found.settled()

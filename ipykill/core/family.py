@@ -121,12 +121,12 @@ class Family(Offspring):
         BaseException or None, Target
             What `body` raised, and the record of the thread; the caller passes it to `let_go`.
         """
-        target = Target(self, threading.current_thread())
+        target = self._first_target = Target(self, self.first)
         target.first = True
-        self._first_target = target
         self.register(target)
         error = contain(target, body)
-        self.lead_no_longer(target)
+        if target.leads:
+            self.lead_no_longer(target)
         return error, target
 
     def start(self) -> None:

@@ -83,16 +83,16 @@ class Foreground:
         async def run_ast_nodes(nodes: Any, name: str, *args: Any, **kwargs: Any) -> Any:
             coroutine = run_all(nodes, name, *args, **kwargs)
             here = self.shells.dealing
-            me = threading.current_thread()
-            if not nodes or here is None or here.thread is not me or current_target():
+            me = threading.get_ident()
+            if not nodes or here is None or here.ident != me or current_target():
                 return await coroutine
-            cell = RunningCell(self.shell, nodes, name, here.loop)
+            cell = RunningCell(self.shell, nodes, name, here)
             self.cell = cell
             if self.manager.offer and not self._watching:
                 self._watching = True
                 self.loop.add_callback(self.loop.call_later, self.manager.offer, self._watch)
             try:
-                over, value = cell.run(lambda: coroutine.send(None))
+                over, value = cell.run(coroutine)
                 if cell.job is not None:
                     self._finish(cell, here, kwargs.get("result"))
                 return value if over else await go_on(coroutine, value)

@@ -22,7 +22,6 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import inspect
-import threading
 import time
 import types
 from ast import Module, PyCF_ALLOW_TOP_LEVEL_AWAIT, stmt
@@ -38,14 +37,15 @@ from ..base import locks, stack
 from ..base.holding import why_held
 from ..base.tracebacks import below_us, hidden, set_traceback
 from ..cells.cell import cell_number
-from ..core.current import act_as
-from ..core.family import Family
+from ..core.current import act_as, acting
+from ..core.family import Family, acting_family
 from ..core.host import Begun
 from ..core.info import Bar
 from ..core.job import Job
 from ..exceptions import JobError, JobKilled
 from ..integrations import figures
 from ..kill import Target, contain, get_ready, look
+from .shell import Shell
 
 __all__ = ["RunningCell", "go_on"]
 
@@ -71,13 +71,14 @@ class RunningCell:
     `become` and `interrupt`. Code of the cell calls the methods of `Candidate` in any thread.
     """
 
-    def __init__(self, shell: Any, nodes: list[stmt], filename: str, loop: object) -> None:
+    def __init__(self, shell: Any, nodes: list[stmt], filename: str, here: Shell) -> None:
         self.shell = shell
-        self._loop = loop
-        self.thread = threading.current_thread()
+        self._here = here
+        self.thread = here.thread
         self.context = contextvars.copy_context()
         self.moment = time.monotonic()
         self.job: Job | None = None
+        self._stopped: tuple[bool, Any] = True, False  # what `run` returns
         self._nodes = nodes
         self._filename = filename
         self._family = Family(self.thread, self._enter, lambda error: None, serves=True)
@@ -157,7 +158,7 @@ class RunningCell:
     # In the thread of the cell
 
     @stack.machinery
-    def run(self, step: Callable[[], Any]) -> tuple[bool, Any]:
+    def run(self, coroutine: Any) -> tuple[bool, Any]:
         """Run the first step of the cell's coroutine, which is the whole cell if it awaits nothing.
 
         Returns
@@ -165,18 +166,10 @@ class RunningCell:
         bool, object
             Whether the coroutine has ended; its value if it has, else what it awaits.
         """
-        ends: list[tuple[bool, Any]] = [(True, False)]
-
-        @stack.machinery
-        def body() -> None:
-            try:
-                ends.append((False, step()))
-            except StopIteration as stop:
-                ends.append((True, stop.value))
-
-        undo = act_as(self, self._family)
+        self._coroutine = coroutine
+        before, family_before = acting.set(self), acting_family.set(self._family)
         try:
-            self._error, self._target = self._family.serve(body)
+            self._error, self._target = self._family.serve(self._step)
             if self._end() is None:
                 self._family.dissolve()
                 # The same Ctrl-C may have ended what the code waited for before it was raised here.
@@ -185,10 +178,18 @@ class RunningCell:
                 # A JobKilled here stands for a Ctrl-C that came when the code had ended.
                 if self._error is not None and not isinstance(self._error, JobKilled):
                     raise self._error
-            return ends[-1]
+            return self._stopped
         finally:
             self._over = True
-            undo()
+            acting.reset(before)
+            acting_family.reset(family_before)
+
+    @stack.machinery
+    def _step(self) -> None:
+        try:
+            self._stopped = False, self._coroutine.send(None)
+        except StopIteration as stop:
+            self._stopped = True, stop.value
 
     def _end(self) -> Job | None:
         """Make detaching impossible from now on; return the job if the cell has become one."""
@@ -201,7 +202,8 @@ class RunningCell:
             except KeyboardInterrupt as error:  # meant for a cell in the foreground
                 interrupt = error
         self._printed.clear()
-        self.withdraw()
+        if self._withdraw is not None:
+            self.withdraw()
         if interrupt is not None and self.job is None:
             raise interrupt
         return self.job
@@ -310,7 +312,7 @@ class RunningCell:
         return ""
 
     def _why_there(self, frame: FrameType | None) -> str:
-        loop = self._loop
+        loop = self._here.loop
         while frame is not None and frame.f_code is not contain.__code__:
             if why := why_held(frame):
                 return why

@@ -28,6 +28,7 @@ class Shell:
 
     def __init__(self, thread: threading.Thread, io_loop: IOLoop, lock: asyncio.Lock) -> None:
         self.thread = thread
+        self.ident = thread.ident
         self.io_loop = io_loop
         self.lock = lock
         self.busy = False  # whether it runs a job, or has to finish its cell
@@ -48,9 +49,9 @@ class Shell:
 
 def shell_here(shells: Sequence[Shell]) -> Shell | None:
     """Return the shell whose thread is calling, None if it is none of them."""
-    me = threading.current_thread()
+    me = threading.get_ident()
     for shell in shells:
-        if shell.thread is me:
+        if shell.ident == me:
             return shell
     return None
 

@@ -112,7 +112,7 @@ class Shells:
         return self._receive(msg)
 
     async def _deal_with(self, msg: Any, /, subshell_id: Any = None, **how: Any) -> None:
-        if subshell_id is not None or (me := self.here()) is None:
+        if subshell_id is not None or (me := shell_here(self.all)) is None:
             await self._dispatch(msg, subshell_id=subshell_id, **how)
         elif how.get("concurrent"):  # a message of a widget, handled while a cell awaits
             self._waiting.pop(id(msg), None)

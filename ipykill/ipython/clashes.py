@@ -34,19 +34,24 @@ class Clashes:
         self._shell = shell
         self._manager = manager
         self._assigned: weakref.WeakKeyDictionary[Job, frozenset[str]] = weakref.WeakKeyDictionary()
+        self._looks = False  # whether it was added to the shell's transformers
 
     def watch(self, info: object = None) -> None:
         """Look at the cell that begins now if a job runs, else leave it alone.
 
         As long as there is a transformer, IPython goes through the tree of each cell once more.
         """
-        if not self._manager.running():
+        # Of the transformers, a trait, nothing is asked for cells that no job runs beside.
+        if self._manager and self._manager.running():
+            self._looks = True
+            if self not in self._shell.ast_transformers:
+                self._shell.ast_transformers.append(self)
+        elif self._looks:
             self.leave()
-        elif self not in self._shell.ast_transformers:
-            self._shell.ast_transformers.append(self)
 
     def leave(self) -> None:
         """Look at no cell any more."""
+        self._looks = False
         if self in self._shell.ast_transformers:
             self._shell.ast_transformers.remove(self)
 

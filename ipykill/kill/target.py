@@ -314,7 +314,8 @@ class Target:
         if self.open and threading.get_ident() == self.ident:
             self.close()
         _targets.pop(self.ident, None)
-        self.answer()
+        if self.lender is not None:
+            self.answer()
 
 
 _targets: dict[int, Target] = {}
@@ -343,7 +344,8 @@ def contain(target: Target, body: Callable[[], object]) -> BaseException | None:
     target.open = True
     try:
         # A thread that a library keeps for others begins all the same; it is let go where it waits.
-        if target.wanted and (target.service is None or not target.group.shares(target)):
+        asked = target.group.kill_requested or target.group.interrupt_requested
+        if asked and target.wanted and (target.service is None or not target.group.shares(target)):
             raise target.strike()
         body()
     except BaseException as error:

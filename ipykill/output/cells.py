@@ -52,7 +52,7 @@ class Cells:
     def _begins(self, info: Any) -> None:
         # Code that a front end runs for itself, silently, has no cell that could show output.
         if info.store_history:
-            self.newest = self._now()
+            self.newest = self._publisher.parent_header
 
     def launching(self) -> Header | None:
         """Return the cell that runs, None in the callback of a widget.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..base.wrapping import wrap
-from ..core.current import caller
+from ..core.current import acting, caller
 from .job_output import of_job
 
 __all__ = ["captured", "stand_in", "tap_again", "tap_prompt", "untap"]
@@ -22,13 +22,16 @@ class _Tap:
     have kept a reference to the stream. `write` is a property, because IPython 9 sets it on
     the stream while a cell runs, to record what the cell prints; the text of a job bypasses
     that.
+
+    IPython and the kernel use the stream some ten times around each cell. So what no code of a job
+    or a cell calls is told from the rest by one look at the context, and goes its usual way.
     """
 
     _ipykill_name: str
 
     @property
     def write(self) -> Callable[[str], int]:
-        job, cell = caller()
+        job, cell = caller() if acting.get(None) is not None else (None, None)
         if job is not None and (output := of_job()) is not None:
             return functools.partial(output.write, self._ipykill_name)
         method: Callable[[str], int] = vars(self).get("write") or super().write  # type: ignore[misc]
@@ -47,8 +50,7 @@ class _Tap:
     # A property too, so that an interrupt of the original shows no frame of ours.
     @property
     def flush(self) -> Callable[[], None]:
-        output = of_job()
-        if output is not None:
+        if acting.get(None) is not None and (output := of_job()) is not None:
             # A job's output is sent soon anyway; one message for each flush would be too many.
             return functools.partial(output.flush_stream, self._ipykill_name)
         method: Callable[[], None] = super().flush  # type: ignore[misc]
