@@ -22,7 +22,7 @@ from ..base import stack
 from ..base.holding import holds
 from ..base.wrapping import wrap
 from ..core import loop
-from ..core.current import current_job
+from ..core.current import acting, current_job
 from ..core.services import Code
 from ..exceptions import JobError
 from ..kill import current_target
@@ -251,8 +251,7 @@ def _in_jobs_too(shell: Any) -> Callable[[Any], Any]:
     def in_jobs_too(run_cell: Any) -> Any:
         @holds("it runs another cell")
         def run(raw_cell: str, *args: Any, **kwargs: Any) -> Any:
-            job = current_job()
-            if job is None:
+            if acting.get(None) is None or (job := current_job()) is None:
                 return run_cell(raw_cell, *args, **kwargs)
             result = ExecutionResult(None)
             call = compile_cell(shell, raw_cell, whole=False, number=job.cell)

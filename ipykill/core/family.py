@@ -64,7 +64,7 @@ class Family(Offspring):
         Called in a thread of others, such as a pool's, that was a member for a while.
     serves
         Whether the first thread runs already and outlives the family, as that of a cell in the
-        foreground does; see `serve`.
+        foreground does; see `foreground.family`.
 
     Attributes
     ----------
@@ -112,22 +112,6 @@ class Family(Offspring):
             assert isinstance(first, ThreadWithExc)
             first._guard()
             self._adopt(first, finish=finish)
-
-    def serve(self, body: Callable[[], object]) -> tuple[BaseException | None, Target]:
-        """Run `body` as the family's first code in the calling thread, which outlives the family.
-
-        Returns
-        -------
-        BaseException or None, Target
-            What `body` raised, and the record of the thread; the caller passes it to `let_go`.
-        """
-        target = self._first_target = Target(self, self.first)
-        target.first = True
-        self.register(target)
-        error = contain(target, body)
-        if target.leads:
-            self.lead_no_longer(target)
-        return error, target
 
     def start(self) -> None:
         """Start the first thread.
@@ -217,14 +201,6 @@ class Family(Offspring):
         if (left := self._threads.pop(target.thread, None)) is not None:
             left.set()
         target.release()
-
-    def dissolve(self) -> None:
-        """Let all threads go: the cell in the foreground is over, and they belong to nobody now."""
-        self.dissolved = True
-        for target in self.targets():
-            self.let_go(target)
-        # Breaks a reference cycle, or each foreground cell would wait for the garbage collector.
-        self._first_target, self.enter = None, lambda: None
 
     def shares(self, target: Target) -> bool:
         """Whether a thread that a library started serves others as well."""

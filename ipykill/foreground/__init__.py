@@ -6,6 +6,8 @@ job. Nothing has to be switched on before.
 
 `running`
     The cell, and how it becomes a job.
+`family`
+    The threads and processes of such a cell.
 `shells`, `shell`
     The interface to ipykernel: another thread is the kernel's shell meanwhile.
 `signals`

@@ -2,8 +2,8 @@
 
 The code stays in its thread, with its whole stack; the kernel's shell moves to another thread, see
 `shells`. Before that the cell is not a job (`current_job` returns None), so streams, displays,
-``input`` and ``Out`` are those of the foreground. But it runs inside `Family.serve` from its first
-line, so that later a Kill can land in it, threads and processes that it starts belong to its
+``input`` and ``Out`` are those of the foreground. But it runs inside `CellFamily.serve` from its
+first line, so that later a Kill can land in it, threads and processes that it starts belong to its
 family, and text that it has printed can be written to a log.
 
 The thread that detaches the cell does these steps, while the code runs on:
@@ -38,13 +38,14 @@ from ..base.holding import why_held
 from ..base.tracebacks import below_us, hidden, set_traceback
 from ..cells.cell import cell_number
 from ..core.current import act_as, acting
-from ..core.family import Family, acting_family
+from ..core.family import acting_family
 from ..core.host import Begun
 from ..core.info import Bar
 from ..core.job import Job
 from ..exceptions import JobError, JobKilled
 from ..integrations import figures
 from ..kill import Target, contain, get_ready, look
+from .family import CellFamily
 from .shell import Shell
 
 __all__ = ["RunningCell", "go_on"]
@@ -81,7 +82,7 @@ class RunningCell:
         self._stopped: tuple[bool, Any] = True, False  # what `run` returns
         self._nodes = nodes
         self._filename = filename
-        self._family = Family(self.thread, self._enter, lambda error: None, serves=True)
+        self._family = CellFamily(self.thread, self._enter, lambda error: None, serves=True)
         self._gate = locks.RLock()  # a Ctrl-C may come where the cell ends
         self._moving = self._over = self._shown = False
         self._printed: deque[str] = deque()
