@@ -30,8 +30,8 @@ class CellFamily(Family):
         """
         target = self._first_target = Target(self, self.first)
         target.first = True
-        # What `register` does, without a lock: nobody has asked for the CPU time yet, which is the
-        # thread's own until the target is in the list.
+        # This is what `register` does. It needs no lock here: only a job is asked for its CPU time,
+        # and the cell becomes one only after another thread has found the target and seen it open.
         self._threads[self.first] = Latch()
         self._past_cpu_time = -time.thread_time()
         self._targets.append(target)
