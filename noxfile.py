@@ -26,10 +26,12 @@ def tests(session):
 def core(session):
     """What differs between Pythons: Kill, jobs and families; of the kernel a handful of tests."""
     session.install("-e", ".[core]")
+    # These need more packages,
     more = ["browser", "benchmarks", "kernel/test_headless.py", "kernel/test_notebooks.py"]
     more += ["kernel/test_on_client.py"]
     more += [f"remote/test_{name}.py" for name in ("client", "dask", "lost_worker", "process")]
-    left_out = [f"--ignore=tests/{path}" for path in more]  # they need more packages
+    alike = ["panel", "core/test_log.py"]  # and what these test is alike on all Pythons.
+    left_out = [f"--ignore=tests/{path}" for path in more + alike]
     session.env["IPYKILL_TEST_KERNELS"] = "installed"
     chosen = ["-n", "2", "-m", "not once and (not kernel or smoke)"]
     session.run("pytest", *chosen, *left_out, *session.posargs)
