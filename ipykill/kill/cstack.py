@@ -29,7 +29,7 @@ import sys
 import threading
 from types import FrameType
 
-from .target import get_thread_state
+from .thread_states import get_thread_state
 
 __all__ = ["calibrate", "inside_a_call"]
 

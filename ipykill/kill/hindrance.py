@@ -62,6 +62,8 @@ def _hindrance(target: Target, frame: FrameType | None, labels: Mapping[str, str
         if limits and why == "in cleanup":
             return f"it is in code that may be cleanup{where}, and {limits}"
         return f"it is {why}{where} and dies when that has ended"
+    if target.parked:
+        return "a generator of its cleans up, step by step, and it dies after that"
     if target.dropped >= _OFTEN:
         return "C code calls it back and drops the Kill each time; it dies when that call returns"
     if target.struck >= _OFTEN:

@@ -12,6 +12,7 @@ import sys
 import threading
 
 from . import target as targets
+from . import thread_states
 from .switches import has_gil
 
 __all__ = ["is_this", "place", "waits_in_a_call"]
@@ -33,7 +34,7 @@ def place() -> tuple[int, int] | None:
     """Return the id of the main thread's innermost frame, and the offset in it; None if unknown."""
     if sys.version_info < (3, 12):
         return None
-    frame = targets.frame_of(targets.main_state)
+    frame = thread_states.frame_of(targets.main_state)
     return None if frame is None else (id(frame), frame.f_lasti)
 
 
@@ -42,7 +43,7 @@ def waits_in_a_call() -> bool:
     # Without the interpreter's lock it may go on, and its frame may be gone, while one looks.
     if sys.version_info < (3, 12) or _FUTEX is None or not has_gil():
         return False
-    frame = targets.frame_of(targets.main_state)
+    frame = thread_states.frame_of(targets.main_state)
     if frame is None:
         return False
     file_name = frame.f_code.co_filename

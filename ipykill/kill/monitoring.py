@@ -26,8 +26,9 @@ Why a Kill gets in, and only where it may:
 6. After a Kill was swallowed the events are still on: the next safe point raises again.
 7. Cleanup that works for long comes to many safe points at which it may not die, and would be
    hundreds of times slower if it looked at its stack at each. After some of these, the callback
-   switches the event off at each instruction that the thread reaches, until the reaper arms the
-   thread again, 20 ms later at most.
+   switches the event off at each instruction that the thread reaches, until the reaper arms a
+   thread again, 20 ms later at most. That may be another thread, which runs the same code: an
+   event that is off is so for all threads, and the one that came too often may be dead by then.
 """
 
 from __future__ import annotations
@@ -96,6 +97,7 @@ class Monitoring:
     def __init__(self) -> None:
         self._tool_id = 0
         self._armed = _Armed()
+        self._tired = False  # whether events are off because of step 7
 
     @staticmethod
     def available() -> bool:
@@ -140,9 +142,11 @@ class Monitoring:
                     self._add(reached.f_code)
 
     def _restart(self, target: Target) -> None:
-        """Switch the events on again that were switched off for `target`, see step 7 above."""
+        """Switch the events on again that were switched off, see step 7 above."""
         if target.refused > _REFUSED:
             target.refused = 0
+        if self._tired:
+            self._tired = False
             _monitoring.restart_events()
 
     def arm_here(self, target: Target, frame: FrameType) -> None:
@@ -187,7 +191,9 @@ class Monitoring:
                 if target.survey and (safe or offset in known.leaving):
                     self.arm_here(target, frame)
                 target.refused += safe
-                safe = safe and target.refused <= _REFUSED
+                if safe and target.refused > _REFUSED:
+                    self._tired = True
+                    return _monitoring.DISABLE
             return None if safe else _monitoring.DISABLE
         except RecursionError:  # of these calls: the user's code is too near the limit to ask
             return None

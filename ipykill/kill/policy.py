@@ -176,7 +176,7 @@ def may_land(target: Target, frame: FrameType, offset: int) -> bool:
         return False
     if not target.wanted:
         target.give_way()
-    return target.wanted
+    return target.wanted and not target.parked
 
 
 def may_die_at_loop_jump(target: Target, frame: FrameType) -> bool:
@@ -191,6 +191,7 @@ def may_die_at_loop_jump(target: Target, frame: FrameType) -> bool:
         frame.f_lasti in codemap(frame.f_code).loop_jumps
         and reaches(frame, libraries=libraries)
         and shelter(frame, calling=False, late=libraries) is None
+        and not target.parked
     )
 
 
@@ -199,7 +200,7 @@ def may_break(target: Target, frame: FrameType) -> bool:
 
     Asked by the target's own thread, about its innermost frame.
     """
-    return shelter(frame, waiting=True, **target.resorts) is None
+    return shelter(frame, waiting=True, **target.resorts) is None and not target.parked
 
 
 def shelter(

@@ -24,6 +24,7 @@ import asyncio
 import ctypes
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -34,7 +35,9 @@ from ..exceptions import JobKilled, TaskInterrupted, TaskKilled
 from ..threads import take_back
 from . import resorts
 from .group import Ending, Group
+from .parked import Parked
 from .switches import has_gil
+from .thread_states import frame_of, get_thread_state
 
 __all__ = ["Group", "Target", "contain", "current_target"]
 
@@ -45,27 +48,6 @@ main_ident = main_state = 0
 
 arm_here: Callable[[Target, FrameType], None] = lambda target, frame: None  # noqa: E731
 """Makes the calling thread ask, in `frame` and its callers, whether it dies; set by `pursuit`."""
-
-# Looked up with brackets, for the reason given in `ipykill.threads`.
-get_thread_state = ctypes.pythonapi["PyThreadState_Get"]
-get_thread_state.argtypes = []
-get_thread_state.restype = ctypes.c_void_p
-
-# Public since 3.9. sys._current_frames() would do, but it crashes 3.12 and 3.13 while a
-# subinterpreter lives.
-_get_frame = ctypes.pythonapi["PyThreadState_GetFrame"]
-_get_frame.argtypes = [ctypes.c_void_p]
-_get_frame.restype = ctypes.py_object
-
-
-def frame_of(thread_state: int) -> FrameType | None:
-    """Return the innermost frame of a thread that lives, None if it runs no Python."""
-    try:
-        frame: FrameType = _get_frame(thread_state)
-    except ValueError:  # NULL
-        return None
-    return frame
-
 
 _GIVE_WAY_FOR = 0.0005  # seconds for which a thread gives way to its leader,
 _GIVE_WAY_MOST = 40  # and how often at most
@@ -111,7 +93,7 @@ class Target:
     busy : bool
         Whether it has used much CPU time since the last attempt to wake it.
     asked : bool
-        Whether the plain engine asked the interpreter to raise in this thread.
+        Whether the plain engine asked that a Kill be raised in it.
     sought_for, worked_for, used_before : float
         For how many seconds a Kill has been sought; the thread's CPU time in these, and before.
     refused : int
@@ -131,6 +113,8 @@ class Target:
         The code, and the offset in it, of the outermost shield that the thread is in.
     lender : lock or None
         Held while another thread waits for this one to answer, see `wake`.
+    parked : Parked or None
+        The generators in which the Kill was raised last.
 
     Threading
     ---------
@@ -145,7 +129,7 @@ class Target:
         *("gate", "group", "ident", "late", "leader", "leads", "lender", "open", "outer_loop"),
         *("refused", "released", "service", "shared", "shielded_by", "sought_for", "struck"),
         *("survey", "thread", "thread_state", "traced", "turn", "used_before", "waits_at"),
-        *("cleanup_stands", "watch", "given_way", "worked_for"),
+        *("cleanup_stands", "watch", "given_way", "parked", "worked_for"),
     )
 
     def __init__(self, group: Group, thread: threading.Thread) -> None:
@@ -165,11 +149,12 @@ class Target:
         self.survey: bool | None = None
         self.shielded_by: tuple[CodeType, int] | None = None
         self.watch: object = None
-        self.cleanup_stands: tuple[object, float] = None, 0.0
         self.service: object = None
+        self.cleanup_stands: tuple[object, float] = None, 0.0
         self.shared: bool | None = None
         self.waits_at: tuple[FrameType, int] | None = None
         self.lender: threading.Lock | None = None
+        self.parked: Parked | None = None
         self._clock: int | None = None
         self._cpu_time = 0.0
 
@@ -242,6 +227,7 @@ class Target:
                 kind = TaskKilled if kill else TaskInterrupted
             elif kill:
                 kind = asyncio.CancelledError
+        self.parked = Parked(sys._getframe(1), contain.__code__) if kill and not loop else None
         for ending in list(self.endings.values()):
             kind = ending.strikes(kind)
         return kind
@@ -306,7 +292,7 @@ class Target:
                 main_word.value = main_ident
             if self.asked:
                 take_back()
-        self.waits_at = None
+        self.waits_at = self.parked = None
 
     def release(self) -> None:
         """Kill this thread no more, although it goes on."""

@@ -66,7 +66,7 @@ from types import FrameType
 from typing import Any
 
 from ..base import locks
-from . import cstack, in_main, loops, main_thread, policy, standins, waits
+from . import cstack, in_main, loops, main_thread, policy, standins, thread_states, waits
 from . import target as targets
 from .switches import has_gil, level
 from .target import Target, current_target
@@ -142,7 +142,7 @@ def install() -> None:
             if _why_not:
                 return
             targets.main_ident = threading.get_ident()
-            targets.main_state = targets.get_thread_state()
+            targets.main_state = thread_states.get_thread_state()
             targets.main_word = found
             main_thread.is_this()
             standins.refuse_others()
@@ -377,7 +377,7 @@ def _after_fork_in_child() -> None:
     standins.lending = locks.RLock()
     if _found:
         targets.main_ident = threading.get_ident()
-        targets.main_state = targets.get_thread_state()
+        targets.main_state = thread_states.get_thread_state()
         targets.main_word.value = targets.main_ident
 
 

@@ -1,12 +1,15 @@
 """The events of sys.monitoring, while the reaper switches them off and a target switches on."""
 
+import itertools
 import sys
 import threading
 from types import SimpleNamespace
 
 import pytest
 
+import ipykill
 from tests.racing import frequent_switches
+from tests.waiting import HANG_GUARD, wait_for
 
 if sys.version_info < (3, 12):
     pytest.skip("there is no sys.monitoring", allow_module_level=True)
@@ -80,3 +83,37 @@ def test_code_that_is_added_while_all_is_switched_off_is_on_or_off_and_noted():
     engine.rest()
     assert [sys.monitoring.get_local_events(engine._tool_id, code) for code in codes] == [0] * 4
     engine.end()
+
+
+def test_code_that_a_long_cleanup_has_passed_often_is_still_watched(jobs):
+    """An event that is switched off is off for all threads, also when this one is dead."""
+    began, go, inside = threading.Event(), threading.Event(), threading.Event()
+
+    def spin(times):
+        for _ in times:
+            pass
+
+    def shielded():
+        with ipykill.shield():
+            inside.set()
+            go.wait()
+
+    def cleans_up():
+        try:
+            began.set()
+            go.wait()
+        finally:
+            for _ in range(300):
+                spin(range(10))
+
+    pending = jobs.submit(shielded)  # while its Kill is pending, the events stay on
+    assert inside.wait(HANG_GUARD)
+    pending.kill()
+    first = jobs.submit(cleans_up)
+    assert began.wait(HANG_GUARD)
+    assert first.kill(HANG_GUARD)
+    second = jobs.submit(spin, itertools.repeat(None))
+    wait_for(lambda: second.cpu_time, "it to run")
+    assert second.kill(HANG_GUARD)
+    go.set()
+    assert pending.wait(HANG_GUARD)
