@@ -13,6 +13,14 @@ from tests.browser.rows import press
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_page_errors")]
 
+CELLS = """() => window.jupyterapp.shell.currentWidget.content.widgets.map(
+  ({ model }) => [model.type, model.sharedModel.getSource()])"""
+NOTE_SAVES = """() => {
+  window.saves = 0;
+  window.jupyterapp.commands.commandExecuted.connect(
+    (_, { id }) => (window.saves += id === "docmanager:save"));
+}"""
+
 
 def test_a_saved_notebook_and_its_html_page_say_the_last_state(lab: Lab) -> None:
     lab.open(PANEL, "%%bg -n quick\nprint('hello')", TRAIN, f"%%bg -n '{HOSTILE[:58]}'\n1")
@@ -140,6 +148,40 @@ def test_the_keyboard_is_enough(lab: Lab) -> None:
     keys.press("Escape")
     expect(first.get_by_role("button", name="Log of train (job 1)")).to_be_focused()
     assert lab.prompt(1) == "[2]:"  # no key was a command to the notebook
+
+
+@pytest.mark.parametrize("app", ["lab/tree", "notebooks"])
+def test_no_key_that_is_pressed_in_a_view_changes_the_notebook(lab: Lab, app: str) -> None:
+    lab.open(PANEL, TRAIN, f"%%bg -n other\n{LOOP}", app=app)
+    lab.run_all()
+    first = row(lab.page, "other (job 2)")
+    chip = panel(lab.page).get_by_role("button", name="2 running")
+    header = panel(lab.page).get_by_role("button", name="Sort by state")
+    keys = lab.page.keyboard
+    cells = lab.page.evaluate(CELLS)
+    for place in (
+        lambda: first.click(position={"x": 4, "y": 4}),
+        lambda: [chip.click(), chip.click()],
+        lambda: [header.click() for _ in range(3)],
+        lambda: panel(lab.page).focus(),
+        lambda: card(lab, 1).get_by_role("button", name="Log").focus(),
+    ):
+        place()
+        for key in "ddxabmyz00123MJ":
+            keys.press(key)
+        for key in ("Shift+ArrowDown", "Home", "Delete", "ArrowUp"):
+            keys.press(key)
+        assert lab.page.evaluate(CELLS) == cells
+        lab.page.evaluate("document.activeElement.blur()")
+    chip.click()
+    keys.press("ArrowDown")
+    expect(first).to_be_focused()
+    header.click()
+    keys.press("ArrowDown")
+    expect(first).to_be_focused()
+    lab.page.evaluate(NOTE_SAVES)
+    keys.press("Control+s")
+    lab.page.wait_for_function("window.saves === 1")
 
 
 def test_the_dark_theme_is_followed(lab: Lab) -> None:

@@ -13,6 +13,7 @@ const HELP = [
   ["?", "show or hide this"],
 ];
 
+const MARK = "data-lm-suppress-shortcuts";
 const BUTTONS = { s: "stop", k: "kill" };
 
 export function makeHelp() {
@@ -25,13 +26,31 @@ export function makeHelp() {
   return help;
 }
 
+// Keeps JupyterLab's shortcuts of plain keys, such as D D for "delete the cell", from what is pressed
+// here; those with Ctrl, Cmd or Alt work as elsewhere. Lumino sees a key before the panel does, and asks
+// the element that has the focus first, so that the attribute has to be there and not on the root.
+export function keepKeys(root) {
+  let marked = null;
+  const mark = (event) => {
+    const { target, key } = event;
+    marked?.removeAttribute(MARK); // it may be around the next one
+    if (!root.contains(target)) return;
+    marked = target;
+    const modified = event.ctrlKey || event.metaKey || event.altKey;
+    const leaves = modified || key === "Escape" || (key === "Enter" && event.shiftKey);
+    target.toggleAttribute(MARK, target.matches("input") || !leaves);
+  };
+  addEventListener("keydown", mark, true);
+  return () => removeEventListener("keydown", mark, true);
+}
+
 // Handles keys that are pressed anywhere in the panel.
 export function pressInPanel(panel, event) {
   const typing = event.target.matches("input");
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "Escape" && !panel.help.hidden) panel.toggleHelp();
   else if (event.key === "Escape" && typing) panel.focusRow(panel.order[0]);
-  else if (event.key === "ArrowDown" && (typing || event.target === panel.root)) panel.focusRow(panel.order[0]);
+  else if (event.key === "ArrowDown" && !panel.list.contains(event.target)) panel.focusRow(panel.order[0]);
   else if (event.key === "/" && !typing) {
     panel.search.hidden = false;
     panel.search.focus();

@@ -7,6 +7,7 @@
 import { duration, isOver } from "./words.js";
 import { make } from "./elements.js";
 import { Jobs } from "./jobs.js";
+import { keepKeys } from "./keys.js";
 import { Offer } from "./foreground.js";
 import { Panel } from "./panel.js";
 import { Card } from "./card.js";
@@ -14,14 +15,15 @@ import { Card } from "./card.js";
 const panels = (globalThis[Symbol.for("ipykill.panels")] ??= new Map());
 
 function draw(el, className, jobs, makeView) {
-  // Keys that are pressed here must not be commands of the notebook.
-  const root = make("div", `ipykill ${className}`, { "data-lm-suppress-shortcuts": "true" });
+  const root = make("div", `ipykill ${className}`);
+  const releaseKeys = keepKeys(root);
   el.append(root);
   const view = makeView(root);
   jobs.open(view);
   return () => {
     view.destroy();
     jobs.close(view);
+    releaseKeys();
     root.remove();
   };
 }
