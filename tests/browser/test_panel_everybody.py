@@ -184,6 +184,20 @@ def test_no_key_that_is_pressed_in_a_view_changes_the_notebook(lab: Lab, app: st
     lab.page.wait_for_function("window.saves === 1")
 
 
+def test_the_list_of_keys_is_not_styled_as_output(lab: Lab) -> None:
+    lab.open(PANEL, TRAIN)
+    lab.run_all()
+    press(panel(lab.page), "Keys")
+    keys = panel(lab.page).get_by_role("group", name="List of keys")
+    for line in keys.locator("> div").all():
+        box, key = (it.bounding_box() for it in (line, line.locator("kbd")))
+        assert box["height"] < 30
+        assert box["y"] <= key["y"] < box["y"] + 8
+    words = keys.get_by_text("open or close the log")
+    expect(words).to_have_text("Enteropen or close the log")
+    assert words.locator("kbd").evaluate("it => getComputedStyle(it).fontWeight") == "400"
+
+
 def test_the_dark_theme_is_followed(lab: Lab) -> None:
     lab.open(PANEL, TRAIN)
     lab.run_all()

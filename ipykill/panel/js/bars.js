@@ -3,15 +3,16 @@
 import { duration, isOver, titleOf } from "./words.js";
 import { make, setAttribute, setText } from "./elements.js";
 
-const words = (progress, over) => {
-  const { done, total, description, left } = progress;
-  return [
-    description,
-    total ? `${Math.floor(Math.min(done / total, 1) * 100)} %` : "",
-    total ? `${done} of ${total}` : String(done),
-    left && !over ? `${duration(left)} left` : "",
-  ].filter(Boolean).join(" · ");
-};
+// The parts of the text; where there is no room for all, the style leaves out "of" and shrinks "what".
+const parts = ({ done, total, description, left }, over) => [
+  ["what", description],
+  ["part", total ? `${Math.floor(Math.min(done / total, 1) * 100)} %` : ""],
+  ["of", total ? `${done} of ${total}` : ""],
+  ["done", total ? "" : String(done)],
+  ["left", left && !over ? `${duration(left)} left` : ""],
+].filter(([, text]) => text);
+
+const words = (progress, over) => parts(progress, over).map(([, text]) => text).join(" · ");
 
 export class ProgressBars {
   constructor() {
@@ -31,9 +32,20 @@ export class ProgressBars {
     const { inner } = progress;
     this.inner.hidden = !inner || over;
     if (inner && !over) this.drawBar(this.inner, inner, over, `Inner progress of ${titleOf(job)}`);
-    setText(this.text, words(progress, over));
+    this.drawText(parts(progress, over));
     const title = [progress, !over && inner].filter(Boolean).map((it) => words(it, over));
     setAttribute(this.el, "title", title.join("\n"));
+  }
+
+  drawText(texts) {
+    const { children } = this.text;
+    const all = texts.flatMap((it, index) => (index ? [["dot", " · "], it] : [it]));
+    while (children.length > all.length) this.text.lastChild.remove();
+    while (children.length < all.length) this.text.append(make("span"));
+    for (const [index, [kind, text]] of all.entries()) {
+      setAttribute(children[index], "class", `ipykill-bar-${kind}`);
+      setText(children[index], text);
+    }
   }
 
   drawBar(bar, { done, total }, over, label) {

@@ -11,7 +11,7 @@ export function makeChips(states, changed) {
       changed();
     }, "ipykill-chip");
     chip.dataset.state = state;
-    chip.title = `Show only the jobs that are ${state}`;
+    chip.title = `Show only jobs in the state “${state}”`;
     chip.append(make("span", "ipykill-icon", {}, icon(STATES[state][0])), make("span"));
     return chip;
   });

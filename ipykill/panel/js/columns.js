@@ -1,6 +1,7 @@
 // The titles of the columns; a click on one sorts the list.
 
 import { button, make, setAttribute } from "./elements.js";
+import { KEYS } from "./order.js";
 
 const TITLES = [
   ["name", "Job", 1],
@@ -11,6 +12,10 @@ const TITLES = [
   ["memory", "Memory", -1],
   ["rate", "Steps", -1],
 ];
+
+// What the columns of row.css take at least, in em of 13 px: without those of memory and steps, and these.
+const LEAST = 58.4;
+const MORE = { memory: 4.1, rate: 4 };
 
 export class Columns {
   constructor(sorted) {
@@ -29,6 +34,17 @@ export class Columns {
     const label = { role: "group", "aria-label": "Sort the jobs" };
     this.el = make("div", "ipykill-columns", label, ...this.buttons);
     this.draw();
+  }
+
+  // Columns in which every row is empty take no space; if the others have not enough, rows are stacked.
+  fit(root, width, jobs) {
+    let least = LEAST;
+    for (const [key, more] of Object.entries(MORE)) {
+      const has = this.sort?.key === key || [...jobs.rows.values()].some((job) => KEYS[key](job, jobs));
+      root.classList.toggle(`ipykill-has-${key}`, has);
+      if (has) least += more;
+    }
+    root.classList.toggle("ipykill-stacked", width < least * parseFloat(getComputedStyle(root).fontSize));
   }
 
   draw() {

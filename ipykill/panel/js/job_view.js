@@ -1,7 +1,8 @@
 // Draws one job, as a row of the panel or as a card.
 
-import { count, duration, isOver, memory, rate, STATES, titleOf } from "./words.js";
+import { clock, count, duration, isOver, memory, moment, rate, STATES, titleOf } from "./words.js";
 import { button, icon, make, setAttribute, setText } from "./elements.js";
+import { KEYS } from "./order.js";
 import { ProgressBars } from "./bars.js";
 import { Details } from "./details_view.js";
 
@@ -100,7 +101,7 @@ export class JobView {
     setAttribute(this.el, "aria-label", title);
     setText(this.name, job.name);
     setText(this.number, `job ${job.id}`);
-    const since = job.detached && new Date(job.detached * 1000).toLocaleTimeString();
+    const since = job.detached && clock(job.detached);
     const where = since && this.inCard ? `, in the background since ${since}` : "";
     setText(this.cell, job.cell ? ` · cell [${job.cell}]${where}` : "");
     setAttribute(this.name.parentNode, "title", `${job.name}\njob ${job.id}${job.cell ? `, cell [${job.cell}]` : ""}`);
@@ -111,7 +112,7 @@ export class JobView {
     setText(this.last, last);
     setAttribute(this.place, "title", place || null);
     setAttribute(this.last, "title", last || null);
-    const began = job.started && `started ${new Date(job.started * 1000).toLocaleString()}`;
+    const began = job.started && `started ${moment(job.started)}`;
     setAttribute(this.time, "title", began || null);
     this.bars.draw(job);
     this.drawActions(job, title);
@@ -144,7 +145,7 @@ export class JobView {
     const buttons = [this.stop, this.interrupt, this.kill, this.again];
     const focused = buttons.find((it) => it === document.activeElement);
     const asks = this.jobs.live && !this.gone;
-    this.stop.hidden = over;
+    this.stop.hidden = over || job.state === "killing";
     this.interrupt.hidden = over || !["running", "stopping"].includes(job.state);
     this.kill.hidden = over && !this.remains;
     this.log.hidden = this.gone || (!this.jobs.live && !this.jobs.details.has(this.id));
@@ -207,17 +208,17 @@ export class JobView {
     setAttribute(this.cpu, "title", words ? `${words} in all` : null);
     setText(this.memory, bytes ? memory(bytes) : "");
     setAttribute(this.memory, "title", bytes ? "Resident memory of its processes" : null);
-    const { progress } = job;
-    setText(this.rate, progress?.rate ? rate(progress.rate) : "");
+    const steps = KEYS.rate(job);
+    setText(this.rate, steps ? rate(steps) : "");
   }
 
   noteText(job) {
     const { link, problem, silent } = this.jobs;
     if (job.state === "gone") return this.inCard ? "The kernel was restarted; this job ended with it." : "";
     if (isOver(job)) return problem.get(job.id) ?? (this.gone ? "" : (job.note ?? (this.missed ? MISSED : "")));
-    const moment = new Date(this.jobs.asOf * 1000).toLocaleString();
-    if (link === "saved") return this.inCard ? `No kernel; this was true on ${moment}.` : "";
-    if (link === "lost") return this.inCard ? `No answer from the kernel since ${moment}.` : "";
+    const then = moment(this.jobs.asOf);
+    if (link === "saved") return this.inCard ? `No kernel; this was true on ${then}.` : "";
+    if (link === "lost") return this.inCard ? `No answer from the kernel since ${then}.` : "";
     if (problem.has(job.id)) return problem.get(job.id);
     if (silent.has(job.id)) return NOT_ANSWERED;
     const asked = this.jobs.now() - (job.asked ?? Infinity);

@@ -11,17 +11,16 @@ const HELP = [
   ["/", "filter"],
   ["Esc", "close, take back"],
   ["?", "show or hide this"],
+  ["Tab", "go to the other buttons"],
 ];
 
 const MARK = "data-lm-suppress-shortcuts";
 const BUTTONS = { s: "stop", k: "kill" };
 
 export function makeHelp() {
-  const lines = HELP.flatMap(([key, what]) => [
-    make("dt", "", {}, make("kbd", "", {}, key)),
-    make("dd", "", {}, what),
-  ]);
-  const help = make("dl", "ipykill-help", { "aria-label": "Keys" }, ...lines);
+  // No list of terms: front ends have a style of their own for those in outputs.
+  const lines = HELP.map(([key, what]) => make("div", "", {}, make("kbd", "", {}, key), what));
+  const help = make("div", "ipykill-help", { role: "group", "aria-label": "List of keys" }, ...lines);
   help.hidden = true;
   return help;
 }

@@ -15,7 +15,7 @@ export const KEYS = {
   time: (job, jobs) => jobs.elapsed(job),
   cpu: (job, jobs) => jobs.usage.get(job.id)?.[0] ?? 0,
   memory: (job, jobs) => jobs.usage.get(job.id)?.[1] ?? 0,
-  rate: (job) => job.progress?.rate ?? 0,
+  rate: (job) => isOver(job) ? 0 : (job.progress?.rate ?? 0),
 };
 
 function compare(one, other) {

@@ -1,6 +1,6 @@
 // The list of all jobs.
 
-import { count, isOver, STATES } from "./words.js";
+import { count, isOver, moment, STATES } from "./words.js";
 import { button, make, setAttribute, setText } from "./elements.js";
 import { Offer } from "./foreground.js";
 import { drawChips, makeChips } from "./chips.js";
@@ -56,6 +56,7 @@ export class Panel {
       this.unfolded = !this.isUnfolded;
       this.layOut();
     }, "ipykill-fold");
+    this.foldButton.title = "Failed jobs go here once they were seen";
     this.fold = make("li", "ipykill-fold-row", {}, this.foldButton);
 
     this.sizes = new ResizeObserver((entries) => this.measured(entries));
@@ -277,19 +278,21 @@ export class Panel {
     this.clear.hidden = !over || !connected;
     this.search.hidden = rows.size < 6 && !this.search.value && document.activeElement !== this.search;
     this.columns.el.hidden = rows.size < 2;
+    const width = this.scroller.clientWidth || this.root.clientWidth;
+    if (width) this.columns.fit(this.root, width, this.jobs);
     if (focused?.hidden) this.root.focus();
     if (!live) this.disarm();
     else if (this.armed) setText(this.killAll, `Kill ${this.liveShown}?`); // jobs may have been added
     else setText(this.killAll, this.filtered ? "Kill shown" : "Kill all");
     setText(this.stopAll, this.filtered ? "Stop shown" : "Stop all");
     setText(this.clear, this.filtered ? "Clear shown" : "Clear finished");
-    const moment = new Date(this.jobs.asOf * 1000).toLocaleString();
+    const then = moment(this.jobs.asOf);
     const { problem, silent } = this.jobs;
     const words = {
       live: problem.get(null) ?? (silent.has(null) ? NOT_ANSWERED : ""),
-      lost: `No answer from the kernel since ${moment}.`,
+      lost: `No answer from the kernel since ${then}.`,
       restarted: "The kernel was restarted; its jobs ended with it. Run %bgpanel again for new ones.",
-      saved: `No kernel; this was true on ${moment}.`,
+      saved: `No kernel; this was true on ${then}.`,
     }[link];
     setText(this.banner, words);
     this.banner.hidden = !words;

@@ -43,5 +43,9 @@ export function rate(steps) {
   return `${steps >= 100 ? Math.round(steps) : Number(steps.toPrecision(2))}/s`;
 }
 
+// By the page's clock, as the texts of jobs say it: 2026-11-30 16:29:01, or the time alone.
+export const clock = (seconds) => new Date(seconds * 1000).toTimeString().slice(0, 8);
+export const moment = (seconds) => `${new Date(seconds * 1000).toLocaleDateString("sv")} ${clock(seconds)}`;
+
 export const titleOf = (job) => `${job.name} (job ${job.id})`;
 export const count = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
