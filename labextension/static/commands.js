@@ -65,7 +65,15 @@ async function runInBackground(cell, kernel) {
   }
 }
 
-export function addCommands(commands, notifier, kernels, notebooks, show) {
+// A key that was pressed by mistake must not end the work of hours. Enter presses the last button.
+async function isKillWanted(title, { Dialog, showDialog }) {
+  const buttons = [Dialog.cancelButton(), Dialog.warnButton({ label: "Kill" })];
+  const body = "It ends wherever its code is; its finally: blocks run.";
+  const { button } = await showDialog({ title: `Kill ${title}?`, body, buttons });
+  return button.accept;
+}
+
+export function addCommands(commands, notifier, kernels, notebooks, show, apputils) {
   const { Notification } = notifier;
   const ofCurrent = () => kernels.linkOf(notebooks?.currentWidget);
 
@@ -92,10 +100,12 @@ export function addCommands(commands, notifier, kernels, notebooks, show) {
     const { link } = kernels;
     const job = link?.running.at(-1);
     if (!job) return;
+    const title = `${job.name} (job ${job.id})`;
+    if (what === "kill" && !(await isKillWanted(title, apputils))) return;
+    if (!link.panel) return; // the kernel was restarted meanwhile
     await link.jobs.ask(what, job);
     const now = link.jobs?.rows.get(job.id);
     const problem = link.jobs?.problem.get(job.id);
-    const title = `${job.name} (job ${job.id})`;
     if (!now || (link.panel.isOver(now) && notifier.isNews(link, now))) return; // the notifier tells it
     Notification.info(`${title}: ${problem ?? now.state}`, { autoClose: 4000 });
   };

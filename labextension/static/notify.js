@@ -1,6 +1,7 @@
 // Tells that a job has ended: in a toast of JupyterLab, and on the desktop if the user wants that.
 
-const MANY = 3; // if more jobs end at one moment, they are counted and not named
+const MANY = 3; // if more jobs have ended, they are counted and not named
+const TOGETHER = 1_000; // ms; what ends in this time is told in one toast
 const SHOWN = 10_000; // ms
 const FAILURE = "failed";
 
@@ -11,6 +12,7 @@ export class Notifier {
     this.kernels = kernels;
     this.options = options;
     this.reveal = reveal;
+    this.ended = new Map(); // link -> jobs that have ended and are told in a moment
     kernels.listeners.add((link, ids) => link && this.changed(link, ids));
   }
 
@@ -19,15 +21,28 @@ export class Notifier {
     if (!panel || jobs.revision < 0) return;
     const isNew = !link.ended; // jobs that were over before the page looked are not news
     link.ended ??= new Set();
-    const ended = [];
     for (const id of ids ?? jobs.rows.keys()) {
       const job = jobs.rows.get(id);
       if (!job || !panel.isOver(job) || link.ended.has(id)) continue;
       link.ended.add(id);
-      if (!isNew && this.isNews(link, job)) ended.push(job);
+      if (!isNew && this.isNews(link, job)) this.collect(link, job);
     }
-    if (ended.length > MANY) this.tellMany(link, ended);
-    else for (const job of ended) this.tell(link, this.sentence(link, job), job);
+  }
+
+  collect(link, job) {
+    const waiting = this.ended.get(link);
+    if (waiting) {
+      waiting.push(job);
+      return;
+    }
+    const ended = [job];
+    const sentence = this.sentence(link, job); // now, because a restart of the kernel takes the panel away
+    this.ended.set(link, ended);
+    setTimeout(() => {
+      this.ended.delete(link);
+      if (ended.length > 1) this.tellMany(link, ended);
+      else this.tell(link, sentence, job);
+    }, TOGETHER);
   }
 
   isNews(link, job) {
@@ -47,9 +62,10 @@ export class Notifier {
   }
 
   tellMany(link, ended) {
-    const counts = {};
-    for (const { state } of ended) counts[state] = (counts[state] ?? 0) + 1;
-    const sums = Object.entries(counts).map(([state, n]) => `${n} ${state}`);
+    const names = {};
+    for (const { name, state } of ended) (names[state] ??= []).push(name);
+    const sums = Object.entries(names).map(([state, all]) =>
+      `${all.length} ${state}${ended.length > MANY ? "" : ` (${all.join(", ")})`}`);
     const worst = ended.find((job) => job.state === FAILURE) ?? ended.at(-1);
     this.tell(link, `${ended.length} jobs have ended: ${sums.join(", ")}`, worst);
   }

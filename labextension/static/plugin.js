@@ -58,7 +58,7 @@ export function makePlugin(modules) {
     const options = { statusBar: true, notifyAfter: 10, notifyFailed: true, desktop: false };
     const notifier = new Notifier(Notification, kernels, options, reveal);
 
-    addCommands(app.commands, notifier, kernels, notebooks, show);
+    addCommands(app.commands, notifier, kernels, notebooks, show, apputils);
     for (const name of NAMES) {
       palette?.addItem({ command: `ipykill:${name}`, category: "Background Jobs" });
     }

@@ -92,6 +92,14 @@ def press_twice(button: Locator) -> None:
         button.click()
 
 
+def answer(lab: Lab, question: str, key: str) -> None:
+    """Press a key in a dialog of the front end."""
+    dialog = lab.page.get_by_role("dialog", name=question)
+    expect(dialog.locator(":focus")).to_have_count(1)
+    lab.page.keyboard.press(key)
+    expect(dialog).to_have_count(0)
+
+
 def test_the_status_counts_and_opens_the_panel(lab: Lab) -> None:
     lab.open(LOAD, f"%%bg -n train\n{SLEEP}", "%%bg -n bad\n1 / 0")
     lab.run(0)
@@ -101,8 +109,13 @@ def test_the_status_counts_and_opens_the_panel(lab: Lab) -> None:
     expect(status(lab)).to_have_text("▶ 1")
     lab.run(2)
     expect(status(lab)).to_have_text("▶ 1  ⚠ 1")
+    said = "1 background job is not over yet (1 running), 1 failed"
+    expect(status(lab)).to_have_attribute("title", f"{said}; click to show")
     status(lab).click()
     panel = sidebar(lab).get_by_role("region", name="Background jobs")
+    panel.get_by_role("button", name="Stop train").click()
+    expect(status(lab)).to_have_accessible_name(re.compile(r"over yet \(1 stopping\), 1 failed"))
+    expect(status(lab)).to_have_text("▶ 1  ⚠ 1")
     press_twice(panel.get_by_role("button", name="Kill train"))
     expect(status(lab)).to_have_text("⚠ 1")
     expect(lab.cell(1).get_by_role("group", name="train")).to_contain_text("killed")
@@ -132,6 +145,7 @@ def test_a_cell_runs_in_the_background_as_it_is(lab: Lab, app: str) -> None:
     lab.command("ipykill:stop")
     expect(lab.cell(2).get_by_role("group", name="named")).to_contain_text("stopping")
     lab.command("ipykill:kill")
+    answer(lab, "Kill named (job 2)?", "Enter")
     expect(lab.cell(2).get_by_role("group", name="named")).to_contain_text("killed")
     lab.start(1)
     lab.wait_output(1, "begun")
@@ -191,12 +205,42 @@ def test_what_ends_out_of_sight_is_told(lab: Lab) -> None:
     lab.command("launcher:create")
     expect(lab.cell(1)).to_be_hidden()
     lab.command("ipykill:kill")
+    answer(lab, "Kill train (job 1)?", "Enter")
     toast = toasts.filter(has_text="train: killed after")
     expect(toast).to_be_visible()
     print(lab.screenshot("toast"))
     toast.get_by_role("button", name="Show").click()
     expect(lab.cell(1)).to_be_visible()
     expect(sidebar(lab)).to_be_visible()
+
+
+def test_what_ends_within_a_second_is_told_in_one_toast(lab: Lab) -> None:
+    bad = "import ipykill\nfor i in range({}): ipykill.submit(lambda: 1 / 0, name=f'bad {{i}}')"
+    lab.open(LOAD, bad.format(6), bad.format(2))
+    toasts = lab.page.locator(".Toastify__toast")
+    lab.page.evaluate(SETTINGS, {"notifyFailed": None})
+    lab.run(0)
+    for cell, words in (1, "6 jobs have ended: 6 failed"), (2, "2 failed (bad 0, bad 1)"):
+        lab.run(cell)
+        expect(toasts).to_contain_text(words)
+        expect(toasts).to_have_count(1)
+        toasts.get_by_role("button", name="Hide notification").click()
+        expect(toasts).to_have_count(0)
+
+
+@APPS
+def test_a_key_that_was_pressed_by_mistake_kills_nothing(lab: Lab, app: str) -> None:
+    lab.open(LOAD, f"%%bg -n train\n{SLEEP}", app=app)
+    lab.run(0)
+    lab.run(1)
+    card = lab.cell(1).get_by_role("group", name="train")
+    for key, state in ("Escape", "running"), ("Enter", "killed"):
+        expect(card).to_contain_text("running")
+        lab.select(1)
+        lab.page.keyboard.press("g")
+        lab.page.keyboard.press("k")
+        answer(lab, "Kill train (job 1)?", key)
+        expect(card).to_contain_text(state)
 
 
 def test_the_desktop_tells_if_the_user_wants_it(lab: Lab) -> None:
