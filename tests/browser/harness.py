@@ -321,7 +321,11 @@ class Lab:
 def chromium() -> Iterator[Browser]:
     """Chromium, which has to be there."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=CHROMIUM_FLAGS)
+        browser = playwright.chromium.launch(
+            executable_path=find_chromium(),
+            args=CHROMIUM_FLAGS,
+            ignore_default_args=["--hide-scrollbars"],  # a person has them
+        )
         yield browser
         browser.close()
 

@@ -42,6 +42,11 @@ JOBS = (
     "%bgkill listen\n%bgstop crawl\n%bgkill -w 0 save",
     "%bgpanel",
 )
+CONTINUE = (
+    "%load_ext ipykill",
+    "import time\nfor epoch in range(10_000):\n    time.sleep(0.5)\n"
+    "    print(f'epoch {epoch}: loss {3 / (epoch + 2):.3f}')",
+)
 
 
 def choose_theme(lab: Lab, name: str) -> None:
@@ -76,8 +81,21 @@ def run(lab: Lab, cells: tuple[str, ...]) -> Locator:
     return panel
 
 
+def run_long(lab: Lab) -> None:
+    """Run a cell for so long that it is offered to continue it in the background."""
+    lab.page.set_viewport_size({"width": 1100, "height": 900})
+    lab.open(*CONTINUE, app="notebooks")
+    lab.run(0)
+    lab.start(1)
+    expect(lab.page.get_by_role("button", name="Continue in background")).to_be_visible()
+    lab.wait_output(1, "epoch 8")
+
+
 def main() -> None:
     with labs() as open_lab:
+        with open_lab() as lab:
+            run_long(lab)
+            shot(lab, 0, 1, IMAGES / "continue.png")
         with open_lab() as lab:
             run(lab, NOTEBOOK)
             shot(lab, 2, 6, IMAGES / "notebook.png")
