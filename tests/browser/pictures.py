@@ -11,6 +11,8 @@ from tests.browser.harness import Lab, labs
 from tests.overlays import ROOT
 
 IMAGES = ROOT / "docs" / "images"
+PLAIN = ".jp-cell-toolbar { display: none !important }"
+"""The buttons of the active cell have nothing to do with what a picture shows."""
 
 HELPERS = """
 def train_one_epoch(model):
@@ -39,8 +41,8 @@ JOBS = (
     "%%bg -q -n crawl\nwhile True:\n    time.sleep(0.5)",
     "%%bg -q -n encode\nsubprocess.run(['sleep', '600'])",
     "%%bg -q -n save\nwith ipykill.shield():\n    time.sleep(30)",
-    "%bgkill listen\n%bgstop crawl\n%bgkill -w 0 save",
     "%bgpanel",
+    "%bgkill listen\n%bgstop crawl\n%bgkill -w 0 save",
 )
 CONTINUE = (
     "%load_ext ipykill",
@@ -60,22 +62,26 @@ def choose_theme(lab: Lab, name: str) -> None:
 def shot(lab: Lab, first: int, last: int, file: Path) -> None:
     """Take a picture of the cells from `first` to `last`."""
     lab.page.mouse.move(0, 0)
+    lab.page.add_style_tag(content=PLAIN)
     top = lab.cell(first).bounding_box()
     bottom = lab.cell(last).bounding_box()
     assert top is not None
     assert bottom is not None
-    clip = {"x": top["x"] + 40, "y": top["y"], "width": top["width"] - 40}
+    clip = {"x": top["x"] + 36, "y": top["y"], "width": top["width"] - 36}
     lab.page.screenshot(
         path=file, clip={**clip, "height": bottom["y"] + bottom["height"] - top["y"]}
     )
 
 
 def run(lab: Lab, cells: tuple[str, ...]) -> Locator:
-    """Run the cells, the last of which shows the panel; return that when it has news."""
+    """Run the cells; return the panel when it has news. It has to see how jobs end that it shows."""
     lab.page.set_viewport_size({"width": 1500, "height": 1300})
     lab.open(*cells, app="notebooks")
-    lab.run_all()
-    panel = lab.cell(len(cells) - 1).locator(".ipykill").first
+    panel = lab.page.get_by_role("region", name="Background jobs")
+    for index, cell in enumerate(cells):
+        lab.run(index)
+        if cell == "%bgpanel" and cell != cells[-1]:
+            expect(panel.get_by_text("5 running")).to_be_visible()
     expect(panel.get_by_text("1 killed")).to_be_visible()
     lab.page.wait_for_timeout(4000)
     return panel
@@ -83,7 +89,7 @@ def run(lab: Lab, cells: tuple[str, ...]) -> Locator:
 
 def run_long(lab: Lab) -> None:
     """Run a cell for so long that it is offered to continue it in the background."""
-    lab.page.set_viewport_size({"width": 1100, "height": 900})
+    lab.page.set_viewport_size({"width": 1000, "height": 900})
     lab.open(*CONTINUE, app="notebooks")
     lab.run(0)
     lab.start(1)
