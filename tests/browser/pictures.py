@@ -3,6 +3,7 @@
 They are what a person sees in JupyterLab, cut to the size of what they show.
 """
 
+import re
 from pathlib import Path
 
 from playwright.sync_api import Locator, expect
@@ -74,15 +75,19 @@ def shot(lab: Lab, first: int, last: int, file: Path) -> None:
 
 
 def run(lab: Lab, cells: tuple[str, ...]) -> Locator:
-    """Run the cells; return the panel when it has news. It has to see how jobs end that it shows."""
+    """Run the cells; return the panel when it has news. It shows jobs that it saw end."""
     lab.page.set_viewport_size({"width": 1500, "height": 1300})
     lab.open(*cells, app="notebooks")
     panel = lab.page.get_by_role("region", name="Background jobs")
-    for index, cell in enumerate(cells):
-        lab.run(index)
-        if cell == "%bgpanel" and cell != cells[-1]:
-            expect(panel.get_by_text("5 running")).to_be_visible()
+    if cells[-1] == "%bgpanel":
+        lab.run_all()
+    else:
+        for index in range(len(cells) - 1):
+            lab.run(index)
+        expect(panel.get_by_text("5 running")).to_be_visible()
+        lab.run(len(cells) - 1)
     expect(panel.get_by_text("1 killed")).to_be_visible()
+    expect(panel.get_by_role("listitem", name=re.compile("stuck|listen"))).to_be_visible()
     lab.page.wait_for_timeout(4000)
     return panel
 
