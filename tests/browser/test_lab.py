@@ -234,6 +234,7 @@ def test_a_key_that_was_pressed_by_mistake_kills_nothing(lab: Lab, app: str) -> 
     lab.run(0)
     lab.run(1)
     card = lab.cell(1).get_by_role("group", name="train")
+    expect(status(lab)).to_have_text("▶ 1")  # before that, the command has nothing to kill
     for key, state in ("Escape", "running"), ("Enter", "killed"):
         expect(card).to_contain_text("running")
         lab.select(1)

@@ -80,6 +80,12 @@ def test_in_a_notebook_beside_the_file_browser_names_can_be_read(stage) -> None:
     expect(memory).to_be_visible()
     assert shown(name.locator(".ipykill-name"))
     views.tell(usage={2: [3, 0]})
+    expect(panel).not_to_contain_text("700 MB")
+    expect(memory).to_be_visible()  # no button moves away because a process has ended
+    views.change(gone=(1, 2, 3, 4, 5))
+    expect(panel).to_contain_text("No background jobs")
+    views.change(row(6), row(7))
+    expect(item(panel, 7)).to_be_visible()
     expect(memory).to_be_hidden()
 
 

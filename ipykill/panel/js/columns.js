@@ -37,11 +37,14 @@ export class Columns {
   }
 
   // Columns in which every row is empty take no space; if the others have not enough, rows are stacked.
+  // A column that is there stays, so that no button moves away each time when a process has ended.
   fit(root, width, jobs) {
     let least = LEAST;
     for (const [key, more] of Object.entries(MORE)) {
-      const has = this.sort?.key === key || [...jobs.rows.values()].some((job) => KEYS[key](job, jobs));
-      root.classList.toggle(`ipykill-has-${key}`, has);
+      const name = `ipykill-has-${key}`;
+      const stays = jobs.rows.size > 0 && root.classList.contains(name);
+      const has = stays || [...jobs.rows.values()].some((job) => KEYS[key](job, jobs));
+      root.classList.toggle(name, has);
       if (has) least += more;
     }
     root.classList.toggle("ipykill-stacked", width < least * parseFloat(getComputedStyle(root).fontSize));
