@@ -68,7 +68,6 @@ def test_the_kill_comes_out_of_the_run(jobs):
 
 
 @shows_places
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="3.11 does not show foreign frames")
 def test_a_run_is_reached_without_a_signal(jobs, monkeypatch):
     monkeypatch.setattr(wake, "wake", lambda *_: None)
     job, count = submit(jobs, trio_shapes.waits)
