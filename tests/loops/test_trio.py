@@ -7,6 +7,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -71,6 +72,21 @@ def test_the_kill_comes_out_of_the_run(jobs):
 def test_a_run_is_reached_without_a_signal(jobs, monkeypatch):
     monkeypatch.setattr(wake, "wake", lambda *_: None)
     job, count = submit(jobs, trio_shapes.waits)
+    assert job.kill(HANG_GUARD)
+    assert not count.torn
+
+
+@shows_places
+def test_a_run_in_the_worker_of_a_pool_is_reached_without_a_signal(jobs, monkeypatch):
+    monkeypatch.setattr(wake, "wake", lambda *_: None)
+    count = Count()
+
+    def body():
+        with ThreadPoolExecutor() as pool:
+            pool.submit(trio.run, trio_shapes.waits, count).result()
+
+    job = jobs.submit(body)
+    assert count.began.wait(HANG_GUARD)
     assert job.kill(HANG_GUARD)
     assert not count.torn
 
