@@ -29,7 +29,8 @@ Read in this order:
     `mentioned` finds their connections).
 `loops`
     Event loops, which are told to end their tasks: `asyncio_runs`, with `tasks`, `runs`,
-    `awaited` (processes for which a task waits) and `holding`; `trio_runs`; `gevent_hubs`.
+    `awaited` (processes for which a task waits), `guarding` and `holding`; `trio_runs`;
+    `gevent_hubs`.
 `standins`, `in_main`
     What handles other signals while another thread passes for the main thread; calls that
     only the main thread may make.

@@ -14,9 +14,9 @@ follows happens in the loop's own thread, while no task runs:
 3. When no task is left, asynchronous generators are closed, and `JobKilled` is raised out of
    the loop. Until then nothing may stop the loop, not even the end of the main task (`holding`).
 
-A task in cleanup is not cancelled, not by other tasks either, as a TaskGroup would do
-(`AsyncioRun._guard`). A task that swallows the cancellation, so that it waits for something new
-outside of cleanup, is cancelled again.
+A task in cleanup is not cancelled, not by other tasks either, as a TaskGroup would do, but when it
+has left that (`guarding`). A task that swallows the cancellation, so that it waits for something
+new outside of cleanup, is cancelled again.
 
 A coroutine that computes keeps the loop from looking (`AsyncioRun.is_blocked`). It is killed like
 any running code, with a `TaskKilled`, which asyncio takes for a cancellation: it ends the task
@@ -30,17 +30,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import sys
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from ..exceptions import JobKilled
 from . import policy
 from . import target as targets
 from .awaited import end_awaited
+from .guarding import Guard
 from .holding import Hold
 from .runs import runs_of
 from .target import Target
@@ -69,6 +69,7 @@ _LOST = 1.0  # after which it is told again
 _LATE = 0.3  # after which an ``except`` block that goes on may be cut short
 _STUCK = 2.0  # for which the main task's cleanup may wait for one thing; then other tasks end
 
+_REST = 3  # times the duration of a look, for which no step of a task makes the loop look
 _FEW = 10  # if fewer tasks are left, the end of each makes the loop look
 
 _Request = Literal["kill", "interrupt", "stop"]
@@ -94,8 +95,7 @@ class AsyncioRun:
         self._timer: asyncio.TimerHandle | None = None
         # What each task waited for when it was cancelled, or before.
         self._waits: weakref.WeakKeyDictionary[Task, object] = weakref.WeakKeyDictionary()
-        self._asks = False  # whether this object is cancelling a task at this moment
-        self._spared: weakref.WeakSet[Task] = weakref.WeakSet()  # in cleanup, so not cancelled
+        self._free_at = 0.0  # from when on a step of a task may make the loop look, monotonic
         self._mains: list[asyncio.Future[Any]] = []
         self._left = 0  # guarded tasks that have not ended, about
         self._stubborn: weakref.WeakSet[Task] = weakref.WeakSet()  # that were cancelled again
@@ -106,6 +106,7 @@ class AsyncioRun:
         self._old: weakref.WeakSet[Task] = weakref.WeakSet()  # that are being ended now
         self._closing: Task | None = None
         self._hold = Hold(loop, self._ended)
+        self._guard = Guard(loop, lambda: self._is_late, self._ended, self._left_cleanup)
 
     def ring(self) -> None:
         """Tell the loop to look at what is asked of its thread, unless it does so anyway."""
@@ -167,7 +168,7 @@ class AsyncioRun:
         if task is not None:
             if not issubclass(kind, JobKilled):
                 self._interrupted = task
-            self._guard(task)
+            self._left += self._guard.guard(task)
         elif self._target.group.kill_requested:  # a callback, whose end asyncio would log
             self._hold.hush()
         return kind
@@ -190,8 +191,8 @@ class AsyncioRun:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        request = self._request()
-        self._since = 0.0 if request is None else self._since or time.monotonic()
+        request, begun = self._request(), time.monotonic()
+        self._since = 0.0 if request is None else self._since or begun
         if request is None and self._main is None and not self._target.sought:
             self._hold.let_go()
             self._first = None
@@ -202,7 +203,9 @@ class AsyncioRun:
         # Else the loop is run by a cleanup, which must complete.
         if self.loop.is_closed():
             return
-        self._due = time.monotonic() + self._pause
+        now = time.monotonic()
+        self._free_at = now + _REST * (now - begun)
+        self._due = now + self._pause
         self._timer = self.loop.call_later(self._pause, self._look)
         self._pause = min(self._pause * 2, _LOOK_MAX)
 
@@ -227,7 +230,7 @@ class AsyncioRun:
             if request == "kill":
                 self._hold.hush()
             for task in every:
-                self._guard(task)
+                self._left += self._guard.guard(task)
         tasks = [task for task in every if not is_done(task) and not executes(task)]
         # If the loop runs for ever, other threads may wait for tasks of it.
         now = [it for it in mains[:1] if not is_done(it)] if mains else list(filter(serves, tasks))
@@ -253,14 +256,14 @@ class AsyncioRun:
         if any(task.cancelling() for task in own):
             for task in tasks:
                 self._ask_again(task)
-        elif not any(cleans_up(task, asked=False, late=self._is_late) for task in own):
+        elif not own or not all(self._guard.cleans_up(task) for task in own):
             self._main = mains[0]
             self._note()
             self._begin(tasks)
             for task in tasks:
                 self._waits[task] = awaits(task)
             self._pause = _LOOK
-            with self._asking():
+            with self._guard.asking():
                 for main in mains:
                     main.cancel()
             return
@@ -294,26 +297,22 @@ class AsyncioRun:
         for task in now:
             if task in needed:
                 continue
-            if task.cancelling() or task in self._spared:
+            if task.cancelling() or task in self._guard.spared:
                 self._ask_again(task)
-            elif waits.owner(task) is None and not cleans_up(task, asked=False, late=self._is_late):
+            elif waits.owner(task) is None and not self._guard.cleans_up(task):
                 helped = waits.helped(task)
                 if helped is None or not cleans_up(helped, asked=True):
                     self._note()
                     self._cancel(task)
 
     def _ask_again(self, task: Task) -> None:
-        wait = awaits(task)
-        if not task.cancelling() and task not in self._spared:
+        wait, spared = awaits(task), task in self._guard.spared
+        if not task.cancelling() and not spared:
             self._waits[task] = wait
-        elif (
-            wait is not None
-            and (wait is not self._waits.get(task) or task in self._spared)
-            and not cleans_up(task, asked=True, late=self._is_late)
-        ):
-            if task in self._spared:
-                self._spared.remove(task)
-            else:
+        elif wait is None:  # it is about to run
+            self._guard.watch(task)
+        elif (spared or wait is not self._waits.get(task)) and not self._guard.cleans_up(task):
+            if not spared:
                 self._stubborn.add(task)
             for frame in frames_of(task.get_coro()):  # it dies there if it swallows this one, too
                 targets.arm_here(self._target, frame)
@@ -322,39 +321,17 @@ class AsyncioRun:
     def _cancel(self, task: Task) -> None:
         self._waits[task] = awaits(task)
         self._pause = _LOOK
-        with self._asking():
+        with self._guard.asking():
             task.cancel()
 
-    @contextlib.contextmanager
-    def _asking(self) -> Iterator[None]:
-        self._asks = True
-        try:
-            yield
-        finally:
-            self._asks = False
-
-    def _guard(self, task: Task) -> None:
-        """Replace ``task.cancel``, so that other tasks do not cancel the task in its cleanup."""
-        if not isinstance(getattr(task, "cancel", None), functools.partial):
-            task.add_done_callback(self._ended)
-            self._left += 1
-            guarded = functools.partial(self._cancel_guarded, weakref.ref(task))
-            task.cancel = guarded  # type: ignore[method-assign]
-
-    @policy.unbroken
-    def _cancel_guarded(self, ref: weakref.ref[Task], msg: Any = None) -> bool:
-        task = ref()
-        if task is None:
-            return False
-        # If no task runs, a timeout of the cleanup's own calls this, and is let through.
-        by = asyncio.current_task(self.loop)
-        others = self._asks or not self.loop.is_running() or by not in (None, task)
-        asked, late = task.cancelling() > 0, self._is_late
-        if others and (executes(task) or cleans_up(task, asked=asked, late=late)):
-            if not task.cancelling():
-                self._spared.add(task)
-            return True
-        return type(task).cancel(task, msg)
+    def _left_cleanup(self, task: Task) -> None:
+        """Cancel a task that was spared in its cleanup, or see what is to become of it."""
+        if task in self._guard.spared:
+            self._ask_again(task)
+        elif time.monotonic() >= self._free_at:
+            self._look()
+        else:  # among thousands of tasks the looks would leave them no time
+            self._guard.watch(task)
 
     @policy.unbroken
     def _ended(self, task: object = None) -> None:
