@@ -57,6 +57,7 @@ from .tasks import (
     outside_greenlet,
     serves,
     tasks_of,
+    was_cancelled,
 )
 
 __all__ = ["AsyncioRun"]
@@ -101,6 +102,8 @@ class AsyncioRun:
         self._stubborn: weakref.WeakSet[Task] = weakref.WeakSet()  # that were cancelled again
         self._main: asyncio.Future[Any] | None = None  # the main future that was cancelled
         self._interrupted: Task | None = None  # the task in which an interrupt was raised
+        self._leaves = False  # whether an interrupt is to leave a loop that runs for ever
+        self._told = False  # whether the end of the main task was told to all who asked for it
         self._stuck: tuple[object, float] = None, 0.0  # what ending tasks wait for, and since when
         self._first: weakref.WeakSet[Task] | None = None  # that were there when the end began
         self._old: weakref.WeakSet[Task] = weakref.WeakSet()  # that are being ended now
@@ -214,6 +217,8 @@ class AsyncioRun:
         if target.open and not target.depth:
             if target.sought:
                 return "kill" if target.group.kill_requested else "interrupt"
+            if self._leaves:
+                return "interrupt"
             if self._interrupted is not None and is_done(self._interrupted):
                 if self._interrupted.cancelled():
                     return "interrupt"
@@ -237,6 +242,7 @@ class AsyncioRun:
         if not now and len(mains) > 1:  # the inner run of the loop is about to end
             return
         if not now and (request is not None or self._was_interrupted):
+            self._leaves |= request == "interrupt" and not mains
             self._end_rest(tasks)
             if all(task is self._closing for task in tasks):
                 self._leave(request, mains)
@@ -352,7 +358,7 @@ class AsyncioRun:
     @property
     def _was_interrupted(self) -> bool:
         main = None if self._stop else self._interrupted or self._main
-        return isinstance(main, asyncio.Task) and main.cancelled()
+        return main is not None and was_cancelled(main)
 
     def _leave(self, request: _Request | None, mains: list[asyncio.Future[Any]]) -> None:
         """End the run of the loop: no task is left."""
@@ -369,9 +375,23 @@ class AsyncioRun:
                         killed.__context__ = main.exception()
                 raise killed
             return
-        interrupted = self._was_interrupted
+        if not self._told:
+            # A callback of the main task may be queued that stops the loop. If this run were left
+            # before, it would stop the next one, which closes what is open.
+            self.loop.call_soon(self._leave_next)
+            return
+        interrupted = self._was_interrupted or self._leaves
+        if self._leaves:
+            self._note()
         self._main = self._interrupted = None
+        self._stop = self._leaves = self._told = False
         self._target.endings.pop(self.loop, None)
+        self._hold.wanted |= request == "stop" and not mains  # all that a Stop can end has ended
         self._hold.let_go(stop=not interrupted)
         if interrupted:
             raise KeyboardInterrupt
+
+    @policy.unbroken
+    def _leave_next(self) -> None:
+        self._told = True
+        self._look()

@@ -45,6 +45,7 @@ __all__ = [
     "serves",
     "tasks_of",
     "waiting",
+    "was_cancelled",
 ]
 
 Task: TypeAlias = "asyncio.Task[Any]"
@@ -226,6 +227,13 @@ def executes(task: Task) -> bool:
 def is_done(future: asyncio.Future[Any]) -> bool:
     """Whether a future is done, even while its ``done()`` is replaced (`holding`)."""
     return type(future).done(future)
+
+
+def was_cancelled(future: asyncio.Future[Any]) -> bool:
+    """Whether a future has ended because it was cancelled. A gather() has failed then."""
+    if isinstance(future, asyncio.Task) or not is_done(future) or future.cancelled():
+        return future.cancelled()
+    return isinstance(future.exception(), asyncio.CancelledError)
 
 
 def tasks_of(future: asyncio.Future[Any]) -> list[Task]:

@@ -10,6 +10,7 @@ import pytest
 from ipykill import JobKilled, JobState
 from ipykill.core import loop
 from ipykill.exceptions import JobAborted
+from ipykill.kill import current_target
 from tests.loops.work import Work, ask
 from tests.waiting import HANG_GUARD, wait_for
 
@@ -70,6 +71,95 @@ def test_an_interrupt_that_is_caught_comes_once(jobs, began, how):
     assert job.result(HANG_GUARD) == "kept"
     assert len(caught) == 1
     assert "stop" not in vars(loops[0])
+
+
+def a_future():
+    return asyncio.get_running_loop().create_future()
+
+
+def a_gather():
+    return asyncio.gather(a_future(), a_future())
+
+
+@pytest.mark.parametrize("makes", [a_future, a_gather])
+def test_an_interrupt_of_a_loop_that_runs_for_a_future_is_no_cancellation(jobs, began, makes):
+    async def make():
+        return makes()
+
+    def body():
+        with contextlib.closing(asyncio.new_event_loop()) as loop:
+            future = loop.run_until_complete(make())
+            loop.call_soon(began.set)
+            loop.run_until_complete(future)
+
+    job = jobs.submit(body)
+    assert ask(job, began, "interrupt")
+    assert job.wait(HANG_GUARD)
+    assert (job.state, job.reason) == (JobState.STOPPED, "interrupted")
+
+
+def test_what_stops_a_loop_at_the_end_of_its_main_task_does_not_stop_its_next_run(jobs, began):
+    """The loop looks when the main task has ended, and asyncio has not heard of that yet."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        try:
+            began.set()
+            await asyncio.sleep(1000)
+        finally:
+            loop.call_soon(current_target().endings[loop]._look)
+
+    def body():
+        with contextlib.closing(asyncio.new_event_loop()) as loop:
+            with contextlib.suppress(KeyboardInterrupt):
+                loop.run_until_complete(main())
+            return loop.run_until_complete(asyncio.sleep(0.05, "kept"))
+
+    job = jobs.submit(body)
+    assert ask(job, began, "interrupt")
+    assert job.result(HANG_GUARD) == "kept"
+
+
+class Forever:
+    """A loop that runs until somebody stops it, and what the code does after that."""
+
+    def __init__(self, began, *, has_a_task):
+        self.began = began
+        self.has_a_task = has_a_task
+        self.ended = []
+
+    def __call__(self):
+        work = Work(threading.Event())
+        with contextlib.closing(asyncio.new_event_loop()) as loop:
+            task = loop.create_task(work.wait()) if self.has_a_task else None
+            loop.call_later(0.01, self._beat, loop)
+            try:
+                loop.run_forever()
+                self.ended.append("returned")
+            except KeyboardInterrupt as error:
+                self.ended.append(type(error))
+            self.ended += work.ended
+            del task
+            return loop.run_until_complete(asyncio.sleep(0.1, "kept"))
+
+    def _beat(self, loop):
+        self.began.set()
+        loop.call_later(0.01, self._beat, loop)
+
+
+@pytest.mark.parametrize("has_a_task", [False, True])
+@pytest.mark.parametrize(
+    ("how", "end"), [("interrupt", KeyboardInterrupt), ("stop", "returned"), ("kill", JobKilled)]
+)
+def test_a_loop_that_runs_for_ever_is_left(jobs, began, has_a_task, how, end):
+    """An interrupt and a Stop come once: what the code does after that is left alone."""
+    body = Forever(began, has_a_task=has_a_task)
+    job = jobs.submit(body)
+    assert ask(job, began, how)
+    assert job.wait(HANG_GUARD)
+    assert body.ended == [end, *(["main"] if has_a_task else [])]
+    if how != "kill":
+        assert job.result(HANG_GUARD) == "kept"
 
 
 # A Stop

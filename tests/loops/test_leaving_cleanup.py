@@ -65,7 +65,7 @@ def test_a_main_task(jobs, began, how, pause, steps):
     assert block.is_whole
 
 
-@pytest.mark.parametrize("how", ["kill", "stop"])
+@pytest.mark.parametrize("how", ["kill", "interrupt", "stop"])
 def test_several_main_tasks_are_never_outside_of_cleanup_together(jobs, began, how):
     blocks = [Block(began) for _ in range(10)]
 
