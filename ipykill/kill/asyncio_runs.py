@@ -20,7 +20,7 @@ new outside of cleanup, is cancelled again.
 
 A coroutine that computes keeps the loop from looking (`AsyncioRun.is_blocked`). It is killed like
 any running code, with a `TaskKilled`, which asyncio takes for a cancellation: it ends the task
-and not the loop.
+and not the loop. So is a task that waits in its cleanup only, and computes between that.
 
 An interrupt, which is delivered once, is handled in the same way, and so is a Stop, for which no
 exception is raised out of the loop.
@@ -38,7 +38,6 @@ from typing import Any, Literal
 
 from ..exceptions import JobKilled
 from . import policy
-from . import target as targets
 from .awaited import end_awaited
 from .guarding import Guard
 from .holding import Hold
@@ -50,8 +49,8 @@ from .tasks import (
     awaits,
     cleans_up,
     executes,
-    frames_of,
     helps_cleanup,
+    helps_greenlet,
     is_done,
     needed_of,
     outside_greenlet,
@@ -87,6 +86,7 @@ class AsyncioRun:
 
     def __init__(self, target: Target, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        self.arms = False  # whether it arms tasks itself, which may wait in cleanup only
         self._target = target
         self._stop = False
         self._rung: float | None = None  # when the loop was told to look, if it has not, monotonic
@@ -144,7 +144,7 @@ class AsyncioRun:
     @property
     def needs_no_exception(self) -> bool:
         """Whether the loop ends its tasks by itself, so that nothing is raised in running code."""
-        return not self.is_blocked and not self._stubborn
+        return not (self.is_blocked or self._stubborn or self.arms)
 
     @property
     def _is_late(self) -> bool:
@@ -163,7 +163,9 @@ class AsyncioRun:
         # The task was cancelled and goes on. The callers ask `policy` whether it cleans up.
         if task is not None and task in self._waits and task.cancelling():
             return True
-        return self.is_blocked and not helps_cleanup(task, self.loop, late=self._is_late)
+        watched = self.arms and task in self._guard.watched and not helps_greenlet()
+        may = self.is_blocked or watched
+        return may and not helps_cleanup(task, self.loop, late=self._is_late)
 
     def strikes(self, kind: type[BaseException]) -> type[BaseException]:
         """Note that `kind` is about to be raised in the running task; own thread only."""
@@ -204,6 +206,9 @@ class AsyncioRun:
         if caller is None or policy.shelter(caller) is None:
             self._end(request, mains)
         # Else the loop is run by a cleanup, which must complete.
+        late = self._is_late and self._target.sought
+        uncancelled = [it for it in self._guard.watched if late and not it.cancelling()]
+        self.arms = self._guard.arm(self._target, uncancelled)
         if self.loop.is_closed():
             return
         now = time.monotonic()
@@ -234,8 +239,7 @@ class AsyncioRun:
             self._hold.keep(mains[-1] if mains else None)
             if request == "kill":
                 self._hold.hush()
-            for task in every:
-                self._left += self._guard.guard(task)
+            self._left += sum(map(self._guard.guard, every))
         tasks = [task for task in every if not is_done(task) and not executes(task)]
         # If the loop runs for ever, other threads may wait for tasks of it.
         now = [it for it in mains[:1] if not is_done(it)] if mains else list(filter(serves, tasks))
@@ -320,8 +324,7 @@ class AsyncioRun:
         elif (spared or wait is not self._waits.get(task)) and not self._guard.cleans_up(task):
             if not spared:
                 self._stubborn.add(task)
-            for frame in frames_of(task.get_coro()):  # it dies there if it swallows this one, too
-                targets.arm_here(self._target, frame)
+            self._guard.arm(self._target, [task])  # it dies there if it swallows this one, too
             self._cancel(task)
 
     def _cancel(self, task: Task) -> None:

@@ -12,11 +12,13 @@ import asyncio
 import contextlib
 import functools
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from . import policy
-from .tasks import Task, awaits, cleans_up, executes, is_done
+from . import target as targets
+from .target import Target
+from .tasks import Task, awaits, cleans_up, executes, frames_of, is_done
 
 __all__ = ["Guard"]
 
@@ -40,6 +42,8 @@ class Guard:
     spared
         The tasks that were in cleanup when they should have been cancelled, and are to be
         cancelled when they have left it.
+    watched
+        The tasks that are looked at after their next step.
 
     Threading
     ---------
@@ -54,11 +58,11 @@ class Guard:
         on_leave: Callable[[Task], None],
     ) -> None:
         self.spared: weakref.WeakSet[Task] = weakref.WeakSet()
+        self.watched: weakref.WeakSet[Task] = weakref.WeakSet()
         self._loop = loop
         self._is_late = is_late
         self._on_end = on_end
         self._on_leave = on_leave
-        self._watched: weakref.WeakSet[Task] = weakref.WeakSet()
         self._asks = False  # whether ipykill is cancelling a task at this moment
 
     def guard(self, task: Task) -> bool:
@@ -88,9 +92,9 @@ class Guard:
 
     def watch(self, task: Task) -> None:
         """Look at a task after its next step, and tell when it waits outside of cleanup."""
-        if task in self._watched:
+        if task in self.watched:
             return
-        self._watched.add(task)
+        self.watched.add(task)
         step = _Step(self, task)
         if executes(task):
             self._loop.call_later(_ON_STACK, step)
@@ -102,13 +106,20 @@ class Guard:
 
     def stepped(self, task: Task) -> None:
         """See whether a watched task has left its cleanup."""
-        self._watched.discard(task)
+        self.watched.discard(task)
         if is_done(task):
             return
         if executes(task) or awaits(task) is None or self.cleans_up(task):
             self.watch(task)
         else:
             self._on_leave(task)
+
+    def arm(self, target: Target, tasks: Iterable[Task]) -> bool:
+        """Make the code of tasks that wait ask whether it dies when it goes on; return if any."""
+        frames = [frame for task in tasks for frame in frames_of(task.get_coro())]
+        for frame in frames:
+            targets.arm_here(target, frame)
+        return bool(frames)
 
     @policy.unbroken
     def _cancel_guarded(self, ref: weakref.ref[Task], msg: Any = None) -> bool:

@@ -27,7 +27,15 @@ from .tasks import Task, cleans_up, frames_of, is_machinery
 from .trio_runs import TrioRun, run_here, run_of
 from .waits import pool_of
 
-__all__ = ["ends_by_itself", "hindrance", "may_strike", "reach", "stop", "waits_for_threads"]
+__all__ = [
+    "arms",
+    "ends_by_itself",
+    "hindrance",
+    "may_strike",
+    "reach",
+    "stop",
+    "waits_for_threads",
+]
 
 _HANDLE = asyncio.Handle._run.__code__
 _RUNS = {"_run_once", "run_forever", "run_until_complete"}
@@ -79,6 +87,15 @@ def ends_by_itself(target: Target) -> bool:
     if ending is None:
         ending = target.endings.get(target.running_loop())
     return isinstance(ending, _ENDINGS) and ending.needs_no_exception
+
+
+def arms(target: Target) -> bool:
+    """Whether a target's loop has armed code itself, although it ends by itself as a rule.
+
+    Any thread may ask.
+    """
+    ending = _known(target)
+    return isinstance(ending, AsyncioRun) and ending.arms
 
 
 def hindrance(target: Target, labels: Mapping[str, str] = stack.NO_LABELS) -> str:

@@ -35,6 +35,7 @@ __all__ = [
     "executes",
     "frames_of",
     "helps_cleanup",
+    "helps_greenlet",
     "in_handler",
     "is_done",
     "is_in_cleanup",
@@ -59,6 +60,7 @@ _MACHINERY = (
 EXITS = frozenset({"__exit__", "__aexit__", "__del__"})
 # Any loop has these, and runs them when its tasks have ended. They are cleanup as a whole.
 _CLOSING = {"shutdown_asyncgens", "shutdown_default_executor"}
+_SPAWN = "greenlet_spawn"
 _FRAMES = ("cr_frame", "gi_frame", "ag_frame")
 _INNER = ("cr_await", "gi_yieldfrom", "ag_await")
 _KINDS = (CoroutineType, GeneratorType, AsyncGeneratorType)
@@ -112,7 +114,7 @@ def _in_greenlet(frame: FrameType) -> Iterator[tuple[FrameType, object]]:
     SQLAlchemy runs code that does not know of asyncio in a greenlet, and `greenlet_spawn` awaits
     for it. The coroutine's own frames do not tell that this code cleans up.
     """
-    if frame.f_code.co_name != "greenlet_spawn":
+    if frame.f_code.co_name != _SPAWN:
         return
     greenlet = frame.f_locals.get("context")
     inner = getattr(greenlet, "gr_frame", None)  # None while it runs
@@ -121,6 +123,14 @@ def _in_greenlet(frame: FrameType) -> Iterator[tuple[FrameType, object]]:
         stack.append(inner)
         inner = inner.f_back
     yield from ((it, greenlet) for it in reversed(stack))
+
+
+def helps_greenlet() -> bool:
+    """Whether a greenlet, which may clean up, waits for the coroutine that calls this."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_code.co_name != _SPAWN:
+        frame = frame.f_back
+    return frame is not None
 
 
 def outside_greenlet() -> FrameType | None:

@@ -79,6 +79,24 @@ def test_cleanup_in_a_greenlet_is_not_cancelled_again(jobs, shape, in_a_task):
     assert ended == ["cleaned up"]
 
 
+@pytest.mark.slow
+def test_cleanup_in_a_greenlet_that_nothing_has_cancelled_completes(jobs, began):
+    """The coroutine for which it waits does not show that the greenlet cleans up."""
+    ended: list[str] = []
+
+    def work():
+        try:
+            pass
+        finally:
+            began.set()
+            concurrency.await_only(steps(MANY))
+            ended.append("cleaned up")
+        concurrency.await_only(forever())
+
+    assert_dies(jobs, began, lambda: concurrency.greenlet_spawn(work))
+    assert ended == ["cleaned up"]
+
+
 def test_code_in_a_greenlet_that_swallows_the_order_is_cancelled_again(jobs, began):
     """What a greenlet does outside of cleanup is ended like any other code."""
 

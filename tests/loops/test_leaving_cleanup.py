@@ -183,3 +183,57 @@ def test_workers_that_the_cleanup_of_the_main_task_cancels(jobs, began, how):
     assert job.wait(HANG_GUARD)
     assert job.state is (JobState.KILLED if how == "kill" else JobState.STOPPED)
     assert len(began_work) == len(ended_work) > 0
+
+
+async def compute_in(block: Block) -> None:
+    while True:
+        async with block:
+            sum(range(1000))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("how", "beside"), [("kill", False), ("kill", True), ("interrupt", False)])
+def test_a_task_that_waits_in_cleanup_only(jobs, began, monkeypatch, how, beside):
+    """It is never seen outside, because it computes there: it dies there like any running code."""
+    monkeypatch.undo()
+    block = Block(began)
+
+    async def main():
+        if not beside:
+            await compute_in(block)
+        task = asyncio.create_task(compute_in(block))
+        await asyncio.sleep(1000)
+        del task
+
+    job = jobs.submit(lambda: asyncio.run(main()))
+    assert ask(job, began, how)
+    assert job.wait(HANG_GUARD)
+    assert job.state is (JobState.KILLED if how == "kill" else JobState.STOPPED)
+    assert block.is_whole
+
+
+@pytest.mark.slow
+def test_long_cleanup_that_nothing_has_cancelled_completes(jobs, began, monkeypatch):
+    """A task is spared while it cleans up, and so are those that help it with that."""
+    monkeypatch.undo()
+    ended = []
+
+    async def help_(name):
+        for _ in range(300):
+            await asyncio.sleep(0.002)
+        ended.append(name)
+
+    async def main():
+        task = asyncio.create_task(help_("before"))
+        try:
+            await asyncio.sleep(0)
+        finally:
+            began.set()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(help_("in a group"))
+            await task
+            await help_("alone")
+        await asyncio.sleep(1000)
+
+    assert_dies(jobs, began, main)
+    assert sorted(ended) == ["alone", "before", "in a group"]
