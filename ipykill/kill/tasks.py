@@ -58,8 +58,10 @@ _MACHINERY = (
     *(f"{os.sep}{name}.py" for name in ("nest_asyncio", "nest_asyncio2")),
 )
 EXITS = frozenset({"__exit__", "__aexit__", "__del__"})
-# Any loop has these, and runs them when its tasks have ended. They are cleanup as a whole.
-_CLOSING = {"shutdown_asyncgens", "shutdown_default_executor"}
+# These are cleanup as a whole. Any loop has the first two, and runs them when its tasks have ended.
+# The last one is a task of asyncio's own, which ends at once. Without it a process that has just
+# been started never ends for asyncio, and who is cancelled while it starts waits for that.
+_WHOLE = {"shutdown_asyncgens", "shutdown_default_executor", "_connect_pipes"}
 _SPAWN = "greenlet_spawn"
 _FRAMES = ("cr_frame", "gi_frame", "ag_frame")
 _INNER = ("cr_await", "gi_yieldfrom", "ag_await")
@@ -185,7 +187,7 @@ def cleans_up(task: Task, *, asked: bool, late: bool = False) -> bool:
         See `in_handler`.
     """
     for frame, coroutine in waiting(task.get_coro()):
-        if frame is None or frame.f_code.co_name in _CLOSING:
+        if frame is None or frame.f_code.co_name in _WHOLE:
             return True
         if in_handler(frame, coroutine, late=late and not (asked and _is_greenlet(coroutine))):
             return True

@@ -198,6 +198,32 @@ def test_a_process_that_cleanup_starts_when_the_main_task_ends(jobs, began):
     assert ended == [0]
 
 
+def test_a_process_whose_start_is_cancelled(jobs, began):
+    """asyncio waits then for the end of the process, for which its own task has to go on."""
+    ended: list[object] = []
+
+    async def start():
+        loop = asyncio.get_running_loop()
+        connect = loop.connect_read_pipe
+
+        async def connect_slowly(*arguments):
+            loop.call_later(0.02, began.set)
+            await asyncio.sleep(0.3)
+            return await connect(*arguments)
+
+        loop.connect_read_pipe = connect_slowly
+        try:
+            await asyncio.create_subprocess_exec(sys.executable, "-c", "", stdout=subprocess.PIPE)
+        finally:
+            ended.append("start")
+
+    async def main():
+        await asyncio.gather(asyncio.sleep(1000), start())
+
+    assert_dies(jobs, began, main)
+    assert ended == ["start"]
+
+
 @pytest.mark.slow
 def test_a_task_of_cleanup_for_which_nobody_waits_ends_when_cleanup_stands_still(
     jobs, began, monkeypatch
