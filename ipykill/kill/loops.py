@@ -11,8 +11,11 @@ Other threads read from its stack which loop it runs (`reach`): that is faster a
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any, TypeAlias, cast
@@ -21,8 +24,9 @@ from ..base import stack
 from .asyncio_runs import AsyncioRun
 from .gevent_hubs import GeventHub, hub_here, hub_of, hub_of_thread
 from .looking import Looking, look
+from .policy import unbroken
 from .runs import RUN
-from .target import Target, contain
+from .target import Target, contain, current_target
 from .tasks import Task, cleans_up, frames_of, is_machinery
 from .trio_runs import TrioRun, run_here, run_of
 from .waits import pool_of
@@ -48,6 +52,8 @@ _OTHERS: tuple[tuple[type[_Other], Callable[[], Any], Callable[[FrameType], Any]
 _ENDINGS = (AsyncioRun, TrioRun, GeventHub)
 _TRIES = 100  # to read the whole stack of a thread that runs
 _LOST = 1.0  # seconds after which the wait of a loop that does not react is broken
+# Seconds after which loops are asked that no other thread sees, and between two times.
+_UNSEEN, _UNSEEN_AGAIN = 0.05, 0.5
 
 
 def reach(target: Target) -> bool:
@@ -58,6 +64,8 @@ def reach(target: Target) -> bool:
     own = target.service is None or _is_of_the_user(target, None)
     ending = _running_in(target) if target.wanted and own else None
     if ending is None:
+        if own and target.sought_for > _UNSEEN:
+            _ask_unseen(time.monotonic())
         return False
     ending.ring()
     return not ending.is_blocked if isinstance(ending, AsyncioRun) else ending.needs_no_exception
@@ -138,6 +146,42 @@ def stop(target: Target) -> None:
         ending = _other(target, GeventHub, hub)
     if ending is not None:
         ending.stop()
+    else:
+        _tell_unseen(target)
+
+
+_asked_at = 0.0  # when loops were last asked that nobody sees, monotonic
+
+
+def _ask_unseen(now: float) -> None:
+    global _asked_at
+    if now - _asked_at > _UNSEEN_AGAIN:
+        _asked_at = now
+        _tell_unseen(None)
+
+
+def _tell_unseen(stopped: Target | None) -> None:
+    """Let each loop of uvloop find out itself whether it runs in a thread that is to end.
+
+    Such a loop neither tells its thread, nor has a frame of its own on the stack: if the code calls
+    ``run_forever()`` itself, nobody sees that a loop runs. To find the loops is slow, too.
+    """
+    kind: Any = getattr(sys.modules.get("uvloop"), "Loop", None)
+    for loop in [] if kind is None else gc.get_objects():
+        if issubclass(type(loop), kind) and loop.is_running():
+            with contextlib.suppress(RuntimeError):  # it was closed meanwhile
+                loop.call_soon_threadsafe(_look_here, loop, stopped)
+
+
+@unbroken
+def _look_here(loop: asyncio.AbstractEventLoop, stopped: Target | None) -> None:
+    target = current_target()
+    if target is None or loop is target.outer_loop:
+        return
+    if target is stopped:
+        _ending(target, loop).stop()
+    elif target.wanted:
+        _ending(target, loop).ring()
 
 
 def _ending(target: Target, loop: asyncio.AbstractEventLoop) -> AsyncioRun:

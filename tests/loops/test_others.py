@@ -66,18 +66,26 @@ def test_gevent(name, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("how", ["stop", "interrupt"])
-def test_uvloop_hears_a_stop_and_an_interrupt(jobs, began, how):
+@pytest.mark.parametrize("how", ["stop", "interrupt", "kill"])
+@pytest.mark.parametrize("by_hand", [False, True], ids=["run", "by hand"])
+def test_uvloop_is_told(jobs, began, how, by_hand):
+    """A loop that the code runs by hand is seen by no other thread."""
     uvloop = pytest.importorskip("uvloop")
 
     async def main():
         asyncio.get_running_loop().call_soon(began.set)
         await asyncio.sleep(1000)
 
-    job = jobs.submit(lambda: uvloop.run(main()))
+    def body():
+        if by_hand:
+            return uvloop.new_event_loop().run_until_complete(main())
+        return uvloop.run(main())
+
+    job = jobs.submit(body)
     assert began.wait(HANG_GUARD)
     assert getattr(job, how)(HANG_GUARD)
-    wait_for(lambda: job.state is JobState.STOPPED, "the end")
+    state = JobState.KILLED if how == "kill" else JobState.STOPPED
+    wait_for(lambda: job.state is state, "the end")
 
 
 @pytest.mark.parametrize("how", ["stop", "interrupt"])
