@@ -96,9 +96,11 @@ class FreeThreaded(Monitoring):
         if search.is_on:
             if now - search.since > _SEARCH:
                 search.is_on, search.next = False, now + _PAUSE
-        elif target.wanted and now > search.next and (clock := target.cpu_time()) != search.clock:
-            search.clock, search.since = clock, now
-            target.survey = search.is_on = True
+        elif target.wanted and now > search.next:
+            clock = target.cpu_time()  # 0 where it cannot be known
+            if not clock or clock != search.clock:
+                search.clock, search.since = clock, now
+                target.survey = search.is_on = True
         self._settle()
 
     def arm_here(self, target: Target, frame: FrameType) -> None:

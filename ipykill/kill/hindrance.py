@@ -8,6 +8,7 @@ from types import FrameType
 from ..base import stack
 from . import loops, policy, running, wake
 from .looking import Look
+from .switches import has_gil
 from .target import Target
 
 __all__ = ["hindrance"]
@@ -62,7 +63,7 @@ def _hindrance(target: Target, frame: FrameType | None, labels: Mapping[str, str
         if limits and why == "in cleanup":
             return f"it is in code that may be cleanup{where}, and {limits}"
         return f"it is {why}{where} and dies when that has ended"
-    if target.parked:
+    if has_gil() and target.parked:  # else nobody looks at the frames of another thread
         return "a generator of its cleans up, step by step, and it dies after that"
     if target.dropped >= _OFTEN:
         return "C code calls it back and drops the Kill each time; it dies when that call returns"
