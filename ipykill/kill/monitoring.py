@@ -81,11 +81,11 @@ class Monitoring:
     the reaper switches all events off, or has done so and given the tool id back, because the
     target does not wait for the reaper:
 
-    1. `rest` first puts a new `_Armed` in the place of the old one, then switches off what is in
-       the old one. `_add` notes the code in the `_Armed` that it has found before it switches the
-       events on.
-    2. So either `rest` finds the code, or it has put in the new `_Armed` before `_add` switches
-       the events on. Then `_add` sees it afterwards, and adds the code to the new one as well.
+    1. `_add` notes the code in the `_Armed` that it has found, switches the events on, and begins
+       again if another `_Armed` has taken the place of that one meanwhile.
+    2. `rest` switches off what is in the old `_Armed`, puts a new one in its place, and only then
+       looks what a target has switched on again; that it notes in the new one. So what is on is
+       noted, and what is said to be on in the new one was switched on after all was off.
     3. If the tool id was given back, `set_local_events` raises ValueError. There is nothing to
        arm for: the last Kill is over. What step 2 left on is noted, and `rest` of the next Kill
        switches it off.
@@ -124,9 +124,13 @@ class Monitoring:
 
     def rest(self) -> None:
         """Switch all events off."""
-        armed, self._armed = self._armed, _Armed()
-        for code in armed.codes.copy().values():
+        before, new = self._armed, _Armed()
+        for code in before.codes.copy().values():
             _monitoring.set_local_events(self._tool_id, code, _NO_EVENTS)
+        self._armed = new
+        for number, code in before.codes.copy().items():
+            if _monitoring.get_local_events(self._tool_id, code):  # see "Threading"
+                new.codes.setdefault(number, code)
 
     def arm(self, target: Target) -> None:
         """Switch the events on where `target` is."""

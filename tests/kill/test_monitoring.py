@@ -65,8 +65,13 @@ def test_code_that_is_added_while_all_is_switched_off_is_on_or_off_and_noted():
             thread.start()
         for _ in range(ROUNDS):
             engine.rest()
-            if errors:
-                break
+        # What is said to have events in the present `_Armed` has them.
+        for _ in range(ROUNDS // 20):
+            engine.rest()
+            armed = engine._armed
+            on = [code for code in codes if id(code) in armed.on]
+            events = {sys.monitoring.get_local_events(engine._tool_id, code) for code in on}
+            assert events <= {INSTRUCTION}
         for number in range(ROUNDS // 20):
             engine.end()
             assert engine.begin() is engine, number

@@ -9,6 +9,7 @@ import pytest
 from ipykill.kill import wake
 from ipykill.kill.mentioned import mentioned
 from ipykill.kill.waits import may_be_left
+from tests.marks import shows_places
 from tests.waiting import HANG_GUARD, wait_for
 
 
@@ -91,6 +92,7 @@ def test_who_manages_processes_may_tell_that_they_are_dead():
     assert may_be_left(sys._getframe(), target)
 
 
+@shows_places
 def test_one_wake_up_ends_the_wait_for_a_condition(jobs):
     """Threads that fight for a semaphore wait only for moments, each in another call."""
     if not wake.works():
