@@ -104,7 +104,7 @@ def test_the_same_text_again_is_told_and_keeps_the_number_of_its_cell(kernel: Ke
     first = kernel.run(code)
     second = kernel.run(code)
     assert said(second) == (
-        "job 1 (while True:), which this cell started before, runs on beside the new one; "
+        "job 1 (while True), which this cell started before, runs on beside the new one; "
         "%bgkill 1 ends it, %%bg --replace does so next time"
     )
     for number, cell in (1, first), (2, second):

@@ -319,7 +319,12 @@ def test_nothing_is_left_behind(jobs, began):
     job.interrupt()
     wait_for(lambda: not job.interrupt_pending, "the interrupt")
     wait_for(lambda: not pursuit._hunted and pursuit._engine is None, "the end of the pursuit")
-    wait_for(lambda: not gc.collect() and held[0]() is None, "the end of what the frame held")
+
+    def gone():
+        gc.collect()
+        return held[0]() is None
+
+    wait_for(gone, "the end of what the frame held")
     gate.set()
     assert job.wait(HANG_GUARD)
     assert (job.state, traced) == (JobState.DONE, [None])

@@ -11,12 +11,12 @@ import ipykill
 from tests.racing import frequent_switches
 from tests.waiting import HANG_GUARD, wait_for
 
-if sys.version_info < (3, 12):
-    pytest.skip("there is no sys.monitoring", allow_module_level=True)
+if sys.version_info >= (3, 12):
+    from ipykill.kill.monitoring import Monitoring
 
-from ipykill.kill.monitoring import Monitoring
+    INSTRUCTION = sys.monitoring.events.INSTRUCTION
 
-INSTRUCTION = sys.monitoring.events.INSTRUCTION
+pytestmark = pytest.mark.skipif(sys.version_info < (3, 12), reason="there is no sys.monitoring")
 ROUNDS = 20_000
 
 
