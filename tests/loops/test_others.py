@@ -77,9 +77,13 @@ def test_uvloop_is_told(jobs, began, how, by_hand):
         await asyncio.sleep(1000)
 
     def body():
-        if by_hand:
-            return uvloop.new_event_loop().run_until_complete(main())
-        return uvloop.run(main())
+        if not by_hand:
+            return uvloop.run(main())
+        loop = uvloop.new_event_loop()
+        try:
+            return loop.run_until_complete(main())
+        finally:  # else each garbage collection finds the loop, and cannot free it
+            loop.close()
 
     job = jobs.submit(body)
     assert began.wait(HANG_GUARD)
