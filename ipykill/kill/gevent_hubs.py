@@ -55,7 +55,8 @@ def hub_of(frame: FrameType) -> Any:
 def hub_of_thread(ident: int) -> Any:
     """Return the hub of a thread, None if it has none; slow. Any thread may ask."""
     inner: Any = sys.modules.get("gevent.hub")
-    for thing in [] if inner is None else gc.get_objects():
+    # Not gc.get_objects(): it breaks `tuple(iterator)` in other threads (bpo-15108).
+    for thing in [] if inner is None else gc.get_referrers(inner.Hub):
         if issubclass(type(thing), inner.Hub) and thing.thread_ident == ident:
             return thing
     return None

@@ -146,7 +146,7 @@ def stop(target: Target) -> None:
         ending = _other(target, GeventHub, hub)
     if ending is not None:
         ending.stop()
-    else:
+    if ending is None or isinstance(ending, GeventHub):  # that may be of a dead thread
         _tell_unseen(target)
 
 
@@ -167,7 +167,15 @@ def _tell_unseen(stopped: Target | None) -> None:
     ``run_forever()`` itself, nobody sees that a loop runs. To find the loops is slow, too.
     """
     kind: Any = getattr(sys.modules.get("uvloop"), "Loop", None)
-    for loop in [] if kind is None else gc.get_objects():
+    if kind is None:
+        return
+    # Not gc.get_objects(): it breaks `tuple(iterator)` in other threads (bpo-15108).
+    loops = gc.get_referrers(kind)
+    if sys.version_info < (3, 12):  # where a loop does not tell the collector its class
+        tasks: Any = asyncio.tasks
+        with contextlib.suppress(RuntimeError):
+            loops += {task.get_loop() for task in list(tasks._all_tasks)}
+    for loop in loops:
         if issubclass(type(loop), kind) and loop.is_running():
             with contextlib.suppress(RuntimeError):  # it was closed meanwhile
                 loop.call_soon_threadsafe(_look_here, loop, stopped)

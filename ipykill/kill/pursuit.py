@@ -271,7 +271,7 @@ def _arm_again(engine: running.Engine, now: float) -> list[Target]:
             if target.open and not loops.reach(target):
                 engine.arm(target)
                 targets.append(target)
-    if not targets and not any(map(loops.arms, itertools.chain(*map(_sought, _hunted)))):
+    if not targets and not any(loops.arms(it) for group in _hunted for it in _sought(group)):
         engine.rest()  # else events would slow an event loop that is ending its tasks
     return targets
 
