@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 import ipykill
+from ipykill.kill import pursuit
 from tests.racing import frequent_switches
 from tests.waiting import HANG_GUARD, wait_for
 
@@ -28,6 +29,12 @@ def events_of(code):
         return sys.monitoring.get_local_events(engine._tool_id, code)
     finally:
         engine.end()
+
+
+@pytest.fixture(autouse=True)
+def no_kill_is_pending():
+    """The engine of ipykill itself would give back the same tool id."""
+    wait_for(lambda: not pursuit._hunted and pursuit._engine is None, "the end of the last Kill")
 
 
 @pytest.fixture
