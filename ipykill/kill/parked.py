@@ -25,7 +25,10 @@ _STANDS = 1.0  # seconds after which a generator that nobody steps is not waited
 
 
 class Parked:
-    """The generators in which a Kill was raised last; its thread alone uses it.
+    """The generators in which a Kill was raised last.
+
+    Its own thread asks whether it is true; others do for messages only, and change nothing but
+    since when the generators stand, by what they see.
 
     Parameters
     ----------
