@@ -45,15 +45,16 @@ from .runs import runs_of
 from .target import Target
 from .tasks import (
     Task,
-    Waits,
     awaits,
     cleans_up,
     executes,
+    helped_by,
     helps_cleanup,
     helps_greenlet,
     is_done,
     needed_of,
     outside_greenlet,
+    owner_of,
     serves,
     tasks_of,
     was_cancelled,
@@ -165,7 +166,7 @@ class AsyncioRun:
             return True
         watched = self.arms and task in self._guard.watched and not helps_greenlet()
         may = self.is_blocked or watched
-        return may and not helps_cleanup(task, self.loop, late=self._is_late)
+        return may and not helps_cleanup(task, late=self._is_late)
 
     def strikes(self, kind: type[BaseException]) -> type[BaseException]:
         """Note that `kind` is about to be raised in the running task; own thread only."""
@@ -301,7 +302,6 @@ class AsyncioRun:
         elif not own and self._is_stuck(now):
             now = tasks
         end_awaited(now, self._target.group)
-        waits = Waits(tasks)
         new = [task for task in now if task not in (self._first or ()) and not task.cancelling()]
         needed = needed_of(new, [*tasks, *own])
         for task in now:
@@ -309,9 +309,9 @@ class AsyncioRun:
                 continue
             if task.cancelling() or task in self._guard.spared:
                 self._ask_again(task)
-            elif waits.owner(task) is None and not self._guard.cleans_up(task):
-                helped = waits.helped(task)
-                if helped is None or not cleans_up(helped, asked=True):
+            elif owner_of(task) in (None, *own) and not self._guard.cleans_up(task):
+                helped = helped_by(task)
+                if helped is None or helped in own or not cleans_up(helped, asked=True):
                     self._note()
                     self._cancel(task)
 

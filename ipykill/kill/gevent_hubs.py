@@ -183,6 +183,6 @@ class GeventHub:
         kind = sys.modules["gevent"].Greenlet
         return [
             each
-            for each in gc.get_objects()
+            for each in gc.get_referrers(self.loop)
             if issubclass(type(each), kind) and each.parent is self.loop and not each.dead
         ]

@@ -21,7 +21,7 @@ from types import (
     GeneratorType,
     ModuleType,
 )
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from .codemap import codemap
 from .dying import handles_an_order
@@ -29,11 +29,11 @@ from .dying import handles_an_order
 __all__ = [
     "EXITS",
     "Task",
-    "Waits",
     "awaits",
     "cleans_up",
     "executes",
     "frames_of",
+    "helped_by",
     "helps_cleanup",
     "helps_greenlet",
     "in_handler",
@@ -43,6 +43,7 @@ __all__ = [
     "is_of_a_loop",
     "needed_of",
     "outside_greenlet",
+    "owner_of",
     "serves",
     "tasks_of",
     "waiting",
@@ -196,17 +197,14 @@ def cleans_up(task: Task, *, asked: bool, late: bool = False) -> bool:
     return False
 
 
-def helps_cleanup(
-    task: Task | None, loop: asyncio.AbstractEventLoop, *, late: bool = False
-) -> bool:
+def helps_cleanup(task: Task | None, *, late: bool = False) -> bool:
     """Whether a running task was started by the cleanup of another one, which waits for it.
 
     On a busy machine a loop may seem to be kept from its work by such a task. An ``__aexit__``, of
     a group of tasks for example, is cleanup only if its task was cancelled, and has run since.
     """
-    waits = Waits(asyncio.all_tasks(loop))
     for _ in range(_CHAIN):
-        task = None if task is None else waits.owner(task) or waits.helped(task)
+        task = None if task is None else owner_of(task) or helped_by(task)
         if task is None:
             return False
         exits = bool(task.cancelling()) and awaits(task) is not None
@@ -262,37 +260,49 @@ def serves(task: Task) -> bool:
     return any(name.startswith(_WAITERS) for name in names)
 
 
-class Waits:
-    """Which of the given tasks wait for which others of them."""
+def owner_of(task: Task) -> Task | None:
+    """Return the task that, when it is cancelled, cancels `task`; None if there is none."""
+    for callback in _callbacks(task):
+        # A TaskGroup's callback. Its class is not looked at, because there are several.
+        parent = getattr(getattr(callback, "__self__", None), "_parent_task", None)
+        if parent is not None and not is_done(parent) and not executes(parent):
+            return parent  # type: ignore[no-any-return]
+        for told in getattr(callback, "args", ()):  # of wait_for(), up to 3.11
+            if asyncio.isfuture(told) and (waiter := _waiter(told)) is not None:
+                return waiter
+    return _waiter(task)
 
-    def __init__(self, tasks: Collection[Task]) -> None:
-        self._tasks = set(tasks)
-        self._waiters: dict[int, Task] = {}  # by the future, or the task, that they wait for
-        for task in tasks:
-            future = awaits(task)
-            if isinstance(future, asyncio.Future):
-                self._waiters.update((id(it), task) for it in (future, *tasks_of(future)))
 
-    def owner(self, task: Task) -> Task | None:
-        """Return the task that, when it is cancelled, cancels `task`; None if there is none."""
-        for callback in _callbacks(task):
-            # A TaskGroup's callback. Its class is not looked at, because there are several.
-            parent = getattr(getattr(callback, "__self__", None), "_parent_task", None)
-            if parent in self._tasks:
-                return parent  # type: ignore[no-any-return]
-            for told in getattr(callback, "args", ()):  # of wait_for(), up to 3.11
-                if id(told) in self._waiters:
-                    return self._waiters[id(told)]
-        return self._waiters.get(id(task))
+def helped_by(task: Task) -> Task | None:
+    """Return a task that waits for `task`, alone or among others; None if there is none."""
+    for callback in _callbacks(task):
+        for held in _held_in(callback):  # by wait(), for example
+            if (waiter := _waiter(held)) is not None:
+                return waiter
+    return _waiter(task)
 
-    def helped(self, task: Task) -> Task | None:
-        """Return a task that waits for `task`, alone or among others; None if there is none."""
-        for callback in _callbacks(task):
-            for cell in getattr(callback, "__closure__", None) or ():  # of wait(), for example
-                with contextlib.suppress(ValueError):  # it is empty
-                    if (waiter := self._waiters.get(id(cell.cell_contents))) is not None:
-                        return waiter
-        return self._waiters.get(id(task))
+
+def _waiter(future: Any, depth: int = 0) -> Task | None:
+    """Return the task that waits for `future`, or for a gather() of it; None if there is none.
+
+    A future tells who is to be woken by its callbacks, so nobody has to look at all tasks.
+    """
+    for callback in _callbacks(future):
+        waiter: Any = getattr(callback, "__self__", None)
+        if hasattr(waiter, "get_coro") and awaits(waiter) is future:
+            return cast(Task, waiter)
+        for held in _held_in(callback) if depth < _CHAIN else ():
+            if hasattr(held, "_children") and (found := _waiter(held, depth + 1)) is not None:
+                return found
+    return None
+
+
+def _held_in(callback: object) -> Iterator[Any]:
+    """Yield the futures to which a function refers that was made for them."""
+    for cell in getattr(callback, "__closure__", None) or ():
+        with contextlib.suppress(ValueError):  # it is empty
+            if asyncio.isfuture(held := cell.cell_contents):
+                yield held
 
 
 def needed_of(tasks: Collection[Task], others: Collection[Task]) -> set[Task]:
