@@ -42,7 +42,6 @@ from . import target as targets_module
 from .chase import Chase
 from .codemap import codemap
 from .looking import Gated, holds_a_gate
-from .switches import has_gil
 from .target import Group, Target
 
 __all__ = ["await_death", "get_ready", "pursue", "volley"]
@@ -66,8 +65,6 @@ _HURRY_FOR = 2.0  # for which the switch interval is short
 _SETTLED = 0.25  # after which the reaper asks whether a library's thread is this job's alone
 _VOLLEY = 0.05  # the switch interval in a volley
 _UNASKED = 2.0  # between two looks when nobody rings, or two such questions
-# Whether a frame of another thread may be kept.
-_LOOKS = sys.version_info >= (3, 12) and has_gil()
 
 _lock = locks.RLock()
 _hunted: dict[Group, float] = {}  # the groups that are pursued, and since when, monotonic
@@ -326,7 +323,7 @@ def _try_to_wake(target: Target) -> None:
         chase.attempts = min(chase.attempts + 1, 10)
     _note_place(target)
     # On 3.11 only the handler of the signal can arm a thread that comes back from C code.
-    still = chase.attempts >= _STUCK and not (target.busy and _LOOKS)
+    still = chase.attempts >= _STUCK and not (target.busy and wake.LOOKS)
     if still and now - chase.quiet_at > _QUIET_EVERY * 2**chase.quiets:
         chase.quiet_at, chase.quiets = now, chase.quiets + (not target.busy)
         patience = _QUIET
@@ -339,7 +336,7 @@ def _try_to_wake(target: Target) -> None:
     elif chase.attempts >= _STUCK and now - chase.interrupted > _INTERRUPT:
         chase.interrupted = now
         _interrupt_query(target, search=True)
-    if not _LOOKS and target.waits_at is not None:
+    if not wake.LOOKS and target.waits_at is not None:
         wake.wake(target, patience)
     if target.wanted:
         chase.cpu_time = target.cpu_time()
@@ -348,7 +345,7 @@ def _try_to_wake(target: Target) -> None:
 
 def _note_place(target: Target) -> None:
     """Note the call in which the target is, so that it knows when woken that it waits there."""
-    if not _LOOKS or target.waits_at is not None:
+    if not wake.LOOKS or target.waits_at is not None:
         return  # see Target.innermost_frame; a frame that is noted only the target may drop
     with target.gate:
         frame = target.innermost_frame()

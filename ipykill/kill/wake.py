@@ -28,10 +28,11 @@ proves that it is the right one, and installs a handler for SIGURG, which is ign
 5. C functions that do not wait look for signals as well, ``str()`` for example, and an exception
    there would be one at any instruction. So a Kill is raised only if the target was in the same
    call of the same frame a moment before: `Target.waits_at`. The killing thread writes it, or on
-   3.11, where it cannot, the target when it is woken first. It refers to the frame, because
-   another frame could get the same address. Only the target drops the reference, so that what
-   is freed with the frame is freed in the target's own thread. (A frame of ``Condition.wait`` is
-   believed at once: nothing that it calls looks for signals but a lock that is waited for.)
+   3.11, where it cannot, the target when it is woken first; then it is woken again at once. It
+   refers to the frame, because another frame could get the same address. Only the target drops
+   the reference, so that what is freed with the frame is freed in the target's own thread. (A
+   frame of ``Condition.wait`` is believed at once: nothing that it calls looks for signals but a
+   lock that is waited for.)
 6. A target that goes on answers the lender at once. One that dies answers when it ends, or at
    once if its group has other threads. A target that does not wait is killed by its engine
    (`running`), or does not answer. In any case the word is the main thread's again when the
@@ -71,7 +72,7 @@ from . import target as targets
 from .switches import has_gil, level
 from .target import Target, current_target
 
-__all__ = ["by_what", "install", "wake", "why_not", "works"]
+__all__ = ["LOOKS", "by_what", "install", "wake", "why_not", "works"]
 
 _AGAIN, _AGAIN_MAX = 0.0002, 0.005  # seconds until the signal is sent to the main thread again,
 _TIMES = 12  # and how many times in all: about 40 ms
@@ -79,6 +80,8 @@ _LOST = 1.0  # seconds after which a request that the main thread claimed is giv
 _ALONE = 0.002  # seconds for which the reaper lends without the main thread
 _RESEND = 0.0002  # seconds until the signal is sent to the target again, which double,
 _RESEND_MAX = 0.02  # up to this; then it is not sent again, see `pursuit._QUIET`
+LOOKS = sys.version_info >= (3, 12) and has_gil()
+"""Whether a frame of another thread may be kept. If not, a target that waits is woken twice."""
 
 in_main.ring = lambda: _ring()
 
@@ -298,13 +301,13 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
             return
         try:
             itself = request.target.ident == targets.main_ident
-            leaves = itself and _reached(request.target, frame, inside)
+            kill = _reached(request.target, frame, inside) if itself else None
             if not itself:
                 _lend_in_main(request.target, request.patience)
         finally:
             request.done.release()
-        if leaves:
-            raise request.target.strike()
+        if kill is not None:
+            raise kill
         # May raise KeyboardInterrupt, see step 3 above.
         ctypes.pythonapi.PyErr_CheckSignals()
         return
@@ -313,27 +316,31 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     target = current_target()
     if target is None:
         return
-    if _reached(target, frame, inside):
-        raise target.strike()
+    if (kill := _reached(target, frame, inside)) is not None:
+        raise kill
     target.answer()
 
 
-def _reached(target: Target, frame: FrameType | None, inside: bool) -> bool:
-    """Arm the calling thread, `target`'s own, in `frame`; return whether it dies there now."""
-    leaves = False
+def _reached(target: Target, frame: FrameType | None, inside: bool) -> type[BaseException] | None:
+    """Arm the calling thread, `target`'s own, in `frame`; return what is to be raised there now."""
+    kill: type[BaseException] | None = None
     if frame is not None and target.wanted:
         # Meanwhile no other part of ipykill raises a Kill in this thread.
         target.depth += 1
+        noted = target.waits_at is not None
         try:
-            leaves = _leaves(target, frame, inside)
-            # Also if it dies now: code that swallows the Kill dies where it goes on.
-            if not loops.ends_by_itself(target):
+            kill = target.strike() if _leaves(target, frame, inside) else None
+            # Also if it dies now: code that swallows the Kill dies where it goes on. (On 3.11 the
+            # swallowed exception sees to that.) But an armed thread is slow, so it is not armed if
+            # it has only noted where it waits, and is woken again at once.
+            arms = LOOKS or (kill is None and (noted or target.waits_at is None))
+            if arms and not loops.ends_by_itself(target):
                 targets.arm_here(target, frame)
         except RecursionError:  # of these calls: the user's code is too near the limit to ask
             pass
         finally:
             target.depth -= 1
-    return leaves
+    return kill
 
 
 def _leaves(target: Target, frame: FrameType, inside: bool) -> bool:
@@ -344,13 +351,14 @@ def _leaves(target: Target, frame: FrameType, inside: bool) -> bool:
     before, target.waits_at = target.waits_at, None
     if not inside:
         return policy.may_die_at_loop_jump(target, frame) and loops.may_strike(target, frame)
+    if before != (frame, frame.f_lasti) and not waits.surely_waits(frame):
+        # All else is looked at when it is found there again, so that this takes no time.
+        target.waits_at = frame, frame.f_lasti
+        return False
     if not loops.may_strike(target, frame):
         return False
     may_break = waits.may_be_left(frame, target) and policy.may_break(target, frame)
     if not may_break and not waits.hasten(frame, target):
-        return False
-    if before != (frame, frame.f_lasti) and not waits.surely_waits(frame):
-        target.waits_at = frame, frame.f_lasti
         return False
     return waits.leave(frame, target)
 
