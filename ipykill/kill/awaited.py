@@ -19,6 +19,9 @@ from .tasks import EXITS, in_handler, is_machinery, waiting
 
 __all__ = ["end_after_grace", "end_awaited"]
 
+# The last one is that of asyncio's transport: a process that was about to start has been killed.
+_WAITS = {"wait", "communicate", "_wait"}
+
 
 def end_awaited(tasks: Iterable[Any], group: Group) -> None:
     """Ask the processes to end for which tasks of asyncio or trio wait; to be called repeatedly."""
@@ -33,8 +36,10 @@ def end_awaited(tasks: Iterable[Any], group: Group) -> None:
             cleans_up |= frame.f_code.co_name in EXITS or in_handler(frame, inner, late=False)
             handle = _awaited(frame)
             child = None if handle is None else group.child_of(handle)
-            if child is not None and not child.late and not child.ended:
-                child.press(timing.grace if cleans_up else 0)
+            if child is not None and not child.late and child.running:
+                # If only those are left that it has started, they keep its pipes open. asyncio
+                # waits for these, too.
+                child.press(timing.grace if cleans_up and not child.ended else 0)
 
 
 def end_after_grace(frame: FrameType, target: Target) -> None:
@@ -57,7 +62,7 @@ def end_after_grace(frame: FrameType, target: Target) -> None:
 
 def _awaited(frame: FrameType) -> object:
     """Return the `Popen` that a frame of asyncio's or trio's waits for; None if there is none."""
-    if frame.f_code.co_name not in {"wait", "communicate"} or not is_machinery(frame.f_code):
+    if frame.f_code.co_name not in _WAITS or not is_machinery(frame.f_code):
         return None
     process = frame.f_locals.get("self")
     return getattr(getattr(process, "_transport", process), "_proc", None)

@@ -1,7 +1,10 @@
 """A process for which a task waits ends with it; so does, later, one that cleanup waits for."""
 
 import asyncio
+import shlex
+import subprocess
 import sys
+from asyncio.base_subprocess import BaseSubprocessTransport
 
 import pytest
 
@@ -57,6 +60,31 @@ def test_a_task_that_waits_for_a_process_finds_it_gone(jobs, began, how):
     assert job.kill(HANG_GUARD)
     assert job.state is JobState.KILLED
     assert ended == [-15]
+
+
+@pytest.mark.slow
+def test_who_holds_the_pipes_of_a_killed_shell_ends(jobs, began, monkeypatch, tmp_path):
+    """Up to 3.13 asyncio kills a process that is starting, and waits until its pipes are closed."""
+    connect = BaseSubprocessTransport._connect_pipes
+    ready = tmp_path / "ready"
+
+    async def _connect_pipes(transport, waiter):
+        while not ready.exists():
+            await asyncio.sleep(0.01)
+        began.set()
+        await asyncio.sleep(0.2)  # the Kill comes meanwhile, when the process counts as starting
+        await connect(transport, waiter)
+
+    monkeypatch.setattr(BaseSubprocessTransport, "_connect_pipes", _connect_pipes)
+
+    async def main():
+        line = f"(touch {shlex.quote(str(ready))}; sleep 1000) | cat"
+        await asyncio.create_subprocess_shell(line, stdout=subprocess.PIPE)
+
+    job = jobs.submit(lambda: asyncio.run(main()))
+    assert began.wait(HANG_GUARD)
+    assert job.kill(HANG_GUARD)
+    assert job.state is JobState.KILLED
 
 
 @pytest.mark.slow
