@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from types import FrameType
 
@@ -89,4 +90,16 @@ def _hindrance(target: Target, frame: FrameType | None, labels: Mapping[str, str
         return "it is in C code that is busy and dies when that call returns"
     if not wake.works():
         return f"a call that waits is not woken here ({wake.why_not()}); it dies when that returns"
+    if _blocks_signals(target):
+        return "it has blocked signals (pthread_sigmask), so its call that waits is not woken"
     return "it waits in C code that does not look for signals and dies when that call returns"
+
+
+def _blocks_signals(target: Target) -> bool:
+    """Whether a thread has blocked the signal that would wake it; only Linux tells."""
+    try:
+        with open(f"/proc/self/task/{target.thread.native_id}/status") as status:
+            masks = [line.split()[1] for line in status if line.startswith("SigBlk:")]
+    except OSError:
+        return False
+    return any(int(mask, 16) >> (signal.SIGURG - 1) & 1 for mask in masks)

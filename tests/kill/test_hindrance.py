@@ -267,6 +267,28 @@ def test_in_c_code_that_waits_and_does_not_look() -> None:
     os.close(writes)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells which signals are blocked")
+def test_where_signals_are_blocked() -> None:
+    if not wake.works():
+        pytest.skip(f"a wait is told from work by the wake-up: {wake.why_not()}")
+    began, held = threading.Event(), threading.Lock()
+
+    def work() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        began.set()
+        held.acquire()
+
+    held.acquire()
+    job = ipykill.submit(work)
+    assert began.wait(30)
+    assert why(job) == (
+        "it has blocked signals (pthread_sigmask), so its call that waits is not woken"
+    )
+    held.release()
+    assert job.kill(30)
+
+
 def test_the_monitor_of_tqdm_belongs_to_no_job() -> None:
     monitor = pytest.importorskip("tqdm._monitor")
     made = []
