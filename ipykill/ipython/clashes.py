@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import logging
 import weakref
+from types import CodeType
 from typing import Any
 
 from ..base.names import assigned
@@ -71,10 +72,16 @@ class Clashes:
     def _compare(self, tree: ast.Module, jobs: list[Job]) -> None:
         flags = self._shell.compile.flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         names = assigned([compile(tree, "<cell>", "exec", flags, dont_inherit=True)])
+        if not names:
+            return
         number = cell_number(self._shell)
+        known: dict[tuple[CodeType, ...], frozenset[str]] = {}  # hundreds of jobs may run one code
         for job in jobs:
             if job not in self._assigned:
-                self._assigned[job] = assigned(job.codes)
+                codes = tuple(job.codes)
+                if codes not in known:
+                    known[codes] = assigned(codes)
+                self._assigned[job] = known[codes]
             if job.cell == number:  # this cell is launching the job
                 continue
             for name in sorted(names & self._assigned[job]):

@@ -55,3 +55,19 @@ def test_a_detached_cell_is_a_job_too(kernel: Kernel) -> None:
     kernel.run("after = 2; go.set()")
     assert "('after (cell [" in str(kernel.run(TOLD).result)
     assert wait_job(kernel, 1) == "done"
+
+
+def test_hundreds_of_jobs_do_not_delay_the_next_cell(kernel: Kernel) -> None:
+    """The code that many run is read once, and not at all beside a cell that assigns nothing."""
+    load(kernel)
+    kernel.run(
+        "from ipykill.ipython import clashes\n"
+        "go, read, assigned = threading.Event(), [], clashes.assigned\n"
+        "clashes.assigned = lambda codes: read.append(1) or assigned(codes)"
+    )
+    kernel.run("for _ in range(50): ipykill.submit(go.wait)")
+    kernel.run("read.clear()")
+    assert kernel.run("len(read)").result == "1"  # of this cell
+    kernel.run("x = 1")
+    assert kernel.run("len(read)").result == "4"  # of two more, and once of all jobs
+    kernel.run("go.set()")
