@@ -12,20 +12,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import Any, TypeAlias, cast
 
 from ..base import stack
+from ..base.instances import instances
 from .asyncio_runs import AsyncioRun
 from .gevent_hubs import GeventHub, hub_here, hub_of, hub_of_thread
 from .looking import Looking, look
 from .policy import unbroken
 from .runs import RUN
+from .switches import has_gil
 from .target import Target, contain, current_target
 from .tasks import Task, cleans_up, frames_of, is_machinery
 from .trio_runs import TrioRun, run_here, run_of
@@ -161,35 +162,46 @@ def _ask_unseen(now: float) -> None:
 
 
 def _tell_unseen(stopped: Target | None) -> None:
-    """Let each loop of uvloop find out itself whether it runs in a thread that is to end.
+    """Let each loop that nobody sees find out itself whether it runs in a thread that is to end.
 
-    Such a loop neither tells its thread, nor has a frame of its own on the stack: if the code calls
-    ``run_forever()`` itself, nobody sees that a loop runs. To find the loops is slow, too.
+    A loop of uvloop neither tells its thread, nor has a frame of its own on the stack: if the code
+    calls ``run_forever()`` itself, nobody sees that a loop runs. Without a global interpreter lock
+    nobody sees any loop. To find the loops is slow, too.
     """
-    kind: Any = getattr(sys.modules.get("uvloop"), "Loop", None)
-    if kind is None:
-        return
-    # Not gc.get_objects(): it breaks `tuple(iterator)` in other threads (bpo-15108).
-    loops = gc.get_referrers(kind)
-    if sys.version_info < (3, 12):  # where a loop does not tell the collector its class
-        tasks: Any = asyncio.tasks
-        with contextlib.suppress(RuntimeError):
-            loops += {task.get_loop() for task in list(tasks._all_tasks)}
-    for loop in loops:
-        if issubclass(type(loop), kind) and loop.is_running():
+    for loop in _unseen():
+        if loop.is_running():
             with contextlib.suppress(RuntimeError):  # it was closed meanwhile
                 loop.call_soon_threadsafe(_look_here, loop, stopped)
+    runner = getattr(sys.modules.get("trio._core._run"), "Runner", None)
+    for run in instances(runner) if runner is not None and not has_gil() else ():
+        with contextlib.suppress(RuntimeError):  # it has ended meanwhile
+            run.entry_queue.run_sync_soon(_look_here, run, stopped)
+
+
+def _unseen() -> Iterator[asyncio.AbstractEventLoop]:
+    if not has_gil():
+        yield from instances(asyncio.BaseEventLoop)
+    kind: Any = getattr(sys.modules.get("uvloop"), "Loop", None)
+    if kind is not None:
+        yield from instances(kind)
+        if sys.version_info < (3, 12):  # where a loop of it does not tell the collector its class
+            tasks: Any = asyncio.tasks
+            with contextlib.suppress(RuntimeError):
+                found = {task.get_loop() for task in list(tasks._all_tasks)}
+                yield from (it for it in found if issubclass(type(it), kind))
 
 
 @unbroken
-def _look_here(loop: asyncio.AbstractEventLoop, stopped: Target | None) -> None:
+def _look_here(loop: Any, stopped: Target | None) -> None:
     target = current_target()
     if target is None or loop is target.outer_loop:
         return
+    is_asyncio = isinstance(loop, asyncio.AbstractEventLoop)
+    ending = _ending(target, loop) if is_asyncio else _other(target, TrioRun, loop)
     if target is stopped:
-        _ending(target, loop).stop()
+        ending.stop()
     elif target.wanted:
-        _ending(target, loop).ring()
+        ending.ring()
 
 
 def _ending(target: Target, loop: asyncio.AbstractEventLoop) -> AsyncioRun:

@@ -12,7 +12,6 @@ import asyncio
 import concurrent.futures.thread
 import contextlib
 import ctypes
-import gc
 import os
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
 
+from ..base.instances import instances
 from ..processes import ChildProcess, timing
 from . import interrupters, policy
 from .awaited import end_after_grace
@@ -223,7 +223,7 @@ def interrupt_query(target: Target, frame: FrameType, place: int, *, search: boo
         if issubclass(type(thing), sqlite3.Cursor):
             thing = sqlite3.Cursor.connection.__get__(thing)
         own.append(thing)
-    for thing in _instances(sqlite3.Connection) if search else own:
+    for thing in instances(sqlite3.Connection) if search else own:
         if not issubclass(type(thing), sqlite3.Connection):
             continue
         try:
@@ -236,14 +236,6 @@ def interrupt_query(target: Target, frame: FrameType, place: int, *, search: boo
             with contextlib.suppress(sqlite3.ProgrammingError):  # it has been closed
                 sqlite3.Connection.interrupt(thing)
     return asked
-
-
-def _instances(kind: type[Any]) -> Iterator[Any]:
-    """Yield the objects of a class that is no static one, and of its subclasses."""
-    # Not gc.get_objects(): it breaks `tuple(iterator)` in other threads (bpo-15108).
-    yield from (it for it in gc.get_referrers(kind) if type(it) is kind)
-    for derived in type.__subclasses__(kind):
-        yield from _instances(derived)
 
 
 def _is_at(target: Target, frame: FrameType, place: int) -> bool:
