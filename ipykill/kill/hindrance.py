@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
+from pathlib import Path
 from types import FrameType
 
 from ..base import stack
@@ -98,8 +99,8 @@ def _hindrance(target: Target, frame: FrameType | None, labels: Mapping[str, str
 def _blocks_signals(target: Target) -> bool:
     """Whether a thread has blocked the signal that would wake it; only Linux tells."""
     try:
-        with open(f"/proc/self/task/{target.thread.native_id}/status") as status:
-            masks = [line.split()[1] for line in status if line.startswith("SigBlk:")]
+        status = Path(f"/proc/self/task/{target.thread.native_id}/status").read_text("utf-8")
     except OSError:
         return False
-    return any(int(mask, 16) >> (signal.SIGURG - 1) & 1 for mask in masks)
+    mask = status.partition("SigBlk:")[2].split()[:1]
+    return bool(mask) and bool(int(mask[0], 16) >> (signal.SIGURG - 1) & 1)
