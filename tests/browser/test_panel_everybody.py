@@ -18,7 +18,8 @@ CELLS = """() => window.jupyterapp.shell.currentWidget.content.widgets.map(
 NOTE_SAVES = """() => {
   window.saves = 0;
   window.jupyterapp.commands.commandExecuted.connect(
-    (_, { id }) => (window.saves += id === "docmanager:save"));
+    // When it is saved: JupyterLab complains if the notebook is closed before.
+    (_, { id, result }) => id === "docmanager:save" && result.then(() => (window.saves += 1)));
 }"""
 
 
