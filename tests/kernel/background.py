@@ -4,6 +4,7 @@ from tests.kernel.harness import Cell, Kernel
 from tests.kernel.messages import is_card
 
 LOOP = "while True:\n    x = 1"
+SLEEP = "while True:\n    time.sleep(0.01)"  # runs as long, and takes no time from the kernel
 
 
 def load(kernel: Kernel) -> None:

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.frames import shows_us
-from tests.kernel.background import LOOP, load, said, usage_error, wait_job
+from tests.kernel.background import LOOP, SLEEP, load, said, usage_error, wait_job
 from tests.kernel.harness import Kernel, plain
 
 pytestmark = pytest.mark.usefixtures("loaded")
@@ -295,8 +295,8 @@ def test_tab_completes_options_and_jobs_and_nothing_else(any_ipython: Kernel) ->
     load(any_ipython)
     assert any_ipython.run("get_ipython().Completer.use_jedi").result == "True"
     any_ipython.run("train_data = 1; open('train.csv', 'w').close()")
-    any_ipython.run(f"%%bg -q -n train\n{LOOP}")
-    any_ipython.run(f"%%bg -q -n 'two words'\n{LOOP}")
+    any_ipython.run(f"%%bg -q -n train\n{SLEEP}")
+    any_ipython.run(f"%%bg -q -n 'two words'\n{SLEEP}")
     any_ipython.run("%%bg -q -n short\n1")
     wait_job(any_ipython, 3)
     for line, expected in TAB:

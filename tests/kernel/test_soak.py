@@ -1,10 +1,13 @@
 """Short rounds of the soak tests; see `tests.kernel.soak` and `soak_foreground`."""
 
+import pytest
+
 from tests.kernel import soak_foreground
 from tests.kernel.harness import Kernel
 from tests.kernel.soak import soak
 
 
+@pytest.mark.once
 def test_a_short_soak_leaves_nothing(kernel: Kernel) -> None:
     print(soak(kernel, seconds=10, seed=1))
 
