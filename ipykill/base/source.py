@@ -21,6 +21,9 @@ def source_of(code: CodeType | None) -> str:
 def _source_of(code: CodeType, filename: str) -> str:
     try:
         linecache.checkcache(filename)
-        return inspect.getsource(code)
+        # Not inspect.getsource(), which looks for the code's module among all modules. Beside a
+        # thread that computes, that took seconds: each look gives up the interpreter's lock.
+        lines = linecache.getlines(filename)
+        return "".join(inspect.getblock(lines[code.co_firstlineno - 1 :]))
     except Exception:  # OSError, or whatever the module's `__loader__` raises
         return ""

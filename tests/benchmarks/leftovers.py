@@ -118,7 +118,7 @@ def _is_free(lock: threading.Lock, what: str) -> None:
     lock.release()
 
 
-def _wait_for(predicate, what: str, timeout: float) -> None:
+def _wait_for(predicate, what: str, timeout: float = SOON) -> None:
     end = time.monotonic() + min(timeout, SOON)
     while not predicate():
         assert time.monotonic() < end, f"waited in vain for {what}"
