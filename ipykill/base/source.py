@@ -12,7 +12,10 @@ __all__ = ["source_of"]
 
 def source_of(code: CodeType | None) -> str:
     """Return the source of a function, empty where it is not known."""
-    return "" if code is None else _source_of(code, code.co_filename)
+    # What `exec` has compiled may have the name of the text of ``python -c`` (CPython 3.13).
+    if code is None or code.co_filename == "<string>":
+        return ""
+    return _source_of(code, code.co_filename)
 
 
 # Cached, because finding the source takes as long as starting a thread. The key has the file name,
