@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import linecache
+import os
 from types import CodeType
 
 __all__ = ["source_of"]
 
 
-def source_of(code: CodeType | None) -> str:
+def source_of(function: object) -> str:
     """Return the source of a function, empty where it is not known."""
+    code = getattr(function, "__code__", None)
     # What `exec` has compiled may have the name of the text of ``python -c`` (CPython 3.13).
-    if code is None or code.co_filename == "<string>":
+    if not isinstance(code, CodeType) or code.co_filename == "<string>":
         return ""
+    if not os.path.exists(code.co_filename):
+        # `linecache` finds a module out of a zip file by its loader only, which may raise anything.
+        with contextlib.suppress(Exception):
+            linecache.lazycache(code.co_filename, getattr(function, "__globals__", {}))
     return _source_of(code, code.co_filename)
 
 

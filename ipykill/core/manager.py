@@ -136,7 +136,7 @@ class JobManager(JobQueue):
         return self.launch(
             run,
             name=title,
-            source=source_of(code),
+            source=source_of(inner),
             timeout=timeout,
             codes=() if code is None else (code,),
         )

@@ -153,8 +153,8 @@ class AsyncioRun:
 
     def is_lost(self, seconds: float) -> bool:
         """Whether a look is overdue by so many seconds."""
-        since = self._due if self._rung is None else self._rung
-        return time.monotonic() - since > seconds
+        rung = self._rung  # read once, because any thread may ask, and a look sets it to None
+        return time.monotonic() - (self._due if rung is None else rung) > seconds
 
     def may_strike(self) -> bool:
         """Whether a Kill may be raised in what the loop runs now; own thread only."""

@@ -25,6 +25,7 @@ from types import FrameType
 from typing import Any
 
 from ..base import stack
+from ..base.instances import instances
 from ..exceptions import JobKilled, JobStopped
 from . import policy
 from . import target as targets
@@ -55,11 +56,8 @@ def hub_of(frame: FrameType) -> Any:
 def hub_of_thread(ident: int) -> Any:
     """Return the hub of a thread, None if it has none; slow. Any thread may ask."""
     inner: Any = sys.modules.get("gevent.hub")
-    # Not gc.get_objects(): it breaks `tuple(iterator)` in other threads (bpo-15108).
-    for thing in [] if inner is None else gc.get_referrers(inner.Hub):
-        if issubclass(type(thing), inner.Hub) and thing.thread_ident == ident:
-            return thing
-    return None
+    hubs = [] if inner is None else instances(inner.Hub)
+    return next((hub for hub in hubs if hub.thread_ident == ident), None)
 
 
 @functools.cache
@@ -113,7 +111,8 @@ class GeventHub:
         return not self.is_blocked
 
     def _is_lost(self, seconds: float) -> bool:
-        return self._rung is not None and time.monotonic() - self._rung > seconds
+        rung = self._rung  # read once, because any thread may ask, and a look sets it to None
+        return rung is not None and time.monotonic() - rung > seconds
 
     def may_strike(self) -> bool:
         """Whether something may be raised in the code that runs now; own thread only."""

@@ -121,8 +121,8 @@ class TrioRun:
         return not self.is_blocked and not self._looks_are_in_vain
 
     def _is_lost(self, seconds: float) -> bool:
-        since = self._due if self._rung is None else self._rung
-        return time.monotonic() - since > seconds
+        rung = self._rung  # read once, because any thread may ask, and a look sets it to None
+        return time.monotonic() - (self._due if rung is None else rung) > seconds
 
     @property
     def _is_late(self) -> bool:

@@ -1,7 +1,9 @@
 """The source of a function, as its card shows it."""
 
 import functools
+import importlib
 import inspect
+import zipfile
 
 import pytest
 
@@ -45,14 +47,22 @@ FUNCTIONS = [decorate, decorated, Methods.method, Methods.attribute.fget, asynch
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_it_is_that_of_inspect_and_no_module_is_looked_for(function, monkeypatch) -> None:
     """Beside a thread that computes, to look for it among all modules takes seconds."""
-    code = inspect.unwrap(function).__code__
-    expected = inspect.getsource(code)
+    inner = inspect.unwrap(function)
+    expected = inspect.getsource(inner.__code__)
     monkeypatch.delattr(inspect, "getmodule")
-    assert source_of(code) == expected
+    assert source_of(inner) == expected
+
+
+def test_it_is_found_in_a_zip_file(tmp_path, monkeypatch) -> None:
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as file:
+        file.writestr("packed_module.py", "x = 1\n\n\ndef packed():\n    return x\n")
+    monkeypatch.syspath_prepend(tmp_path / "packed.zip")
+    function = importlib.import_module("packed_module").packed
+    assert source_of(function) == "def packed():\n    return x\n"
 
 
 def test_it_is_empty_where_it_is_not_known() -> None:
     names: dict[str, object] = {}
     exec("def made(): pass", names)
-    assert source_of(names["made"].__code__) == ""
+    assert source_of(names["made"]) == ""
     assert source_of(None) == ""
